@@ -1,0 +1,165 @@
+package seal
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// Enc is a content encryption algorithm (RFC 7518 §5). A key has exactly one.
+type Enc string
+
+// The two profiles.
+const (
+	A256GCM      Enc = "A256GCM"       // the default
+	A256CBCHS512 Enc = "A256CBC-HS512" // the strict profile: key-committing, 256-bit MAC
+)
+
+// sizes of an Enc's parts, in bytes.
+type encSizes struct{ key, iv, tag int }
+
+func (e Enc) sizes() (encSizes, bool) {
+	switch e {
+	case A256GCM:
+		return encSizes{key: 32, iv: 12, tag: 16}, true
+	case A256CBCHS512:
+		return encSizes{key: 64, iv: 16, tag: 32}, true
+	}
+	return encSizes{}, false
+}
+
+// State is where a key stands in its life (DESIGN: pending → primary →
+// open-only → retired, or revoked at any time).
+type State string
+
+// The states of a key.
+const (
+	Pending  State = "pending"   // known, but its activation lies ahead
+	Primary  State = "primary"   // seals and opens
+	OpenOnly State = "open-only" // opens; what it opens is stale
+	Retired  State = "retired"   // does nothing any more
+	Revoked  State = "revoked"   // does nothing, because it leaked
+)
+
+// Key is one key of a [Ring]. Its secret never leaves the package in text:
+// printing a Key in any way shows "[redacted]".
+type Key struct {
+	id       string
+	enc      Enc
+	created  time.Time
+	activate time.Time
+	ended    State // Retired or Revoked, else empty
+	secret   []byte
+	prk      []byte // HKDF-Extract of secret, computed once
+}
+
+const keyIDLen = 8
+
+func newKey(id string, enc Enc, secret []byte, created, activate time.Time, ended State) (*Key, error) {
+	if _, ok := enc.sizes(); !ok {
+		return nil, fmt.Errorf("%w: key %q has unknown enc %q", ErrRing, id, enc)
+	}
+	if !validKeyID(id) {
+		return nil, fmt.Errorf("%w: key ID %q is not %d of [A-Za-z0-9_-]", ErrRing, id, keyIDLen)
+	}
+	if len(secret) != 32 {
+		return nil, fmt.Errorf("%w: key %q is not 256 bits", ErrRing, id)
+	}
+	if weak(secret) {
+		return nil, fmt.Errorf("%w: key %q is not random", ErrRing, id)
+	}
+	if ended != "" && ended != Retired && ended != Revoked {
+		return nil, fmt.Errorf("%w: key %q has unknown state %q", ErrRing, id, ended)
+	}
+	prk, err := hkdf.Extract(sha256.New, secret, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: key %q: %v", ErrRing, id, err)
+	}
+	return &Key{id: id, enc: enc, created: created, activate: activate, ended: ended, secret: secret, prk: prk}, nil
+}
+
+func validKeyID(id string) bool {
+	if len(id) != keyIDLen {
+		return false
+	}
+	for i := range len(id) {
+		if !isBase64URL(id[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// weak catches the keys that people type: few distinct bytes or counting ones.
+// 32 random bytes have fewer than 12 distinct values once in 2^100.
+func weak(secret []byte) bool {
+	var seen [256]bool
+	distinct, steps := 0, 0
+	for i, b := range secret {
+		if !seen[b] {
+			seen[b] = true
+			distinct++
+		}
+		if i > 0 && (b == secret[i-1]+1 || b == secret[i-1]-1) {
+			steps++
+		}
+	}
+	return distinct < 12 || steps > 16
+}
+
+// ID is the key's random 8-character name.
+func (k *Key) ID() string { return k.id }
+
+// Enc is the key's one content encryption algorithm.
+func (k *Key) Enc() Enc { return k.enc }
+
+// Created is when the key was made.
+func (k *Key) Created() time.Time { return k.created }
+
+// Activation is when the key may become primary.
+func (k *Key) Activation() time.Time { return k.activate }
+
+// Format implements fmt.Formatter: every verb prints "[redacted]".
+func (k *Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
+
+// LogValue implements slog.LogValuer.
+func (k *Key) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalJSON implements json.Marshaler, so that no encoder reaches the secret.
+func (k *Key) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
+
+// Scope is the application and tenant an envelope belongs to. It is bound into
+// the content key and never travels.
+type Scope struct {
+	App, Tenant string
+}
+
+// purpose separates the content keys of one session (SPEC §3).
+type purpose string
+
+const (
+	purposeAttribute purpose = "attribute"
+	purposeManifest  purpose = "manifest"
+	purposeSlot      purpose = "slot" // keys the HMAC of slots; no envelope has it
+)
+
+const kdfLabel = "sealed-blob/v1"
+
+// derive is HKDF-Expand (RFC 5869 §2.3) with SHA-256 over the ring key's PRK.
+// Each part of info is prefixed by its 16-bit length, so that no two contexts
+// share one info (SPEC §3).
+func (k *Key) derive(scope Scope, p purpose, salt []byte, n int) ([]byte, error) {
+	var b cryptobyte.Builder
+	for _, part := range []string{kdfLabel, string(k.enc), scope.App, scope.Tenant, string(p), string(salt)} {
+		b.AddUint16LengthPrefixed(func(c *cryptobyte.Builder) { c.AddBytes([]byte(part)) })
+	}
+	info, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Expand(sha256.New, k.prk, string(info), n)
+}

@@ -1,0 +1,92 @@
+package seal
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Source yields the keyring of the moment. A [Ring] is a Source of itself; a
+// reloading source replaces the ring while the program runs.
+type Source interface {
+	// Ring returns the current ring. An error means that it cannot be told
+	// now; the caller refuses and may retry.
+	Ring(ctx context.Context) (*Ring, error)
+}
+
+// Ring is an immutable set of keys with a version that never goes back. It is
+// safe for concurrent use. Load one with [LoadRing].
+type Ring struct {
+	version uint64
+	keys    []*Key // in order of activation
+}
+
+func newRing(version uint64, keys []*Key) (*Ring, error) {
+	seen := map[string]bool{}
+	for _, k := range keys {
+		if seen[k.id] {
+			return nil, fmt.Errorf("%w: key ID %q appears twice", ErrRing, k.id)
+		}
+		seen[k.id] = true
+	}
+	if version == 0 || len(keys) == 0 {
+		return nil, fmt.Errorf("%w: no version or no key", ErrRing)
+	}
+	return &Ring{version: version, keys: keys}, nil
+}
+
+// Ring returns r: a fixed ring is its own [Source].
+func (r *Ring) Ring(context.Context) (*Ring, error) { return r, nil }
+
+// Version counts the ring's changes.
+func (r *Ring) Version() uint64 { return r.version }
+
+// Keys lists the keys in order of activation.
+func (r *Ring) Keys() []*Key { return append([]*Key(nil), r.keys...) }
+
+// Primary is the key that seals at now: of the keys whose activation has come
+// and that are neither retired nor revoked, the one activated last. It returns
+// [ErrNoPrimary] if there is none.
+func (r *Ring) Primary(now time.Time) (*Key, error) {
+	var primary *Key
+	for _, k := range r.keys {
+		if k.ended == "" && !now.Before(k.activate) && (primary == nil || !k.activate.Before(primary.activate)) {
+			primary = k
+		}
+	}
+	if primary == nil {
+		return nil, ErrNoPrimary
+	}
+	return primary, nil
+}
+
+// State tells where k stands in r at now.
+func (r *Ring) State(k *Key, now time.Time) State {
+	switch primary, _ := r.Primary(now); {
+	case k.ended != "":
+		return k.ended
+	case k == primary:
+		return Primary
+	case now.Before(k.activate):
+		return Pending
+	}
+	return OpenOnly
+}
+
+// usable finds the key that may open an envelope of id. A pending key opens
+// too: another node's clock may be ahead.
+func (r *Ring) usable(id string) (*Key, error) {
+	for _, k := range r.keys {
+		if k.id == id && k.ended == "" {
+			return k, nil
+		}
+	}
+	return nil, ErrUnknownKey
+}
+
+// Format implements fmt.Formatter: a ring prints as "[redacted]".
+func (r *Ring) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
+
+// LogValue implements slog.LogValuer.
+func (r *Ring) LogValue() slog.Value { return slog.StringValue("[redacted]") }

@@ -1,0 +1,252 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"filippo.io/age"
+)
+
+// The files of a keyring directory. Readers need the first, second and fourth;
+// only the one writer has the signer's key.
+const (
+	RingFile     = "ring.age"
+	IdentityFile = "identity.txt"
+	SignerFile   = "signer.key"
+	VerifierFile = "signer.pub"
+	lockFile     = "ring.lock"
+)
+
+// ReloadInterval is how often nodes look for a changed ring. A new key's
+// activation lies at least two of them ahead.
+const ReloadInterval = time.Minute
+
+// InitRing makes a keyring directory with one primary key of profile enc. It
+// returns an error wrapping fs.ErrExist, and changes nothing, if dir already
+// holds any keyring file.
+func InitRing(dir string, enc Enc, now time.Time) (*Ring, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{RingFile, IdentityFile, SignerFile, VerifierFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s is already there: %w", ErrRing, filepath.Join(dir, name), fs.ErrExist)
+		}
+	}
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	verifier, signer, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	doc := &ringDoc{Version: 1, Created: now.Unix(), Recipients: []string{identity.Recipient().String()}}
+	doc.addKey(enc, now, now)
+	for _, f := range []struct {
+		name, content string
+		mode          fs.FileMode
+	}{
+		{IdentityFile, "# recipient: " + identity.Recipient().String() + "\n" + identity.String() + "\n", 0o600},
+		{SignerFile, b64.EncodeToString(signer.Seed()) + "\n", 0o600},
+		{VerifierFile, b64.EncodeToString(verifier) + "\n", 0o644},
+	} {
+		if err := writeFile(filepath.Join(dir, f.name), []byte(f.content), f.mode); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeRing(dir, doc, signer); err != nil {
+		return nil, err
+	}
+	return doc.ring()
+}
+
+// LoadRing reads dir's ring, checks its signature and every key. It refuses,
+// with an [ErrRing] that names the path, a file that is a symbolic link, not
+// regular, another user's or open to group or others.
+func LoadRing(dir string) (*Ring, error) {
+	doc, err := loadDoc(dir)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := doc.ring()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RingFile), err)
+	}
+	return ring, nil
+}
+
+// RotateRing adds a key of profile enc that becomes primary at activate; the
+// present primary then only opens. It takes the writer's lock and needs the
+// signer's key.
+func RotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Time) (*Ring, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	unlock, err := lockDir(ctx, filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	signer, err := loadSigner(dir)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := loadDoc(dir)
+	if err != nil {
+		return nil, err
+	}
+	doc.Version++
+	doc.addKey(enc, now, activate)
+	if err := writeRing(dir, doc, signer); err != nil {
+		return nil, err
+	}
+	return doc.ring()
+}
+
+func loadDoc(dir string) (*ringDoc, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	file, err := readPrivate(filepath.Join(dir, RingFile), MaxRing)
+	if err != nil {
+		return nil, err
+	}
+	identityPath := filepath.Join(dir, IdentityFile)
+	text, err := readPrivate(identityPath, 64<<10)
+	if err != nil {
+		return nil, err
+	}
+	identities, err := parseIdentities(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", identityPath, err)
+	}
+	verifier, err := loadVerifier(dir)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := readRingDoc(file, identities, verifier)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RingFile), err)
+	}
+	return doc, nil
+}
+
+func loadVerifier(dir string) (ed25519.PublicKey, error) {
+	path := filepath.Join(dir, VerifierFile)
+	text, err := readChecked(path, 4<<10, 0o022)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := decode64(string(bytes.TrimSuffix(text, []byte("\n"))))
+	if !ok || len(key) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%w: %s is not an Ed25519 public key", ErrRing, path)
+	}
+	return key, nil
+}
+
+func loadSigner(dir string) (ed25519.PrivateKey, error) {
+	path := filepath.Join(dir, SignerFile)
+	text, err := readPrivate(path, 4<<10)
+	if err != nil {
+		return nil, err
+	}
+	seed, ok := decode64(string(bytes.TrimSuffix(text, []byte("\n"))))
+	if !ok || len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("%w: %s is not an Ed25519 key", ErrRing, path)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+func writeRing(dir string, doc *ringDoc, signer ed25519.PrivateKey) error {
+	var out bytes.Buffer
+	if err := doc.write(&out, signer); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, RingFile), out.Bytes(), 0o600)
+}
+
+func readPrivate(path string, limit int64) ([]byte, error) { return readChecked(path, limit, 0o077) }
+
+// readChecked reads path after checking the very file it opened.
+func readChecked(path string, limit int64, forbidden fs.FileMode) ([]byte, error) {
+	f, err := openNoFollow(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRing, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRing, err)
+	}
+	if reason := untrusted(info, forbidden); reason != "" {
+		return nil, fmt.Errorf("%w: %s %s", ErrRing, path, reason)
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%w: %s is not a regular file of at most %d bytes", ErrRing, path, limit)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading %s: %w", ErrRing, path, err)
+	}
+	return content, nil
+}
+
+// checkDir refuses a directory in which somebody else could exchange files.
+func checkDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrRing, err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%w: %s is not a directory", ErrRing, dir)
+	}
+	if reason := untrusted(info, 0o022); reason != "" {
+		return fmt.Errorf("%w: %s %s", ErrRing, dir, reason)
+	}
+	return nil
+}
+
+// writeFile replaces path so that a crash leaves the old or the new content:
+// temporary file, fsync, rename, fsync of the directory.
+func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

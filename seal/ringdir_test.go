@@ -1,0 +1,154 @@
+package seal_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+func ringDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "keys")
+	if _, err := seal.InitRing(dir, seal.A256GCM, now); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestLoadRing(t *testing.T) {
+	dir := ringDir(t)
+	ring, err := seal.LoadRing(dir)
+	if err != nil || ring.Version() != 1 || len(ring.Keys()) != 1 {
+		t.Fatalf("LoadRing = %v, %v", ring, err)
+	}
+	if _, err := seal.InitRing(dir, seal.A256GCM, now); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("second init: %v, want fs.ErrExist", err)
+	}
+	for name, mode := range map[string]fs.FileMode{seal.RingFile: 0o600, seal.IdentityFile: 0o600, seal.SignerFile: 0o600, seal.VerifierFile: 0o644} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	os.Remove(filepath.Join(dir, seal.SignerFile))
+	if _, err := seal.LoadRing(dir); err != nil {
+		t.Errorf("a reader needs no signer's key: %v", err)
+	}
+	if _, err := seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now); !errors.Is(err, seal.ErrRing) {
+		t.Errorf("rotating without the signer's key: %v", err)
+	}
+}
+
+// Each of these must be refused, and the message must name the path.
+func TestLoadRingRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, dir string) (path string){
+		"no ring":                 func(t *testing.T, dir string) string { return remove(t, dir, seal.RingFile) },
+		"group-readable ring":     func(t *testing.T, dir string) string { return chmod(t, dir, seal.RingFile, 0o640) },
+		"world-readable identity": func(t *testing.T, dir string) string { return chmod(t, dir, seal.IdentityFile, 0o604) },
+		"writable verifier":       func(t *testing.T, dir string) string { return chmod(t, dir, seal.VerifierFile, 0o666) },
+		"writable folder":         func(t *testing.T, dir string) string { return chmod(t, dir, "", 0o777) },
+		"symlink": func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, seal.RingFile)
+			must(t, os.Rename(path, path+".real"))
+			must(t, os.Symlink(path+".real", path))
+			return path
+		},
+		"folder as ring": func(t *testing.T, dir string) string {
+			path := remove(t, dir, seal.RingFile)
+			must(t, os.Mkdir(path, 0o700))
+			return path
+		},
+		"flipped bit": func(t *testing.T, dir string) string {
+			return edit(t, dir, seal.RingFile, func(b []byte) []byte { b[len(b)-3] ^= 1; return b })
+		},
+		"truncated": func(t *testing.T, dir string) string {
+			return edit(t, dir, seal.RingFile, func(b []byte) []byte { return b[:len(b)/2] })
+		},
+		"empty": func(t *testing.T, dir string) string {
+			return edit(t, dir, seal.RingFile, func([]byte) []byte { return nil })
+		},
+		"huge": func(t *testing.T, dir string) string {
+			return edit(t, dir, seal.RingFile, func([]byte) []byte { return make([]byte, seal.MaxRing+1) })
+		},
+		"plugin identity": func(t *testing.T, dir string) string {
+			return edit(t, dir, seal.IdentityFile, func([]byte) []byte { return []byte("AGE-PLUGIN-EVIL-1QQQ\n") })
+		},
+		"foreign signer": func(t *testing.T, dir string) string {
+			pub, _, _ := ed25519.GenerateKey(rand.Reader)
+			edit(t, dir, seal.VerifierFile, func([]byte) []byte { return []byte(base64.RawURLEncoding.EncodeToString(pub) + "\n") })
+			return filepath.Join(dir, seal.RingFile)
+		},
+		"ring of another folder": func(t *testing.T, dir string) string {
+			other, err := os.ReadFile(filepath.Join(ringDir(t), seal.RingFile))
+			must(t, err)
+			return edit(t, dir, seal.RingFile, func([]byte) []byte { return other })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := ringDir(t)
+			path := spoil(t, dir)
+			ring, err := seal.LoadRing(dir)
+			if ring != nil || !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), path) {
+				t.Errorf("LoadRing = %v, %v; want an ErrRing that names %s", ring, err, path)
+			}
+		})
+	}
+}
+
+func TestRotateIsOneWriter(t *testing.T) {
+	dir := ringDir(t)
+	const n = 8
+	errs := make(chan error, n)
+	for range n {
+		go func() {
+			_, err := seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now.Add(time.Minute))
+			errs <- err
+		}()
+	}
+	for range n {
+		must(t, <-errs)
+	}
+	ring, err := seal.LoadRing(dir)
+	must(t, err)
+	if ring.Version() != n+1 || len(ring.Keys()) != n+1 {
+		t.Errorf("version %d with %d keys, want %d", ring.Version(), len(ring.Keys()), n+1)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, dir, name string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	must(t, os.Remove(path))
+	return path
+}
+
+func chmod(t *testing.T, dir, name string, mode fs.FileMode) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	must(t, os.Chmod(path, mode))
+	return path
+}
+
+func edit(t *testing.T, dir, name string, f func([]byte) []byte) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	old, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, f(old), 0o600))
+	return path
+}

@@ -1,0 +1,173 @@
+package seal
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"github.com/go-jose/go-jose/v4/json"
+)
+
+// MaxRing is the largest ring file read, in bytes.
+const MaxRing = 1 << 20
+
+const (
+	ringHead     = "sealed-blob/v1 keyring\n"
+	signContext  = "sealed-blob/v1/keyring-signature\x00"
+	maxRingKeys  = 256
+	maxRecipient = 64
+)
+
+// ringDoc is the signed content of a ring file. Times are whole seconds.
+type ringDoc struct {
+	Version    uint64    `json:"version"`
+	Created    int64     `json:"created"`
+	Recipients []string  `json:"recipients"`
+	Keys       []ringKey `json:"keys"`
+}
+
+type ringKey struct {
+	ID       string `json:"id"`
+	Enc      Enc    `json:"enc"`
+	Secret   string `json:"secret"`
+	Created  int64  `json:"created"`
+	Activate int64  `json:"activate"`
+	Ended    State  `json:"ended,omitempty"`
+}
+
+// ring checks every key of the document.
+func (d *ringDoc) ring() (*Ring, error) {
+	if len(d.Keys) > maxRingKeys || len(d.Recipients) == 0 || len(d.Recipients) > maxRecipient {
+		return nil, fmt.Errorf("%w: too many keys, or no or too many recipients", ErrRing)
+	}
+	var keys []*Key
+	for _, k := range d.Keys {
+		secret, ok := decode64(k.Secret)
+		if !ok {
+			return nil, fmt.Errorf("%w: a key's secret is not base64url", ErrRing)
+		}
+		key, err := newKey(k.ID, k.Enc, secret, time.Unix(k.Created, 0), time.Unix(k.Activate, 0), k.Ended)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return newRing(d.Version, keys)
+}
+
+// addKey appends a fresh random key that becomes primary at activate.
+func (d *ringDoc) addKey(enc Enc, now, activate time.Time) {
+	id, secret := make([]byte, 6), make([]byte, 32)
+	rand.Read(secret)
+	for ok := false; !ok; {
+		rand.Read(id)
+		ok = isAlphanumeric(b64.EncodeToString(id))
+	}
+	d.Keys = append(d.Keys, ringKey{
+		ID: b64.EncodeToString(id), Enc: enc, Secret: b64.EncodeToString(secret),
+		Created: now.Unix(), Activate: activate.Unix(),
+	})
+}
+
+// isAlphanumeric keeps '-' and '_' out of new key IDs, so that none looks like a flag.
+func isAlphanumeric(id string) bool { return !strings.ContainsAny(id, "-_") }
+
+// write signs the document and encrypts it to its recipients. age hides the
+// content but does not authenticate its writer; the signature does.
+func (d *ringDoc) write(w io.Writer, signer ed25519.PrivateKey) error {
+	if _, err := d.ring(); err != nil {
+		return err
+	}
+	content, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	recipients, err := parseRecipients(d.Recipients)
+	if err != nil {
+		return err
+	}
+	out, err := age.Encrypt(w, recipients...)
+	if err != nil {
+		return err
+	}
+	signature := ed25519.Sign(signer, append([]byte(signContext), content...))
+	if _, err := fmt.Fprintf(out, "%s%s\n%s\n", ringHead, b64.EncodeToString(content), b64.EncodeToString(signature)); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// readRingDoc decrypts, verifies and only then parses a ring file.
+func readRingDoc(file []byte, identities []age.Identity, signer ed25519.PublicKey) (*ringDoc, error) {
+	if len(file) > MaxRing {
+		return nil, fmt.Errorf("%w: over %d bytes", ErrRing, MaxRing)
+	}
+	in, err := age.Decrypt(bytes.NewReader(file), identities...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: not encrypted to this identity, or damaged", ErrRing)
+	}
+	plain, err := io.ReadAll(io.LimitReader(in, MaxRing))
+	if err != nil {
+		return nil, fmt.Errorf("%w: damaged", ErrRing)
+	}
+	rest, ok := strings.CutPrefix(string(plain), ringHead)
+	lines := strings.Split(rest, "\n")
+	if !ok || len(lines) != 3 || lines[2] != "" {
+		return nil, fmt.Errorf("%w: not a keyring of version 1", ErrRing)
+	}
+	content, ok1 := decode64(lines[0])
+	signature, ok2 := decode64(lines[1])
+	if !ok1 || !ok2 || !ed25519.Verify(signer, append([]byte(signContext), content...), signature) {
+		return nil, fmt.Errorf("%w: not signed by signer.pub", ErrRing)
+	}
+	return parseRingDoc(content)
+}
+
+// parseRingDoc accepts the one spelling that write produces.
+func parseRingDoc(content []byte) (*ringDoc, error) {
+	var d ringDoc
+	if err := json.Unmarshal(content, &d); err == nil {
+		if again, err := json.Marshal(&d); err == nil && bytes.Equal(again, content) {
+			return &d, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: its content is not a keyring", ErrRing)
+}
+
+// parseRecipients accepts native recipients only: a plugin would run a program
+// named by a text (CVE-2024-56327).
+func parseRecipients(texts []string) ([]age.Recipient, error) {
+	var out []age.Recipient
+	for _, text := range texts {
+		r, err := age.ParseX25519Recipient(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: a recipient is not an age X25519 recipient", ErrRing)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// parseIdentities reads an age identity file; plugin identities are refused.
+func parseIdentities(file []byte) ([]age.Identity, error) {
+	var out []age.Identity
+	for _, line := range strings.Split(string(file), "\n") {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		id, err := age.ParseX25519Identity(line)
+		if err != nil {
+			return nil, fmt.Errorf("%w: holds something other than age X25519 identities", ErrRing)
+		}
+		out = append(out, id)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: holds no identity", ErrRing)
+	}
+	return out, nil
+}

@@ -1,0 +1,330 @@
+package seal_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+var (
+	now   = time.Unix(1_800_000_000, 0)
+	scope = seal.Scope{App: "shop", Tenant: "t1"}
+)
+
+func testRing(t testing.TB, enc seal.Enc) *seal.Ring {
+	t.Helper()
+	ring, err := seal.InitRing(t.TempDir(), enc, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func claims(name, value string) *seal.Claims {
+	return &seal.Claims{
+		JTI: seal.NewID(), IssuedAt: now.Unix(), Expires: now.Unix() + 60, Session: seal.NewID(),
+		Gen: 1, Name: name, Policy: "1-abc", Value: []byte(value),
+	}
+}
+
+func sealed(t testing.TB, ring *seal.Ring, c *seal.Claims) string {
+	t.Helper()
+	s, err := ring.NewSealer(scope, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := s.Attribute(c)
+	if err != nil {
+		t.Fatalf("Attribute(%s) = %v", c.Name, err)
+	}
+	return text
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+		t.Run(string(enc), func(t *testing.T) {
+			ring := testRing(t, enc)
+			for _, want := range []*seal.Claims{
+				claims("cart", `{"items":["a","b"],"n":1.5}`),
+				claims("x", `"`+strings.Repeat("é", 2000)+`"`),
+				{JTI: seal.NewID(), UID: seal.NewID(), Once: true, IssuedAt: 1, Expires: 2, AbsoluteExpires: 3, Session: seal.NewID(), Name: "t", Policy: "1", Value: []byte{0, 255, 1}, Binary: true},
+			} {
+				got, opened, err := ring.NewOpener(scope, now).Attribute(sealed(t, ring, want))
+				if err != nil {
+					t.Fatalf("open %s: %v", want.Name, err)
+				}
+				if fmt.Sprint(*got) != fmt.Sprint(*want) {
+					t.Errorf("opened %+v, want %+v", got, want)
+				}
+				if opened.Stale || opened.KeyID != ring.Keys()[0].ID() || len(opened.Slot) != seal.SlotLen {
+					t.Errorf("opened = %+v", opened)
+				}
+			}
+		})
+	}
+}
+
+func TestManifestRoundTrip(t *testing.T) {
+	ring := testRing(t, seal.A256GCM)
+	s, _ := ring.NewSealer(scope, now)
+	want := &seal.Manifest{
+		Session: seal.NewID(), Subject: "zoë \\ \"quoted\" <&>", Fence: 2, Gen: 9, IssuedAt: 5, Expires: 6, AbsoluteExpires: 7, Binding: "cookie:abc", Policy: "1",
+		Entries: []seal.Entry{{Slot: "aaaaaaaaaaaa", JTI: seal.NewID(), Expires: 9}, {Slot: "baaaaaaaaaaa", JTI: seal.NewID(), Expires: 9}},
+	}
+	text, err := s.Manifest(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := ring.NewOpener(scope, now).Manifest(text)
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("Manifest = %+v, %v, want %+v", got, err, want)
+	}
+	if _, _, err := ring.NewOpener(scope, now).Attribute(text); !errors.Is(err, seal.ErrAuth) {
+		t.Errorf("a manifest opened as an attribute: %v", err)
+	}
+	want.Subject = "line\nbreak"
+	if _, err := s.Manifest(want); !errors.Is(err, seal.ErrMalformed) {
+		t.Errorf("a control character in the subject: %v", err)
+	}
+}
+
+// Every other string in the neighbourhood of an envelope is refused: one
+// accepted string per sealed value.
+func TestOneAcceptedString(t *testing.T) {
+	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+		ring := testRing(t, enc)
+		good := sealed(t, ring, claims("cart", `1`))
+		refuse := func(variant, what string) {
+			t.Helper()
+			if variant == good {
+				return
+			}
+			c, opened, err := ring.NewOpener(scope, now).Attribute(variant)
+			if err == nil {
+				t.Fatalf("%s: %s accepted %q", enc, what, variant)
+			}
+			if c != nil || opened != (seal.Opened{}) {
+				t.Fatalf("%s: %s: a result beside the error", enc, what)
+			}
+			if !errors.Is(err, seal.ErrMalformed) && !errors.Is(err, seal.ErrAuth) && !errors.Is(err, seal.ErrUnknownKey) {
+				t.Fatalf("%s: %s: unexpected error %v", enc, what, err)
+			}
+		}
+		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \n\r\t\x00é"
+		for i := range len(good) {
+			for _, c := range alphabet {
+				refuse(good[:i]+string(c)+good[i+1:], "substitution")
+				refuse(good[:i]+string(c)+good[i:], "insertion")
+			}
+			refuse(good[:i]+good[i+1:], "deletion")
+			refuse(good[:i], "truncation")
+		}
+		p := strings.Split(good, ".")
+		for n := 1; n < len(p[3]); n++ {
+			refuse(strings.Join([]string{p[0], "", p[2], p[3][:len(p[3])-n], p[3][len(p[3])-n:] + p[4]}, "."), "ciphertext moved into the tag")
+		}
+		refuse(p[0]+".AAAA."+p[2]+"."+p[3]+"."+p[4], "an encrypted key")
+		refuse(`{"protected":"`+p[0]+`","iv":"`+p[2]+`","ciphertext":"`+p[3]+`","tag":"`+p[4]+`"}`, "JSON serialization")
+		refuse(" "+good, "leading space")
+		refuse(good+"\n", "trailing newline")
+		refuse(good+".", "a sixth part")
+		refuse(strings.Repeat(".", 8<<20), "dots")
+	}
+}
+
+func TestHeaderIsFixed(t *testing.T) {
+	ring := testRing(t, seal.A256GCM)
+	good := sealed(t, ring, claims("cart", `1`))
+	head, rest, _ := strings.Cut(good, ".")
+	raw := unb64(t, head)
+	var h map[string]any
+	if err := json.Unmarshal(raw, &h); err != nil || len(h) != 3 {
+		t.Fatalf("header %s: %v", raw, err)
+	}
+	for name, variant := range map[string]string{
+		"space":        strings.Replace(string(raw), ":", ": ", 1),
+		"order":        `{"enc":"A256GCM","alg":"dir","kid":"` + h["kid"].(string) + `"}`,
+		"zip":          strings.Replace(string(raw), `"dir",`, `"dir","zip":"DEF",`, 1),
+		"crit":         strings.Replace(string(raw), `}`, `,"crit":["x"]}`, 1),
+		"duplicate":    strings.Replace(string(raw), `}`, `,"alg":"dir"}`, 1),
+		"enc swapped":  strings.Replace(string(raw), "A256GCM", "A256CBC-HS512", 1),
+		"alg swapped":  strings.Replace(string(raw), `"dir"`, `"A256KW"`, 1),
+		"escaped name": strings.Replace(string(raw), `"alg"`, `"\u0061lg"`, 1),
+	} {
+		if variant == string(raw) {
+			t.Fatalf("%s changed nothing", name)
+		}
+		if _, _, err := ring.NewOpener(scope, now).Attribute(b64(variant) + "." + rest); !errors.Is(err, seal.ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", name, err)
+		}
+	}
+}
+
+func TestScopeAndKeySeparate(t *testing.T) {
+	ring := testRing(t, seal.A256GCM)
+	text := sealed(t, ring, claims("cart", `1`))
+	for _, other := range []seal.Scope{{App: "shop"}, {App: "shopt", Tenant: "1"}, {App: "other", Tenant: "t1"}, {App: "", Tenant: "shopt1"}} {
+		if _, _, err := ring.NewOpener(other, now).Attribute(text); !errors.Is(err, seal.ErrAuth) {
+			t.Errorf("scope %+v: %v, want ErrAuth", other, err)
+		}
+	}
+	if _, _, err := testRing(t, seal.A256GCM).NewOpener(scope, now).Attribute(text); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("foreign ring: %v, want ErrUnknownKey", err)
+	}
+}
+
+func TestLengthIsHidden(t *testing.T) {
+	ring := testRing(t, seal.A256GCM)
+	s, _ := ring.NewSealer(scope, now)
+	text := func(n int) int {
+		out, err := s.Attribute(claims("a", `"`+strings.Repeat("x", n)+`"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(out)
+	}
+	sizes := map[int]bool{}
+	for n := range 8000 {
+		sizes[text(n)] = true
+	}
+	if len(sizes) > 80 { // 16 buckets to 512 B, 16 an octave above
+		t.Errorf("8000 lengths show %d sizes", len(sizes))
+	}
+}
+
+func TestSizeLimit(t *testing.T) {
+	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+		ring := testRing(t, enc)
+		s, _ := ring.NewSealer(scope, now)
+		largest := 0
+		for n := 11_000; n < 13_000; n += 7 {
+			text, err := s.Attribute(claims("a", `"`+strings.Repeat("x", n)+`"`))
+			if err != nil {
+				if !errors.Is(err, seal.ErrTooLarge) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if _, _, err := ring.NewOpener(scope, now).Attribute(text); err != nil {
+				t.Fatalf("%s: sealed %d bytes but can't open: %v", enc, len(text), err)
+			}
+			largest = max(largest, len(text))
+		}
+		if largest == 0 || largest > seal.MaxEnvelope {
+			t.Errorf("%s: largest envelope %d", enc, largest)
+		}
+	}
+}
+
+func TestClaimsHaveOneSpelling(t *testing.T) {
+	for name, value := range map[string]string{
+		"space":          `{"a": 1}`,
+		"duplicate":      `{"a":1,"a":2}`,
+		"nested":         `{"b":{"a":1,"a":2}}`,
+		"two values":     `1 2`,
+		"bad UTF-8":      "\"\xff\"",
+		"unfinished":     `{"a":`,
+		"empty":          ``,
+		"seventeen":      strings.Repeat("[", 17) + strings.Repeat("]", 17),
+		"fifty thousand": strings.Repeat("[", 50_000),
+	} {
+		ring := testRing(t, seal.A256GCM)
+		s, _ := ring.NewSealer(scope, now)
+		if _, err := s.Attribute(claims("cart", value)); !errors.Is(err, seal.ErrMalformed) {
+			t.Errorf("%s: sealed, %v", name, err)
+		}
+	}
+	if text := sealed(t, testRing(t, seal.A256GCM), claims("cart", strings.Repeat("[", 16)+strings.Repeat("]", 16))); text == "" {
+		t.Error("depth 16 refused")
+	}
+}
+
+func TestStates(t *testing.T) {
+	dir := t.TempDir()
+	ring, err := seal.InitRing(dir, seal.A256GCM, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := sealed(t, ring, claims("cart", `1`))
+	later := now.Add(2 * time.Minute)
+	ring, err = seal.RotateRing(t.Context(), dir, seal.A256CBCHS512, now, later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := ring.Keys()[0], ring.Keys()[1]
+	for _, step := range []struct {
+		at   time.Time
+		want [2]seal.State
+	}{
+		{now.Add(-time.Second), [2]seal.State{seal.Pending, seal.Pending}},
+		{now, [2]seal.State{seal.Primary, seal.Pending}},
+		{later.Add(-time.Second), [2]seal.State{seal.Primary, seal.Pending}},
+		{later, [2]seal.State{seal.OpenOnly, seal.Primary}},
+	} {
+		if got := [2]seal.State{ring.State(first, step.at), ring.State(second, step.at)}; got != step.want {
+			t.Errorf("at %v: %v, want %v", step.at, got, step.want)
+		}
+	}
+	if _, err := ring.NewSealer(scope, now.Add(-time.Hour)); !errors.Is(err, seal.ErrNoPrimary) {
+		t.Errorf("before activation: %v", err)
+	}
+	if _, opened, err := ring.NewOpener(scope, later).Attribute(old); err != nil || !opened.Stale {
+		t.Errorf("under the old key: %+v, %v, want stale", opened, err)
+	}
+}
+
+func TestSecretsDontPrint(t *testing.T) {
+	ring := testRing(t, seal.A256GCM)
+	key := ring.Keys()[0]
+	out := fmt.Sprintf("%v %+v %#v %s %x %v %+v", key, key, key, key, key, ring, ring)
+	if j, err := json.Marshal(key); err != nil || string(j) != `"[redacted]"` {
+		t.Errorf("json = %s, %v", j, err)
+	}
+	if strings.Trim(strings.ReplaceAll(out, "[redacted]", ""), " ") != "" {
+		t.Errorf("printed %q", out)
+	}
+}
+
+func TestErrorsCarryNoInput(t *testing.T) {
+	ring := testRing(t, seal.A256GCM)
+	for _, in := range []string{strings.Repeat("A", 1<<20), "SECRETSECRET.a.b.c.d", b64(`{"alg":"`+strings.Repeat("B", 9000)+`"}`) + "...."} {
+		_, _, err := ring.NewOpener(scope, now).Attribute(in)
+		if err == nil || len(err.Error()) > 100 || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("error %.200q", err)
+		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	ring := testRing(b, seal.A256GCM)
+	text := sealed(b, ring, claims("cart", `"`+strings.Repeat("x", 200)+`"`))
+	o := ring.NewOpener(scope, now)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := o.Attribute(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestWipe(t *testing.T) {
+	ring := testRing(t, seal.A256GCM)
+	o := ring.NewOpener(scope, now)
+	text := sealed(t, ring, claims("cart", `1`))
+	if _, _, err := o.Attribute(text); err != nil {
+		t.Fatal(err)
+	}
+	o.Wipe()
+	if _, _, err := o.Attribute(text); err != nil {
+		t.Errorf("an opener derives again after Wipe: %v", err)
+	}
+	if !bytes.Contains([]byte(text), []byte(".")) {
+		t.Fatal("no envelope")
+	}
+}

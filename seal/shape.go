@@ -1,0 +1,125 @@
+package seal
+
+import (
+	"encoding/base64"
+	"strings"
+)
+
+// MaxEnvelope is the largest envelope accepted or made, in bytes of text.
+const MaxEnvelope = 16 << 10
+
+const (
+	saltLen    = 16
+	saltText   = 22 // base64url of 16 bytes
+	kidLen     = keyIDLen + len(".") + saltText
+	headerHead = `{"alg":"dir","enc":"`
+	headerMid  = `","kid":"`
+	headerTail = `"}`
+)
+
+var b64 = base64.RawURLEncoding.Strict()
+
+func isBase64URL(c byte) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// header renders the one protected header of a key and salt (SPEC §2).
+func header(enc Enc, kid string) string {
+	return headerHead + string(enc) + headerMid + kid + headerTail
+}
+
+// decode64 accepts the one canonical base64url spelling of a value. Strict
+// alone still skips CR and LF, so the result is encoded again and compared.
+func decode64(s string) ([]byte, bool) {
+	out, err := b64.DecodeString(s)
+	if err != nil || b64.EncodeToString(out) != s {
+		return nil, false
+	}
+	return out, true
+}
+
+// shape is an envelope whose form was checked and whose content is still unknown.
+type shape struct {
+	enc   Enc
+	kid   string
+	keyID string
+	salt  []byte
+}
+
+// parseShape checks everything that needs no key: size, alphabet, four dots,
+// an empty encrypted key, the exact lengths of IV and tag, canonical base64url,
+// and a header of the one form. It looks at each byte a bounded number of
+// times and builds no error text from the input.
+func parseShape(text string) (shape, error) {
+	if len(text) > MaxEnvelope {
+		return shape{}, ErrMalformed
+	}
+	parts, ok := split(text)
+	if !ok {
+		return shape{}, ErrMalformed
+	}
+	s, ok := parseHeader(parts[0])
+	if !ok || parts[1] != "" {
+		return shape{}, ErrMalformed
+	}
+	size, _ := s.enc.sizes()
+	for i, want := range map[int]int{2: size.iv, 4: size.tag} {
+		if got, ok := decode64(parts[i]); !ok || len(got) != want {
+			return shape{}, ErrMalformed
+		}
+	}
+	if ct, ok := decode64(parts[3]); !ok || len(ct) == 0 {
+		return shape{}, ErrMalformed
+	}
+	return s, nil
+}
+
+func split(text string) (parts [5]string, ok bool) {
+	dots := 0
+	for i := range len(text) {
+		if text[i] == '.' {
+			dots++
+		} else if !isBase64URL(text[i]) {
+			return parts, false
+		}
+	}
+	if dots != 4 {
+		return parts, false
+	}
+	copy(parts[:], strings.Split(text, "."))
+	return parts, true
+}
+
+// parseHeader reads enc and kid by position; no JSON parser sees the input.
+func parseHeader(part string) (shape, bool) {
+	raw, ok := decode64(part)
+	if !ok {
+		return shape{}, false
+	}
+	rest, ok := strings.CutPrefix(string(raw), headerHead)
+	if !ok {
+		return shape{}, false
+	}
+	enc, rest, ok := strings.Cut(rest, headerMid)
+	if _, known := Enc(enc).sizes(); !ok || !known {
+		return shape{}, false
+	}
+	kid, ok := strings.CutSuffix(rest, headerTail)
+	if !ok {
+		return shape{}, false
+	}
+	s := shape{enc: Enc(enc), kid: kid}
+	if !s.parseKid() {
+		return shape{}, false
+	}
+	return s, header(s.enc, s.kid) == string(raw)
+}
+
+func (s *shape) parseKid() bool {
+	if len(s.kid) != kidLen || s.kid[keyIDLen] != '.' || !validKeyID(s.kid[:keyIDLen]) {
+		return false
+	}
+	salt, ok := decode64(s.kid[keyIDLen+1:])
+	s.keyID, s.salt = s.kid[:keyIDLen], salt
+	return ok && len(salt) == saltLen
+}
