@@ -6,6 +6,10 @@
 // winning restore, see docs/SPEC.md §8). Most people only choose an
 // implementation ([NewMemory], filestore.Open) and hand it to session.New.
 //
+// [None] is the deliberate mode without a memory. Whoever writes a store finds
+// the decisions ready made in [State] and [Ledger], and proves it with
+// replaytest.Run.
+//
 // The package knows nothing of envelopes, policies or HTTP. It never logs.
 package replay
 
@@ -74,8 +78,10 @@ var (
 	// ErrBeforeEpoch says that the right or set was issued before this store's
 	// memory began, so that it cannot know whether it was used. A final refusal.
 	ErrBeforeEpoch = errors.New("replay: issued before the store's epoch")
-	// ErrBeyondHorizon says that the record may already have been purged. A
-	// final refusal, also when the clock was stepped back since.
+	// ErrBeyondHorizon says that the record may already have been purged: its
+	// KeepUntil has passed by the store's clock, or is at or below the largest
+	// KeepUntil that the store ever purged. A final refusal, also when the clock
+	// was stepped back since.
 	ErrBeyondHorizon = errors.New("replay: at or below the purge horizon")
 	// ErrFull says that the store is at its capacity. Nothing live is evicted.
 	ErrFull = errors.New("replay: store is full")
@@ -90,7 +96,8 @@ type Right struct {
 	// with the store's epoch.
 	Issued time.Time
 	// KeepUntil is axp + 2·leeway: the last moment at which any envelope of the
-	// right could be accepted, plus the clocks' disagreement.
+	// right could be accepted, plus the clocks' disagreement. It is fixed for
+	// life like axp, and not later than that of the right's session.
 	KeepUntil time.Time
 }
 
@@ -139,7 +146,8 @@ func (v Verdict) String() string {
 type Burn struct {
 	Right
 	// Required refuses the whole restore, with nothing written, when the right
-	// is already spent by another owner. Otherwise that right alone is lost.
+	// is already spent by another owner, or when it lies before the epoch or
+	// beyond the horizon. Otherwise that right alone is lost.
 	Required bool
 }
 
@@ -171,9 +179,10 @@ type Restored struct {
 	Fence uint64
 	// BehindWatermark says that a protected change is newer than the set.
 	BehindWatermark bool
-	// Burnt holds one outcome for each Burn; Lost means spent by another.
+	// Burnt holds one outcome for each Burn; Lost means spent by another, or
+	// before the epoch, or beyond the horizon.
 	Burnt []Outcome
-	// Spent says of each Look whether it is already spent.
+	// Spent says of each Look whether it was spent before this restore.
 	Spent []bool
 }
 
@@ -181,11 +190,13 @@ type Restored struct {
 type Rights interface {
 	// Claim spends rights for owner, all or none: if any of them is held by
 	// another owner nothing is written and the outcome is [Lost]. It is [Mine]
-	// if owner held every one before, otherwise [Won].
+	// if owner held every one before, otherwise [Won]. A right listed twice
+	// counts once; a claim of no rights is an error.
 	//
 	// Claim is one atomic operation over all users of the store, and durable
-	// (as far as the store promises to be) before it answers. An error means
-	// that the outcome is unknown or refused; the caller may retry with the
+	// (as far as the store promises to be) before it answers. With an error the
+	// outcome is [Lost]: refused for good after [ErrBeforeEpoch] and
+	// [ErrBeyondHorizon], otherwise unknown, and the caller may retry with the
 	// same owner. A right is remembered at least until its KeepUntil; purging
 	// it raises the horizon. A cancelled ctx ends the wait, not necessarily
 	// the claim.
@@ -195,8 +206,12 @@ type Rights interface {
 	Spent(ctx context.Context, ids ...ID) ([]bool, error)
 }
 
-// Sessions fences sessions. A record that does not exist reads as all zero.
+// Sessions fences sessions. A record that does not exist reads as all zero, and
+// is created by the first operation that has something to note in it.
 // Each operation is atomic and durable like [Rights.Claim], and is one round trip.
+// A record is kept until the latest KeepUntil that it was given, which is
+// axp + 2·leeway of the session; where that is past or purged, the operation is
+// refused with [ErrBeyondHorizon]. With an error the verdict is [Refused].
 // The table is in docs/SPEC.md §8; model/restore.py proves it.
 type Sessions interface {
 	// Restore decides in this order: a revoked session is [Revoked]. If the
@@ -206,23 +221,30 @@ type Sessions interface {
 	// it is [Superseded]. If it is below the watermark it is [RolledBack] when
 	// Strict. If a Required burn is held by another owner it is [Spent].
 	// Otherwise it is granted: fence+1, floor = watermark = 0, attempt and set
-	// are noted, burns are claimed.
+	// are noted, burns are claimed. [ErrBeforeEpoch] and [ErrBeyondHorizon] come
+	// before all of these.
 	Restore(ctx context.Context, r RestoreRequest) (Restored, error)
 
 	// Protect raises the watermark to at.Gen before a protected change is made
-	// visible. [Superseded] means that the session lives elsewhere by now.
+	// visible. It is [Revoked] if the session is; [Superseded] means that the
+	// session lives elsewhere by now.
 	Protect(ctx context.Context, session ID, at Version, keepUntil time.Time) (Verdict, error)
 
 	// Take spends right for owner if the session is still under fence. The
 	// verdict is [Granted] with the claim's outcome, [Superseded] or [Revoked]
-	// with [Lost]; the watermark is left alone.
+	// with [Lost]; the watermark is left alone. A right before the epoch or beyond
+	// the horizon is an error, as in a claim.
 	Take(ctx context.Context, session ID, fence uint64, owner Owner, right Right) (Verdict, Outcome, error)
 
 	// Acknowledge raises the floor of each session whose fence still is
-	// Version.Fence to Version.Gen, and ignores the others. It never lowers one.
+	// Version.Fence to Version.Gen, and ignores the others, those that are revoked
+	// or past KeepUntil included. It never lowers one. With an error some may have
+	// been raised; doing it again does no harm.
 	Acknowledge(ctx context.Context, acks ...Acknowledged) error
 
-	// Revoke refuses every set of the session until keepUntil.
+	// Revoke refuses every set of the session until keepUntil. It is idempotent.
+	// A keepUntil that is past is [ErrBeyondHorizon]: there is nothing left to
+	// refuse.
 	Revoke(ctx context.Context, session ID, keepUntil time.Time) error
 }
 
@@ -240,7 +262,9 @@ type Store interface {
 	Rights
 	Sessions
 	// Epoch is the moment at which the store's memory began, in whole seconds:
-	// everything issued before it is refused with [ErrBeforeEpoch].
+	// everything issued before it, that is Issued.Unix() < Epoch.Unix(), is
+	// refused with [ErrBeforeEpoch]. Nobody may issue below it: a set or right
+	// sealed in the very second in which a store was made takes Epoch as its time.
 	Epoch(ctx context.Context) (time.Time, error)
 	// Close releases the store. Later calls return [ErrClosed].
 	Close() error

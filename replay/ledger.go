@@ -1,0 +1,458 @@
+package replay
+
+import (
+	"errors"
+	"iter"
+	"math"
+	"time"
+)
+
+// The limits of a [Ledger] whose configuration names none.
+const (
+	DefaultMaxRights   = 1 << 20
+	DefaultMaxSessions = 1 << 20
+)
+
+// sweepBudget bounds the records that one operation purges, so that a million
+// rights that end in one second do not stop the store for that second.
+const sweepBudget = 1024
+
+// errNoRights refuses a claim of nothing: it must not read as granted.
+var errNoRights = errors.New("replay: claim of no rights")
+
+// LedgerConfig sets up a [Ledger].
+type LedgerConfig struct {
+	// Epoch is the moment at which the memory began.
+	Epoch time.Time
+	// Horizon is the largest KeepUntil purged so far; zero means none.
+	Horizon time.Time
+	// MaxRights and MaxSessions bound the live records. Zero means
+	// [DefaultMaxRights] and [DefaultMaxSessions], about 80 and 150 bytes each.
+	MaxRights, MaxSessions int
+	// Journal, if not nil, is called with every record that an operation writes.
+	Journal func(Change)
+}
+
+// Change is one record as an operation left it: a spent right or a session.
+type Change struct {
+	ID ID
+	// KeepUntil is in whole seconds, rounded up.
+	KeepUntil time.Time
+	// Session says which of the two it is.
+	Session bool
+	// Owner holds the right.
+	Owner Owner
+	// State is that of the session.
+	State State
+}
+
+// Ledger is the bookkeeping of a store without its storage: the exact decisions
+// on rights and sessions, bounds, purging, epoch and horizon. [Memory] is a
+// Ledger with a lock; filestore is one with a log. Most people want a [Store].
+//
+// Each operation takes the time as an argument and either takes effect as a
+// whole or, when it returns an error or denies, writes nothing. It purges a few
+// of the records that are past their KeepUntil.
+//
+// A Ledger is not safe for concurrent use.
+type Ledger struct {
+	epoch, horizon         int64 // Unix seconds
+	maxRights, maxSessions int
+	journal                func(Change)
+
+	rights      map[ID]held
+	sessions    map[ID]kept
+	rightsDue   expiry
+	sessionsDue expiry
+}
+
+// held is a spent right, kept a session; keep is in Unix seconds.
+type held struct {
+	owner Owner
+	keep  int64
+}
+
+type kept struct {
+	State
+	keep int64
+}
+
+// NewLedger returns an empty Ledger.
+func NewLedger(cfg LedgerConfig) *Ledger {
+	l := &Ledger{
+		epoch:       cfg.Epoch.Unix(),
+		horizon:     math.MinInt64,
+		maxRights:   orDefault(cfg.MaxRights, DefaultMaxRights),
+		maxSessions: orDefault(cfg.MaxSessions, DefaultMaxSessions),
+		journal:     cfg.Journal,
+		rights:      make(map[ID]held),
+		sessions:    make(map[ID]kept),
+	}
+	if !cfg.Horizon.IsZero() {
+		l.horizon = cfg.Horizon.Unix()
+	}
+	return l
+}
+
+func orDefault(n, d int) int {
+	if n <= 0 {
+		return d
+	}
+	return n
+}
+
+// FirstEpoch is the epoch of a memory that starts empty at now: the first whole
+// second after it. What was issued earlier within this second may have been
+// spent before.
+func FirstEpoch(now time.Time) time.Time { return time.Unix(now.Unix()+1, 0) }
+
+// Epoch returns the epoch.
+func (l *Ledger) Epoch() time.Time { return time.Unix(l.epoch, 0) }
+
+// Horizon returns the largest KeepUntil purged so far, zero if there is none.
+func (l *Ledger) Horizon() time.Time {
+	if l.horizon == math.MinInt64 {
+		return time.Time{}
+	}
+	return time.Unix(l.horizon, 0)
+}
+
+// Len counts the records, those not yet purged included.
+func (l *Ledger) Len() (rights, sessions int) { return len(l.rights), len(l.sessions) }
+
+// Claim is [Rights.Claim].
+func (l *Ledger) Claim(now time.Time, owner Owner, rights []Right) (Outcome, error) {
+	l.sweep(now, sweepBudget)
+	if len(rights) == 0 {
+		return Lost, errNoRights
+	}
+	outcome := Mine
+	for _, r := range rights {
+		if err := l.admit(now, r.Issued, r.KeepUntil); err != nil {
+			return Lost, err
+		}
+		switch l.outcome(r.ID, owner) {
+		case Lost:
+			return Lost, nil
+		case Won:
+			outcome = Won
+		}
+	}
+	if err := l.room(now, rights, nil); err != nil {
+		return Lost, err
+	}
+	l.spend(owner, rights)
+	return outcome, nil
+}
+
+// Spent is [Rights.Spent].
+func (l *Ledger) Spent(ids []ID) []bool {
+	spent := make([]bool, len(ids))
+	for i, id := range ids {
+		_, spent[i] = l.rights[id]
+	}
+	return spent
+}
+
+// Restore is [Sessions.Restore].
+func (l *Ledger) Restore(now time.Time, r RestoreRequest) (Restored, error) {
+	l.sweep(now, sweepBudget)
+	if err := l.admit(now, r.Issued, r.KeepUntil); err != nil {
+		return Restored{}, err
+	}
+	next, verdict, behind := l.sessions[r.Session].Restore(r.Set, r.Attempt, r.Strict)
+	if verdict != Granted {
+		return Restored{Verdict: verdict}, nil
+	}
+	burnt, spend, verdict, err := l.weigh(now, r.Attempt, r.Burn)
+	if err != nil || verdict != Granted {
+		return Restored{Verdict: verdict}, err
+	}
+	if err := l.room(now, spend, []ID{r.Session}); err != nil {
+		return Restored{}, err
+	}
+	looked := l.Spent(r.Look)
+	l.spend(r.Attempt, spend)
+	l.put(r.Session, next, r.KeepUntil)
+	return Restored{Verdict: Granted, Fence: next.Fence, BehindWatermark: behind, Burnt: burnt, Spent: looked}, nil
+}
+
+// weigh decides on the rights that a restore burns and writes nothing. A right
+// of which the store cannot know is lost, unless it is required.
+func (l *Ledger) weigh(now time.Time, owner Owner, burns []Burn) (burnt []Outcome, spend []Right, v Verdict, err error) {
+	burnt = make([]Outcome, len(burns))
+	mine := make(map[ID]bool) // listed twice: the second is ours already
+	for i, b := range burns {
+		err := l.admit(now, b.Issued, b.KeepUntil)
+		if err != nil && b.Required {
+			return nil, nil, Refused, err
+		}
+		if err == nil {
+			burnt[i] = l.outcome(b.ID, owner)
+		}
+		switch {
+		case !burnt[i].Granted() && b.Required:
+			return nil, nil, Spent, nil
+		case !burnt[i].Granted():
+			continue
+		case mine[b.ID]:
+			burnt[i] = Mine
+		}
+		mine[b.ID] = true
+		spend = append(spend, b.Right)
+	}
+	return burnt, spend, Granted, nil
+}
+
+// Protect is [Sessions.Protect].
+func (l *Ledger) Protect(now time.Time, session ID, at Version, keepUntil time.Time) (Verdict, error) {
+	l.sweep(now, sweepBudget)
+	if err := l.reach(now, keepUntil); err != nil {
+		return Refused, err
+	}
+	next, verdict := l.sessions[session].Protect(at)
+	if verdict != Granted {
+		return verdict, nil
+	}
+	return l.update(now, session, next, keepUntil, Granted)
+}
+
+// Take is [Sessions.Take].
+func (l *Ledger) Take(now time.Time, session ID, fence uint64, owner Owner, right Right) (Verdict, Outcome, error) {
+	if v := l.sessions[session].Under(fence); v != Granted {
+		return v, Lost, nil
+	}
+	outcome, err := l.Claim(now, owner, []Right{right})
+	if err != nil {
+		return Refused, Lost, err
+	}
+	return Granted, outcome, nil
+}
+
+// Acknowledge is [Sessions.Acknowledge].
+func (l *Ledger) Acknowledge(now time.Time, acks []Acknowledged) error {
+	l.sweep(now, sweepBudget)
+	var full error
+	for _, a := range acks {
+		was := l.sessions[a.Session]
+		next := was.State.Acknowledge(a.Version)
+		if next == was.State || l.reach(now, a.KeepUntil) != nil {
+			continue
+		}
+		if _, err := l.update(now, a.Session, next, a.KeepUntil, Granted); err != nil {
+			full = err
+		}
+	}
+	return full
+}
+
+// Revoke is [Sessions.Revoke].
+func (l *Ledger) Revoke(now time.Time, session ID, keepUntil time.Time) error {
+	l.sweep(now, sweepBudget)
+	if err := l.reach(now, keepUntil); err != nil {
+		return err
+	}
+	next := l.sessions[session].State
+	next.Revoked = true
+	_, err := l.update(now, session, next, keepUntil, Granted)
+	return err
+}
+
+// Purge forgets every record that is past its KeepUntil and raises the horizon.
+func (l *Ledger) Purge(now time.Time) { l.sweep(now, math.MaxInt) }
+
+// Apply writes a record as it is, without a decision, a bound or a call of the
+// journal: to rebuild a Ledger from what its journal was told, in that order.
+func (l *Ledger) Apply(c Change) {
+	if c.Session {
+		l.setSession(c.ID, kept{c.State, ceil(c.KeepUntil)})
+		return
+	}
+	l.setRight(c.ID, held{c.Owner, ceil(c.KeepUntil)})
+}
+
+// All yields every record, in no order.
+func (l *Ledger) All() iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		for id, r := range l.rights {
+			if !yield(r.change(id)) {
+				return
+			}
+		}
+		for id, s := range l.sessions {
+			if !yield(s.change(id)) {
+				return
+			}
+		}
+	}
+}
+
+// admit refuses what was issued before the memory began, or is out of reach.
+func (l *Ledger) admit(now, issued, keepUntil time.Time) error {
+	if issued.Unix() < l.epoch {
+		return ErrBeforeEpoch
+	}
+	return l.reach(now, keepUntil)
+}
+
+// reach refuses what may already have been purged: all that is past by the
+// clock or was so when the clock was ahead.
+func (l *Ledger) reach(now, keepUntil time.Time) error {
+	if keep := ceil(keepUntil); keep < now.Unix() || keep <= l.horizon {
+		return ErrBeyondHorizon
+	}
+	return nil
+}
+
+func (l *Ledger) outcome(id ID, owner Owner) Outcome {
+	switch r, ok := l.rights[id]; {
+	case !ok:
+		return Won
+	case r.owner == owner:
+		return Mine
+	}
+	return Lost
+}
+
+// room returns [ErrFull] unless the new ones of these records fit.
+func (l *Ledger) room(now time.Time, rights []Right, sessions []ID) error {
+	if l.fits(rights, sessions) {
+		return nil
+	}
+	if l.Purge(now); l.fits(rights, sessions) {
+		return nil
+	}
+	return ErrFull
+}
+
+func (l *Ledger) fits(rights []Right, sessions []ID) bool {
+	fresh := make(map[ID]bool)
+	for _, r := range rights {
+		if _, ok := l.rights[r.ID]; !ok {
+			fresh[r.ID] = true
+		}
+	}
+	more := 0
+	for _, id := range sessions {
+		if _, ok := l.sessions[id]; !ok {
+			more++
+		}
+	}
+	return (len(fresh) == 0 || len(l.rights)+len(fresh) <= l.maxRights) &&
+		(more == 0 || len(l.sessions)+more <= l.maxSessions)
+}
+
+// spend writes rights that owner holds from now on; KeepUntil never goes back.
+func (l *Ledger) spend(owner Owner, rights []Right) {
+	for _, r := range rights {
+		keep := ceil(r.KeepUntil)
+		if was, ok := l.rights[r.ID]; ok && was.keep >= keep {
+			continue
+		}
+		rec := held{owner, keep}
+		l.setRight(r.ID, rec)
+		l.note(rec.change(r.ID))
+	}
+}
+
+// update writes a session's next state if it differs, and answers v.
+func (l *Ledger) update(now time.Time, id ID, next State, keepUntil time.Time, v Verdict) (Verdict, error) {
+	if was := l.sessions[id]; was.State == next && (next == State{} || was.keep >= ceil(keepUntil)) {
+		return v, nil
+	}
+	if err := l.room(now, nil, []ID{id}); err != nil {
+		return Refused, err
+	}
+	l.put(id, next, keepUntil)
+	return v, nil
+}
+
+func (l *Ledger) put(id ID, next State, keepUntil time.Time) {
+	keep := ceil(keepUntil)
+	if was, ok := l.sessions[id]; ok {
+		keep = max(keep, was.keep)
+	}
+	rec := kept{next, keep}
+	l.setSession(id, rec)
+	l.note(rec.change(id))
+}
+
+func (l *Ledger) note(c Change) {
+	if l.journal != nil {
+		l.journal(c)
+	}
+}
+
+func (l *Ledger) setRight(id ID, r held) {
+	if _, ok := l.rights[id]; !ok {
+		l.rightsDue.add(r.keep, id)
+	}
+	l.rights[id] = r
+}
+
+func (l *Ledger) setSession(id ID, s kept) {
+	if _, ok := l.sessions[id]; !ok {
+		l.sessionsDue.add(s.keep, id)
+	}
+	l.sessions[id] = s
+}
+
+// sweep purges up to budget rights and budget sessions that are past their
+// KeepUntil, the oldest first.
+func (l *Ledger) sweep(now time.Time, budget int) {
+	sweep(l, &l.rightsDue, l.rights, now, budget, func(r held) int64 { return r.keep })
+	sweep(l, &l.sessionsDue, l.sessions, now, budget, func(s kept) int64 { return s.keep })
+}
+
+func sweep[R any](l *Ledger, due *expiry, records map[ID]R, now time.Time, budget int, keep func(R) int64) {
+	for budget > 0 {
+		sec, ids := due.take(now.Unix(), budget)
+		if len(ids) == 0 {
+			return
+		}
+		budget -= len(ids)
+		for _, id := range ids {
+			if k := keep(records[id]); k > sec {
+				due.add(k, id)
+				continue
+			}
+			delete(records, id)
+			l.horizon = max(l.horizon, sec)
+		}
+	}
+}
+
+func (r held) change(id ID) Change {
+	return Change{ID: id, KeepUntil: time.Unix(r.keep, 0), Owner: r.owner}
+}
+
+func (s kept) change(id ID) Change {
+	return Change{ID: id, KeepUntil: time.Unix(s.keep, 0), Session: true, State: s.State}
+}
+
+// ceil is t in Unix seconds, rounded up: a record is kept at least until t.
+func ceil(t time.Time) int64 {
+	sec := t.Unix()
+	if t.Nanosecond() > 0 {
+		sec++
+	}
+	return sec
+}
+
+// Status is what an operator may want to know of a store.
+type Status struct {
+	// Rights and Sessions count the records, those not yet purged included.
+	Rights, Sessions int
+	// Epoch is when the memory began; what was issued before is refused.
+	Epoch time.Time
+	// Horizon is the largest KeepUntil purged, zero if none; what is kept no
+	// longer than that is refused.
+	Horizon time.Time
+	// Bytes is the size on disk, zero if there is none.
+	Bytes int64
+}
+
+// Status counts the records and tells epoch and horizon.
+func (l *Ledger) Status() Status {
+	return Status{Rights: len(l.rights), Sessions: len(l.sessions), Epoch: l.Epoch(), Horizon: l.Horizon()}
+}

@@ -1,0 +1,147 @@
+package replay
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// MemoryConfig sets up a [Memory]. Its zero value is usable.
+type MemoryConfig struct {
+	// MaxRights and MaxSessions bound the live records; when one is reached, what
+	// needs another record is refused with [ErrFull]. Zero means
+	// [DefaultMaxRights] and [DefaultMaxSessions], about 80 and 150 bytes each.
+	MaxRights, MaxSessions int
+}
+
+// Memory is a volatile store: exact, bounded, and gone with the process.
+//
+// It is for tests, for demonstrations and for an application that runs as one
+// process. It starts empty, so its epoch is the first whole second after
+// [NewMemory], and what was issued before is refused: a restart never makes a
+// spent right usable, it makes every older one unusable. Two processes must not
+// each have a Memory for the same application: a right could be spent once in each.
+//
+// Memory forgets records past their KeepUntil as it writes others. It starts no
+// goroutine.
+type Memory struct {
+	mu     sync.Mutex
+	ledger *Ledger
+	closed bool
+}
+
+var _ Store = (*Memory)(nil)
+
+// NewMemory returns an empty volatile store, whose memory ends with the process.
+func NewMemory(cfg MemoryConfig) *Memory {
+	return &Memory{ledger: NewLedger(LedgerConfig{
+		Epoch:       FirstEpoch(time.Now()),
+		MaxRights:   cfg.MaxRights,
+		MaxSessions: cfg.MaxSessions,
+	})}
+}
+
+// with runs f on the ledger, alone.
+func (m *Memory) with(ctx context.Context, f func(l *Ledger, now time.Time) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	return f(m.ledger, time.Now())
+}
+
+// Claim implements [Rights].
+func (m *Memory) Claim(ctx context.Context, owner Owner, rights ...Right) (outcome Outcome, err error) {
+	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+		outcome, err = l.Claim(now, owner, rights)
+		return err
+	})
+	return outcome, err
+}
+
+// Spent implements [Rights].
+func (m *Memory) Spent(ctx context.Context, ids ...ID) (spent []bool, err error) {
+	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+		spent = l.Spent(ids)
+		return nil
+	})
+	return spent, err
+}
+
+// Restore implements [Sessions].
+func (m *Memory) Restore(ctx context.Context, r RestoreRequest) (restored Restored, err error) {
+	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+		restored, err = l.Restore(now, r)
+		return err
+	})
+	return restored, err
+}
+
+// Protect implements [Sessions].
+func (m *Memory) Protect(ctx context.Context, session ID, at Version, keepUntil time.Time) (v Verdict, err error) {
+	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+		v, err = l.Protect(now, session, at, keepUntil)
+		return err
+	})
+	return v, err
+}
+
+// Take implements [Sessions].
+func (m *Memory) Take(ctx context.Context, session ID, fence uint64, owner Owner, right Right) (v Verdict, outcome Outcome, err error) {
+	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+		v, outcome, err = l.Take(now, session, fence, owner, right)
+		return err
+	})
+	return v, outcome, err
+}
+
+// Acknowledge implements [Sessions].
+func (m *Memory) Acknowledge(ctx context.Context, acks ...Acknowledged) error {
+	return m.with(ctx, func(l *Ledger, now time.Time) error { return l.Acknowledge(now, acks) })
+}
+
+// Revoke implements [Sessions].
+func (m *Memory) Revoke(ctx context.Context, session ID, keepUntil time.Time) error {
+	return m.with(ctx, func(l *Ledger, now time.Time) error { return l.Revoke(now, session, keepUntil) })
+}
+
+// Epoch implements [Store].
+func (m *Memory) Epoch(ctx context.Context) (epoch time.Time, err error) {
+	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+		epoch = l.Epoch()
+		return nil
+	})
+	return epoch, err
+}
+
+// Status counts the records and tells epoch and horizon.
+func (m *Memory) Status(ctx context.Context) (status Status, err error) {
+	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+		status = l.Status()
+		return nil
+	})
+	return status, err
+}
+
+// Purge forgets all records that are past their KeepUntil, at once.
+func (m *Memory) Purge(ctx context.Context) error {
+	return m.with(ctx, func(l *Ledger, now time.Time) error {
+		l.Purge(now)
+		return nil
+	})
+}
+
+// Close implements [Store]; the records are gone.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	m.closed, m.ledger = true, nil
+	return nil
+}

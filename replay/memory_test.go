@@ -1,0 +1,183 @@
+package replay_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+func id(s string) replay.ID              { return replay.NewID("test", "uid", []byte(s)) }
+func owner(b byte) replay.Owner          { return replay.Owner{b} }
+func at(s int64) time.Time               { return time.Unix(s, 0) }
+func version(f, g uint64) replay.Version { return replay.Version{Fence: f, Gen: g} }
+
+func right(name string, issued, keep time.Time) replay.Right {
+	return replay.Right{ID: id(name), Issued: issued, KeepUntil: keep}
+}
+
+// The memory's epoch is the first whole second after it was made, and what was
+// issued earlier is refused for ever.
+func TestMemoryEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(300 * time.Millisecond)
+		ctx, made := t.Context(), time.Now()
+		m := replay.NewMemory(replay.MemoryConfig{})
+		epoch, err := m.Epoch(ctx)
+		if err != nil || !epoch.Equal(made.Add(700*time.Millisecond)) {
+			t.Fatalf("Epoch() = %v, %v, want 700 ms after %v", epoch, err, made)
+		}
+		for _, c := range []struct {
+			issued time.Time
+			want   error
+		}{{made, replay.ErrBeforeEpoch}, {epoch.Add(-1), replay.ErrBeforeEpoch}, {epoch, nil}} {
+			_, err := m.Claim(ctx, owner(1), right("a", c.issued, made.Add(time.Hour)))
+			if !errors.Is(err, c.want) {
+				t.Errorf("Claim(issued %v) = %v, want %v", c.issued, err, c.want)
+			}
+		}
+	})
+}
+
+// What is past its KeepUntil goes as others are written; the horizon rises.
+func TestMemoryPurges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		m := replay.NewMemory(replay.MemoryConfig{MaxRights: 2})
+		time.Sleep(2 * time.Second)
+		now := time.Now()
+		for _, name := range []string{"a", "b"} {
+			if o, err := m.Claim(ctx, owner(1), right(name, now, now.Add(10*time.Second))); o != replay.Won || err != nil {
+				t.Fatalf("Claim(%s) = %v, %v", name, o, err)
+			}
+		}
+		later := right("c", now, now.Add(time.Minute))
+		if _, err := m.Claim(ctx, owner(1), later); !errors.Is(err, replay.ErrFull) {
+			t.Errorf("Claim in a full memory = %v, want ErrFull", err)
+		}
+		time.Sleep(10 * time.Second)
+		if _, err := m.Claim(ctx, owner(1), later); !errors.Is(err, replay.ErrFull) {
+			t.Errorf("Claim at KeepUntil of the others = %v, want ErrFull", err)
+		}
+		time.Sleep(time.Second)
+		if o, err := m.Claim(ctx, owner(1), later); o != replay.Won || err != nil {
+			t.Errorf("Claim after KeepUntil of the others = %v, %v, want won", o, err)
+		}
+		status, err := m.Status(ctx)
+		if err != nil || status.Rights != 1 || !status.Horizon.Equal(now.Add(10*time.Second)) {
+			t.Errorf("Status() = %+v, %v, want one right and the horizon 10 s after %v", status, err, now)
+		}
+	})
+}
+
+func TestMemoryClosed(t *testing.T) {
+	m := replay.NewMemory(replay.MemoryConfig{})
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Epoch(context.Background()); !errors.Is(err, replay.ErrClosed) {
+		t.Errorf("Epoch after Close = %v, want ErrClosed", err)
+	}
+	if err := m.Close(); !errors.Is(err, replay.ErrClosed) {
+		t.Errorf("second Close = %v, want ErrClosed", err)
+	}
+}
+
+// A ledger refuses what lies at or below its horizon, also when the clock was
+// stepped back: it may have known it once.
+func TestLedgerHorizonOutlivesTheClock(t *testing.T) {
+	l := replay.NewLedger(replay.LedgerConfig{Epoch: at(100)})
+	if o, err := l.Claim(at(200), owner(1), []replay.Right{right("a", at(150), at(300))}); o != replay.Won || err != nil {
+		t.Fatalf("Claim = %v, %v", o, err)
+	}
+	l.Purge(at(301))
+	for name, keep := range map[string]int64{"a": 300, "b": 299} {
+		if o, err := l.Claim(at(200), owner(2), []replay.Right{right(name, at(150), at(keep))}); o.Granted() || !errors.Is(err, replay.ErrBeyondHorizon) {
+			t.Errorf("Claim(%s) after the step back = %v, %v, want ErrBeyondHorizon", name, o, err)
+		}
+	}
+	if o, err := l.Claim(at(200), owner(2), []replay.Right{right("c", at(150), at(301))}); o != replay.Won || err != nil {
+		t.Errorf("Claim above the horizon = %v, %v, want won", o, err)
+	}
+}
+
+// A record whose KeepUntil was raised is kept that long.
+func TestLedgerKeepsTheLonger(t *testing.T) {
+	l := replay.NewLedger(replay.LedgerConfig{Epoch: at(0)})
+	session := replay.NewID("test", "sid", []byte("s"))
+	for _, keep := range []int64{100, 300, 200} {
+		if err := l.Revoke(at(50), session, at(keep)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, now := range []int64{101, 201, 300} {
+		l.Purge(at(now))
+		r, err := l.Restore(at(now), replay.RestoreRequest{Session: session, Issued: at(50), KeepUntil: at(1000)})
+		if r.Verdict != replay.Revoked || err != nil {
+			t.Errorf("Restore at %d = %v, %v, want revoked", now, r.Verdict, err)
+		}
+	}
+	if l.Purge(at(301)); !l.Horizon().Equal(at(300)) {
+		t.Errorf("Horizon() = %v, want %v", l.Horizon(), at(300))
+	}
+}
+
+// What a ledger told its journal makes an equal ledger.
+func TestLedgerJournalRebuilds(t *testing.T) {
+	var journal []replay.Change
+	l := replay.NewLedger(replay.LedgerConfig{Journal: func(c replay.Change) { journal = append(journal, c) }})
+	session := replay.NewID("test", "sid", []byte("s"))
+	now := at(100)
+	burn := []replay.Burn{{Right: right("b", now, at(400))}}
+	if r, err := l.Restore(now, replay.RestoreRequest{Session: session, Issued: now, KeepUntil: at(500), Attempt: owner(1), Burn: burn}); err != nil || r.Verdict != replay.Granted {
+		t.Fatal(r, err)
+	}
+	if v, err := l.Protect(now, session, version(1, 7), at(500)); err != nil || v != replay.Granted {
+		t.Fatal(v, err)
+	}
+	if err := l.Acknowledge(now, []replay.Acknowledged{{Session: session, Version: version(1, 3), KeepUntil: at(500)}}); err != nil {
+		t.Fatal(err)
+	}
+	again := replay.NewLedger(replay.LedgerConfig{})
+	for _, c := range journal {
+		again.Apply(c)
+	}
+	want := map[replay.ID]replay.Change{}
+	for c := range l.All() {
+		want[c.ID] = c
+	}
+	n := 0
+	for c := range again.All() {
+		if n++; want[c.ID] != c {
+			t.Errorf("rebuilt %+v, want %+v", c, want[c.ID])
+		}
+	}
+	if n != len(want) || n != 2 {
+		t.Errorf("rebuilt %d records of %d, want 2", n, len(want))
+	}
+}
+
+func TestNone(t *testing.T) {
+	ctx, none := t.Context(), replay.None{}
+	now := time.Now()
+	r, err := none.Restore(ctx, replay.RestoreRequest{Set: version(4, 2)})
+	if err != nil || r.Verdict != replay.Granted || r.Fence != 5 {
+		t.Errorf("Restore = %+v, %v, want granted under fence 5", r, err)
+	}
+	_, claim := none.Claim(ctx, owner(1), right("a", now, now))
+	_, spent := none.Spent(ctx, id("a"))
+	_, protect := none.Protect(ctx, id("s"), version(0, 1), now)
+	_, _, take := none.Take(ctx, id("s"), 0, owner(1), right("a", now, now))
+	_, burn := none.Restore(ctx, replay.RestoreRequest{Burn: make([]replay.Burn, 1)})
+	_, look := none.Restore(ctx, replay.RestoreRequest{Look: make([]replay.ID, 1)})
+	_, strict := none.Restore(ctx, replay.RestoreRequest{Strict: true})
+	for name, err := range map[string]error{"Claim": claim, "Spent": spent, "Protect": protect, "Take": take,
+		"Revoke": none.Revoke(ctx, id("s"), now), "Restore with Burn": burn, "with Look": look, "Strict": strict} {
+		if !errors.Is(err, replay.ErrNoStore) {
+			t.Errorf("%s = %v, want ErrNoStore", name, err)
+		}
+	}
+}
