@@ -1,0 +1,173 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Facts are what was found in an authentic attribute, and the time.
+type Facts struct {
+	Now      time.Time
+	Name     string
+	IssuedAt time.Time
+	Expires  time.Time
+	// AbsoluteExpires is the zero time if the attribute has none.
+	AbsoluteExpires time.Time
+	Once            bool
+	Bytes           int // of the encoded value
+}
+
+// SessionFacts are what was found in an authentic manifest, and the time.
+type SessionFacts struct {
+	Now             time.Time
+	IssuedAt        time.Time
+	Expires         time.Time
+	AbsoluteExpires time.Time
+	// Bound says whether the presenter proved to be the holder.
+	Bound      bool
+	Attributes int
+	Bytes      int      // sum over the attributes
+	Names      []string // of the attributes that are to be restored or dropped
+}
+
+// Verdict is what a decision asks for. Its zero value refuses.
+type Verdict uint8
+
+// The verdicts.
+const (
+	RefuseSet       Verdict = iota // the whole set is refused
+	DropAttribute                  // the set goes on without this attribute
+	AcceptAttribute                // nothing is wrong
+)
+
+// Violation is one reason: the rule that was broken and how.
+type Violation struct {
+	Name   string // attribute, or "session"
+	Rule   string // member of the policy file, such as "ttl"
+	Err    error  // ErrExpired, ErrNotYetValid, ErrBinding or ErrNotAllowed
+	Detail string
+}
+
+// Error says what was violated; it holds no attribute value.
+func (v Violation) Error() string {
+	return fmt.Sprintf("%v: %s: %s: %s", v.Err, v.Name, v.Rule, v.Detail)
+}
+
+// Unwrap gives the kind of violation to errors.Is.
+func (v Violation) Unwrap() error { return v.Err }
+
+// Decision is a verdict with every reason for it.
+type Decision struct {
+	Verdict    Verdict
+	Violations []Violation
+	// Expires is the effective end: min(exp, axp, iat + today's TTL).
+	Expires time.Time
+	// AbsoluteExpires is the session's effective end whatever its use; set by
+	// [Policy.JudgeSession] only.
+	AbsoluteExpires time.Time
+}
+
+// Err joins the violations; nil if there are none.
+func (d Decision) Err() error {
+	errs := make([]error, len(d.Violations))
+	for i, v := range d.Violations {
+		errs[i] = v
+	}
+	return errors.Join(errs...)
+}
+
+// Judge decides on one attribute under today's rule. An undeclared name, a
+// right that was not sealed as one (or the reverse), a value over today's limit
+// and a time of issue in the future refuse the set; an expired attribute is
+// dropped or refuses, as its rule says.
+func (p *Policy) Judge(f Facts) Decision {
+	rule, known := p.rules[f.Name]
+	if !known {
+		return Decision{Violations: []Violation{{f.Name, "attributes", ErrNotAllowed, "today's policy does not declare it"}}}
+	}
+	d := Decision{Verdict: AcceptAttribute, Expires: p.end(rule, f)}
+	add := func(verdict Verdict, rule string, err error, format string, args ...any) {
+		d.Verdict = min(d.Verdict, verdict)
+		d.Violations = append(d.Violations, Violation{f.Name, rule, err, fmt.Sprintf(format, args...)})
+	}
+	if f.Once != rule.Once {
+		add(RefuseSet, "once", ErrNotAllowed, "sealed as once=%t, declared as once=%t", f.Once, rule.Once)
+	}
+	if f.Bytes > rule.MaxBytes {
+		add(RefuseSet, "max_bytes", ErrNotAllowed, "%d bytes over %d", f.Bytes, rule.MaxBytes)
+	}
+	if f.IssuedAt.Add(-p.session.Leeway).After(f.Now) {
+		add(RefuseSet, "leeway", ErrNotYetValid, "issued %v in the future", f.IssuedAt.Sub(f.Now))
+	}
+	leeway := p.session.Leeway
+	if rule.Once {
+		leeway = 0
+	}
+	if !f.Now.Before(d.Expires.Add(leeway)) {
+		verdict := DropAttribute
+		if rule.OnExpiry == Refuse || rule.Required {
+			verdict = RefuseSet
+		}
+		add(verdict, "ttl", ErrExpired, "ended %v ago", f.Now.Sub(d.Expires))
+	}
+	return d
+}
+
+// end is the effective expiry under today's rule.
+func (p *Policy) end(rule Rule, f Facts) time.Time {
+	end := earlier(f.Expires, f.IssuedAt.Add(orDefault(rule.TTL, p.session.Absolute)))
+	if !f.AbsoluteExpires.IsZero() {
+		end = earlier(end, f.AbsoluteExpires)
+	}
+	return end
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// JudgeSession decides on a set as a whole: its times under today's idle and
+// absolute limits, its holder, its size, and that nothing required is missing.
+// The verdict is [AcceptAttribute] or [RefuseSet].
+func (p *Policy) JudgeSession(f SessionFacts) Decision {
+	s := p.session
+	d := Decision{Verdict: AcceptAttribute, AbsoluteExpires: earlier(f.AbsoluteExpires, f.IssuedAt.Add(s.Absolute))}
+	d.Expires = earlier(earlier(f.Expires, d.AbsoluteExpires), f.IssuedAt.Add(s.Idle))
+	add := func(rule string, err error, format string, args ...any) {
+		d.Verdict = RefuseSet
+		d.Violations = append(d.Violations, Violation{"session", rule, err, fmt.Sprintf(format, args...)})
+	}
+	if !f.Bound {
+		add("binding", ErrBinding, "the presenter is not the holder")
+	}
+	if f.IssuedAt.Add(-s.Leeway).After(f.Now) {
+		add("leeway", ErrNotYetValid, "issued %v in the future", f.IssuedAt.Sub(f.Now))
+	}
+	if !f.Now.Before(d.Expires.Add(s.Leeway)) {
+		add("idle", ErrExpired, "ended %v ago", f.Now.Sub(d.Expires))
+	}
+	if f.Attributes > s.MaxAttributes || f.Bytes > s.MaxBytes {
+		add("max_attributes, max_bytes", ErrNotAllowed, "%d attributes of %d bytes over %d of %d", f.Attributes, f.Bytes, s.MaxAttributes, s.MaxBytes)
+	}
+	for _, name := range p.missing(f.Names) {
+		add("required", ErrNotAllowed, "%s is missing", name)
+	}
+	return d
+}
+
+func (p *Policy) missing(names []string) (out []string) {
+	have := map[string]bool{}
+	for _, name := range names {
+		have[name] = true
+	}
+	for _, name := range p.names {
+		if p.rules[name].Required && !have[name] {
+			out = append(out, name)
+		}
+	}
+	return out
+}
