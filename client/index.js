@@ -1,0 +1,13 @@
+/**
+ * The browser's side of Sealed Blob.
+ *
+ * @module
+ */
+
+export { BayeuxClient } from "./bayeux.js";
+export { BayeuxError } from "./exchange.js";
+export { SealedExtension } from "./extension.js";
+export { sealedFaye } from "./faye.js";
+export { SealedProtocol } from "./protocol.js";
+export { BlobStore } from "./store.js";
+export { compareVersions, isVersion } from "./version.js";

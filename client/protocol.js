@@ -1,0 +1,130 @@
+/**
+ * The client's part of the sealed session protocol, free of any Bayeux library: what is added to outgoing messages, and what is taken from incoming ones.
+ *
+ * @module
+ */
+
+import { PUSH_CHANNEL, WIRE_VERSION, isObject, readAnswer } from "./wire.js";
+
+/** @typedef {import("./store.js").BlobStore} BlobStore */
+/** @typedef {import("./store.js").Episode} Episode */
+
+/**
+ * A Bayeux message, as far as this module looks at it.
+ *
+ * @typedef {{channel?: unknown, id?: unknown, successful?: unknown, data?: unknown, ext?: unknown, [name: string]: unknown}} BayeuxMessage
+ */
+
+/**
+ * Follows one Bayeux client over its handshakes. Use one for each client; they may share the store.
+ *
+ * A message is never changed: `outgoing` returns a copy, because its `ext` may be an object of the application that the next handshake uses again.
+ */
+export class SealedProtocol {
+  #store;
+  /** Whether the last handshake was answered; pushes count only then. */
+  #answered = false;
+  /**
+   * The last handshake sent, and what it presented.
+   *
+   * @type {{id: unknown, presented: Episode | null}}
+   */
+  #asked = { id: undefined, presented: null };
+  /**
+   * The set that the server answered "none" to, with no session of its own: the next session owes nothing to its version.
+   *
+   * @type {Episode | null}
+   */
+  #disowned = null;
+
+  /** @param {BlobStore} store */
+  constructor(store) {
+    this.#store = store;
+  }
+
+  /**
+   * Adds `ext.sealed` to a handshake or connect. With `present: false` a handshake says nothing of the blobs and leaves an open episode open.
+   *
+   * @template {BayeuxMessage} M
+   * @param {M} message
+   * @param {{present?: boolean}} [how]
+   * @returns {M}
+   */
+  outgoing(message, how = {}) {
+    switch (message.channel) {
+      case "/meta/handshake":
+        return withSealed(message, this.#handshake(message, how.present !== false));
+      case "/meta/connect": {
+        const gen = this.#store.version;
+        return withSealed(message, gen === null ? { v: WIRE_VERSION } : { v: WIRE_VERSION, gen });
+      }
+      default:
+        return message;
+    }
+  }
+
+  /**
+   * Takes in the answer to a handshake, or a push. A push is persisted before this returns; null says that the message was for us alone.
+   *
+   * @template {BayeuxMessage} M
+   * @param {M} message
+   * @returns {M | null}
+   */
+  incoming(message) {
+    if (message.channel === "/meta/handshake") {
+      this.#handshakeReply(message);
+    } else if (message.channel === PUSH_CHANNEL && message.data !== undefined) {
+      if (this.#answered) this.#store.apply(message.data, this.#disowned);
+      return null;
+    }
+    return message;
+  }
+
+  /**
+   * @param {BayeuxMessage} message
+   * @param {boolean} present
+   */
+  #handshake(message, present) {
+    const episode = present ? this.#store.beginEpisode() : null;
+    this.#answered = false;
+    this.#disowned = null;
+    this.#asked = { id: message.id, presented: episode };
+    if (!episode) return { v: WIRE_VERSION };
+    const { attempt, manifest, blobs } = episode;
+    return { v: WIRE_VERSION, attempt, manifest, blobs };
+  }
+
+  /** @param {BayeuxMessage} message */
+  #handshakeReply(message) {
+    const ext = isObject(message.ext) ? message.ext : {};
+    if (ext.reload === true) {
+      // CometD's reload extension plays back the reply of an earlier page: no server has said anything now.
+      this.#answered = message.successful === true;
+      return;
+    }
+    if (message.id !== undefined && this.#asked.id !== undefined && String(message.id) !== String(this.#asked.id)) return;
+    const answer = readAnswer(ext.sealed);
+    // Without an answer of ours the server does not know of sealed sessions, or failed before it came to them: nothing was decided.
+    if (answer && answer.state !== "retry") this.#conclude(answer);
+    this.#answered = message.successful === true && answer?.state !== "retry";
+    if (answer) this.#store.announce(answer);
+  }
+
+  /** @param {import("./wire.js").Answer} answer */
+  #conclude(answer) {
+    const { presented } = this.#asked;
+    if (!presented) return;
+    this.#store.endEpisode(presented, { refused: answer.state === "refused" });
+    if (answer.state === "none" && answer.gen === null) this.#disowned = presented;
+  }
+}
+
+/**
+ * @template {BayeuxMessage} M
+ * @param {M} message
+ * @param {object} sealed
+ * @returns {M}
+ */
+function withSealed(message, sealed) {
+  return { ...message, ext: { ...(isObject(message.ext) ? message.ext : {}), sealed } };
+}

@@ -1,0 +1,3 @@
+// Peers that bring no types along; the tests use them loosely.
+declare module "faye";
+declare module "cometd7";
