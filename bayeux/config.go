@@ -1,0 +1,167 @@
+package bayeux
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// The defaults of [Config].
+const (
+	defaultTimeout          = 30 * time.Second
+	defaultMaxInterval      = 10 * time.Second
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultReadTimeout      = 30 * time.Second
+	defaultWriteTimeout     = 10 * time.Second
+	defaultMaxBody          = 512 << 10
+	defaultMaxBatch         = 1000
+	defaultMaxDepth         = 16
+	defaultMaxSubscriptions = 1000
+	defaultMaxSessions      = 100_000
+	defaultMaxPerBrowser    = 256
+	defaultMaxQueue         = 1000
+	defaultMaxQueueBytes    = 1 << 20
+)
+
+// Config configures a [Server]. The zero Config is a safe default: same-origin
+// browsers only, every resource bounded. A negative duration or limit is
+// refused by [NewServer].
+type Config struct {
+	// Timeout is how long a /meta/connect without news is held. Zero means 30 s.
+	Timeout time.Duration
+	// Interval is how long clients are told to wait between two connects.
+	Interval time.Duration
+	// MaxInterval is how long a session outlives its last connect reply (plus
+	// Interval). Zero means 10 s.
+	MaxInterval time.Duration
+	// HandshakeSpread: a client that must shake hands again is told to wait a
+	// random time below this, so that the clients of a lost node do not come at
+	// once. Zero means no wait.
+	HandshakeSpread time.Duration
+
+	// HandshakeTimeout bounds the hooks of one handshake, and the wait for the
+	// first message on a WebSocket. Zero means 10 s.
+	HandshakeTimeout time.Duration
+	// ReadTimeout bounds the reading of one request body. Zero means 30 s.
+	ReadTimeout time.Duration
+	// WriteTimeout bounds the writing of one reply or WebSocket frame. Zero
+	// means 10 s.
+	WriteTimeout time.Duration
+
+	// AllowedOrigins lists origins ("https://example.com", with the port unless
+	// it is the scheme's own) that may speak to the server besides its own
+	// origin. There are no wildcards. Behind a proxy that rewrites Host, list
+	// the public origin here. Requests without an Origin are not a browser's
+	// cross-site requests and are let in.
+	AllowedOrigins []string
+	// SecureCookie puts Secure on the browser cookie even when the request did
+	// not come by TLS: set it behind a TLS-terminating proxy. Zero: Secure only
+	// on TLS requests.
+	SecureCookie bool
+	// CookieSameSite is the browser cookie's SameSite mode. Zero means Lax.
+	CookieSameSite http.SameSite
+	// InsecureTrustClientID lets the clientId alone speak for a session, for
+	// clients that keep no cookies. Whoever learns a clientId can then take the
+	// session over. Zero: the browser cookie, or the WebSocket the session lives
+	// on, must match too.
+	InsecureTrustClientID bool
+
+	// Policy decides who may do what. Nil means [DefaultPolicy].
+	Policy SecurityPolicy
+	// Logger gets refusals (debug) and faults of handlers and extensions
+	// (error). Nil means [slog.Default].
+	Logger *slog.Logger
+
+	// MaxBody bounds a request body and a WebSocket message, in bytes. Zero
+	// means 512 KiB.
+	MaxBody int
+	// MaxBatch bounds the messages of one request. Zero means 1,000.
+	MaxBatch int
+	// MaxDepth bounds JSON nesting, counted from the batch's array. Zero means 16.
+	MaxDepth int
+	// MaxSubscriptions bounds one session's subscriptions. Zero means 1,000.
+	MaxSubscriptions int
+	// MaxSessions bounds the sessions of the server, and its open WebSockets.
+	// Zero means 100,000.
+	MaxSessions int
+	// MaxSessionsPerBrowser bounds the sessions of one browser cookie. Zero
+	// means 256.
+	MaxSessionsPerBrowser int
+	// MaxQueue and MaxQueueBytes bound what waits for one session. When a
+	// message does not fit, the session is removed. Zero means 1,000 messages
+	// and 1 MiB.
+	MaxQueue      int
+	MaxQueueBytes int
+}
+
+// withDefaults validates c and fills in its zero values.
+func (c Config) withDefaults() (Config, error) {
+	durations := []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{
+		{"Timeout", &c.Timeout, defaultTimeout},
+		{"Interval", &c.Interval, 0},
+		{"MaxInterval", &c.MaxInterval, defaultMaxInterval},
+		{"HandshakeSpread", &c.HandshakeSpread, 0},
+		{"HandshakeTimeout", &c.HandshakeTimeout, defaultHandshakeTimeout},
+		{"ReadTimeout", &c.ReadTimeout, defaultReadTimeout},
+		{"WriteTimeout", &c.WriteTimeout, defaultWriteTimeout},
+	}
+	for _, d := range durations {
+		if err := defaulted(d.name, d.v, d.def); err != nil {
+			return c, err
+		}
+	}
+	limits := []struct {
+		name string
+		v    *int
+		def  int
+	}{
+		{"MaxBody", &c.MaxBody, defaultMaxBody},
+		{"MaxBatch", &c.MaxBatch, defaultMaxBatch},
+		{"MaxDepth", &c.MaxDepth, defaultMaxDepth},
+		{"MaxSubscriptions", &c.MaxSubscriptions, defaultMaxSubscriptions},
+		{"MaxSessions", &c.MaxSessions, defaultMaxSessions},
+		{"MaxSessionsPerBrowser", &c.MaxSessionsPerBrowser, defaultMaxPerBrowser},
+		{"MaxQueue", &c.MaxQueue, defaultMaxQueue},
+		{"MaxQueueBytes", &c.MaxQueueBytes, defaultMaxQueueBytes},
+	}
+	for _, l := range limits {
+		if err := defaulted(l.name, l.v, l.def); err != nil {
+			return c, err
+		}
+	}
+	if c.CookieSameSite == 0 {
+		c.CookieSameSite = http.SameSiteLaxMode
+	}
+	if c.Policy == nil {
+		c.Policy = DefaultPolicy{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	origins := make([]string, 0, len(c.AllowedOrigins))
+	for _, o := range c.AllowedOrigins {
+		canonical, ok := canonicalOrigin(o)
+		if !ok {
+			return c, fmt.Errorf("bayeux: AllowedOrigins: %q is not scheme://host[:port]", o)
+		}
+		origins = append(origins, canonical)
+	}
+	c.AllowedOrigins = origins
+	return c, nil
+}
+
+func defaulted[T int | time.Duration](name string, v *T, def T) error {
+	if *v < 0 {
+		return errors.New("bayeux: " + name + " is negative")
+	}
+	if *v == 0 {
+		*v = def
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package bayeux
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"net/http"
+)
+
+// browserCookie binds the sessions that came by HTTP to the browser they came
+// from, so that a clientId alone is worth nothing. The name is CometD's, and a
+// value that another node or server gave is kept.
+const browserCookie = "BAYEUX_BROWSER"
+
+// browserID returns the browser cookie's value, or "".
+func browserID(r *http.Request) string {
+	for _, c := range r.CookiesNamed(browserCookie) {
+		if wellFormedBrowserID(c.Value) {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func wellFormedBrowserID(v string) bool {
+	if len(v) < 16 || len(v) > 64 {
+		return false
+	}
+	for i := 0; i < len(v); i++ {
+		c := v[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Server) newBrowserCookie(r *http.Request) *http.Cookie {
+	return &http.Cookie{
+		Name:     browserCookie,
+		Value:    randomID(),
+		Path:     "/",
+		HttpOnly: true,
+		Secure:   s.cfg.SecureCookie || r.TLS != nil,
+		SameSite: s.cfg.CookieSameSite,
+	}
+}
+
+// randomID has 26 characters of base32: 130 random bits, lower-cased letters
+// and digits only.
+func randomID() string {
+	b := []byte(rand.Text())
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+func sameSecret(a, b string) bool {
+	return a != "" && subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}

@@ -1,0 +1,116 @@
+package bayeux
+
+import (
+	"context"
+	"net/http"
+	"runtime/debug"
+)
+
+// Extension sees every message between the server and its sessions, and may
+// change it. Incoming is called in the order of registration, Outgoing in the
+// reverse order. Calls for different sessions run concurrently. An extension
+// that panics counts as one that returned false.
+type Extension interface {
+	// Incoming sees a message before security policy and dispatch do. from is
+	// nil for a handshake; messages of unknown clients are refused before any
+	// extension. False deletes the message: it is answered with
+	// 404::message_deleted.
+	Incoming(ctx context.Context, from *ServerSession, m *Message) bool
+	// Outgoing sees a reply or a delivery to a session. False deletes it. It is
+	// not called for replies that have no session: to an unknown client or a
+	// refused handshake. What it delivers itself passes Outgoing again.
+	Outgoing(to *ServerSession, m *Message) bool
+}
+
+// HandshakeHook is an optional interface of an [Extension]. Handshake is called
+// after the policy agreed and the new session exists, before the reply is sent.
+// It may block within ctx, which [Config.HandshakeTimeout] bounds; it may set
+// members of h.Reply, or refuse. Messages it delivers to the session wait for
+// the client's first connect. A hook that panics counts as one that refused.
+type HandshakeHook interface {
+	Handshake(ctx context.Context, h *Handshake)
+}
+
+// Handshake is one handshake about to be answered.
+type Handshake struct {
+	// Session is the new session. No client knows its id yet.
+	Session *ServerSession
+	// Request is the client's message, Reply the answer so far.
+	Request, Reply *Message
+	// HTTP is the request the handshake came with, for a WebSocket the one that
+	// opened it. Its body is consumed.
+	HTTP *http.Request
+
+	refused bool
+}
+
+// Refuse makes the reply unsuccessful, with errorText ("code:arguments:text")
+// and advice, and discards the session. An advice without Reconnect means
+// "none": the client stops. Members of h.Reply.Ext are kept. Hooks after this
+// one are not called.
+func (h *Handshake) Refuse(errorText string, advice Advice) {
+	if advice.Reconnect == "" {
+		advice.Reconnect = ReconnectNone
+	}
+	if errorText == "" {
+		errorText = errorHandshakeDenied
+	}
+	h.refused = true
+	h.Reply.Successful = ptr(false)
+	h.Reply.Error = errorText
+	h.Reply.Advice = &advice
+	h.Reply.ClientID = ""
+}
+
+// AddExtension registers e. Call it before the server serves.
+func (s *Server) AddExtension(e Extension) {
+	s.extensions = append(s.extensions, e)
+}
+
+func (s *Server) extendIncoming(ctx context.Context, from *ServerSession, m *Message) bool {
+	for _, e := range s.extensions {
+		ok := false
+		s.safely("extension", func() { ok = e.Incoming(ctx, from, m) })
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Server) extendOutgoing(to *ServerSession, m *Message) bool {
+	for i := len(s.extensions) - 1; i >= 0; i-- {
+		ok := false
+		s.safely("extension", func() { ok = s.extensions[i].Outgoing(to, m) })
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Server) runHandshakeHooks(ctx context.Context, h *Handshake) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
+	defer cancel()
+	for _, e := range s.extensions {
+		hook, ok := e.(HandshakeHook)
+		if !ok || h.refused {
+			continue
+		}
+		if !s.safely("handshake hook", func() { hook.Handshake(ctx, h) }) {
+			h.Refuse(errorHandshakeDenied, Advice{})
+		}
+	}
+}
+
+// safely keeps a panic of code that is not ours from ending the process. It
+// reports whether f returned.
+func (s *Server) safely(what string, f func()) (returned bool) {
+	defer func() {
+		if !returned {
+			s.cfg.Logger.Error("bayeux: panic", "in", what, "value", recover(), "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+	return true
+}

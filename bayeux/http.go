@@ -1,0 +1,186 @@
+package bayeux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ServeHTTP implements [http.Handler] for both transports.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	cross, ok := s.checkOrigin(r)
+	if !ok {
+		h.Add("Vary", "Origin")
+		httpError(w, http.StatusForbidden)
+		return
+	}
+	setCORS(h, cross)
+	if s.isClosed() {
+		h.Set("Connection", "close")
+		httpError(w, http.StatusServiceUnavailable)
+		return
+	}
+	served := s.safely("server", func() {
+		switch {
+		case isUpgrade(r):
+			s.serveSocket(w, r)
+		case r.Method == http.MethodPost:
+			s.servePost(w, r)
+		case r.Method == http.MethodOptions:
+			preflight(w)
+		default:
+			h.Set("Allow", "POST, OPTIONS")
+			httpError(w, http.StatusMethodNotAllowed)
+		}
+	})
+	if !served {
+		httpError(w, http.StatusInternalServerError)
+	}
+}
+
+// httpError answers with the status' own text: nothing of the request is echoed.
+func httpError(w http.ResponseWriter, code int) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, http.StatusText(code)+"\n")
+}
+
+// servePost is the long-polling transport: a batch per request, and a lone
+// connect held until there is news.
+func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	msgs, status := s.readPost(w, r, rc)
+	if status != 0 {
+		httpError(w, status)
+		return
+	}
+	x := &exchange{server: s, req: r, browser: browserID(r)}
+	x.ctx = context.WithValue(r.Context(), requestKey{}, r)
+	if x.browser == "" && hasHandshake(msgs) {
+		c := s.newBrowserCookie(r)
+		x.browser = c.Value
+		http.SetCookie(w, c)
+	}
+	x.run(msgs)
+	if x.hold != nil {
+		// The server's own deadlines are for the usual short request. The read
+		// deadline would end the watch for the client's going away.
+		_ = rc.SetReadDeadline(time.Time{})
+		_ = rc.SetWriteDeadline(time.Time{})
+		if !x.wait() {
+			return
+		}
+	}
+	x.respond(w, rc)
+}
+
+func hasHandshake(msgs []*Message) bool {
+	for _, m := range msgs {
+		if m.Channel == MetaHandshake {
+			return true
+		}
+	}
+	return false
+}
+
+// respond writes replies and what waits for the sessions of this batch.
+func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController) {
+	if x.ctx.Err() != nil {
+		return // nobody reads it: the messages wait for the next response
+	}
+	var out [][]byte
+	for _, sess := range x.touched {
+		out = append(out, sess.take(nil)...)
+	}
+	out = append(out, x.replies...)
+	_ = rc.SetWriteDeadline(time.Now().Add(x.server.cfg.WriteTimeout))
+	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+	_, _ = w.Write(joinBatch(out))
+}
+
+// readPost returns the batch, or an HTTP status that refuses it.
+func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.ResponseController) ([]*Message, int) {
+	form, ok := contentType(r)
+	if !ok {
+		return nil, http.StatusUnsupportedMediaType
+	}
+	limit := int64(s.cfg.MaxBody)
+	if r.ContentLength > limit {
+		return nil, http.StatusRequestEntityTooLarge
+	}
+	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return nil, http.StatusRequestEntityTooLarge
+		}
+		return nil, http.StatusBadRequest
+	}
+	msgs, err := s.parseBody(body, form)
+	switch {
+	case errors.Is(err, errTooMany):
+		return nil, http.StatusRequestEntityTooLarge
+	case err != nil:
+		s.cfg.Logger.Debug("bayeux: request refused", "error", err)
+		return nil, http.StatusBadRequest
+	}
+	return msgs, 0
+}
+
+func (s *Server) parseBody(body []byte, form bool) ([]*Message, error) {
+	if !form {
+		return parseMessages(body, s.cfg.MaxDepth, s.cfg.MaxBatch)
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, errSyntax
+	}
+	if len(values["message"]) == 0 {
+		return nil, errShape
+	}
+	var all []*Message
+	for _, v := range values["message"] {
+		msgs, err := parseMessages([]byte(v), s.cfg.MaxDepth, s.cfg.MaxBatch-len(all))
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, msgs...); len(all) > s.cfg.MaxBatch {
+			return nil, errTooMany
+		}
+	}
+	return all, nil
+}
+
+// contentType tells a form from JSON; anything else, another charset or an
+// encoded body is not ok. No type at all is taken for JSON.
+func contentType(r *http.Request) (form, ok bool) {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return false, false
+	}
+	value := r.Header.Get("Content-Type")
+	if value == "" {
+		return false, true
+	}
+	kind, params, err := mime.ParseMediaType(value)
+	if err != nil {
+		return false, false
+	}
+	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
+		return false, false
+	}
+	switch kind {
+	case "application/json", "text/json":
+		return false, true
+	case "application/x-www-form-urlencoded":
+		return true, true
+	}
+	return false, false
+}

@@ -1,0 +1,402 @@
+package bayeux
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// exchange is the work on one HTTP request or one WebSocket message: a batch in,
+// replies out.
+type exchange struct {
+	server  *Server
+	ctx     context.Context
+	req     *http.Request
+	socket  *socket // nil for HTTP
+	browser string  // browser cookie, also when this response sets it
+
+	replies [][]byte
+	touched []*ServerSession // sessions that proved themselves in this batch
+	hold    *poll            // the lone connect to be held, over HTTP
+}
+
+// run handles a batch in order. A connect is held only if it came alone.
+func (x *exchange) run(msgs []*Message) {
+	for _, m := range msgs {
+		x.handle(m, len(msgs) == 1)
+	}
+}
+
+func (x *exchange) handle(m *Message, alone bool) {
+	switch {
+	case m.Channel == "":
+		x.refuse(nil, m, errorChannelMissing)
+		return
+	case !validChannel(m.Channel):
+		if len(m.Channel) > MaxChannelLength {
+			m.Channel = ""
+		}
+		x.refuse(nil, m, errorChannelInvalid)
+		return
+	case m.Channel == MetaHandshake:
+		x.handshake(m)
+		return
+	}
+	sess := x.resolve(m)
+	if sess == nil {
+		x.unknown(m)
+		return
+	}
+	if !x.server.extendIncoming(x.ctx, sess, m) {
+		x.refuse(sess, m, errorMessageDeleted)
+		return
+	}
+	x.dispatch(sess, m, alone)
+	if m.Channel != MetaConnect {
+		sess.arm()
+	}
+}
+
+func (x *exchange) dispatch(sess *ServerSession, m *Message, alone bool) {
+	switch m.Channel {
+	case MetaConnect:
+		x.connect(sess, m, alone)
+	case MetaDisconnect:
+		x.disconnect(sess, m)
+	case MetaSubscribe:
+		x.subscribe(sess, m)
+	case MetaUnsubscribe:
+		x.unsubscribe(sess, m)
+	default:
+		x.publish(sess, m)
+	}
+}
+
+// resolve finds the session m belongs to and checks that the sender is its
+// client: by the WebSocket it lives on, or by the browser cookie.
+func (x *exchange) resolve(m *Message) *ServerSession {
+	sess := x.server.Session(m.ClientID)
+	if sess == nil {
+		return nil
+	}
+	sess.mu.Lock()
+	here := x.socket != nil && sess.socket == x.socket
+	sess.mu.Unlock()
+	if !here && !x.server.cfg.InsecureTrustClientID && !sameSecret(sess.browser, x.browser) {
+		x.server.cfg.Logger.Debug("bayeux: clientId from another browser")
+		return nil
+	}
+	x.touch(sess)
+	return sess
+}
+
+func (x *exchange) touch(sess *ServerSession) {
+	for _, t := range x.touched {
+		if t == sess {
+			return
+		}
+	}
+	x.touched = append(x.touched, sess)
+}
+
+// reply starts the answer to m.
+func reply(m *Message) *Message {
+	return &Message{Channel: m.Channel, ID: m.ID, Successful: ptr(true)}
+}
+
+func (x *exchange) answer(to *ServerSession, m *Message) {
+	if b := x.server.render(to, m); b != nil {
+		x.replies = append(x.replies, b)
+	}
+}
+
+func (x *exchange) refuse(to *ServerSession, m *Message, errorText string) {
+	r := reply(m)
+	r.Successful, r.Error = ptr(false), errorText
+	if m.Channel == MetaSubscribe || m.Channel == MetaUnsubscribe {
+		r.Subscription, r.subscriptionList = m.Subscription, m.subscriptionList
+	}
+	x.answer(to, r)
+}
+
+// unknown answers 402. Only a connect is told to shake hands: clients keep the
+// last advice they saw, and one that follows it into a successful connect can
+// stall.
+func (x *exchange) unknown(m *Message) {
+	r := reply(m)
+	r.Successful, r.Error = ptr(false), errorSessionUnknown
+	if m.Channel == MetaConnect {
+		r.Advice = x.server.handshakeAdvice()
+	}
+	x.answer(nil, r)
+}
+
+func (x *exchange) handshake(m *Message) {
+	s := x.server
+	if !s.extendIncoming(x.ctx, nil, m) {
+		x.refuse(nil, m, errorMessageDeleted)
+		return
+	}
+	r := reply(m)
+	r.Version = "1.0"
+	r.SupportedConnectionTypes = []string{WebSocket, LongPolling}
+	h := &Handshake{Request: m, Reply: r, HTTP: x.req}
+	switch {
+	case !speaks(m):
+		h.Refuse(errorVersion, Advice{})
+	case !common(m.SupportedConnectionTypes, r.SupportedConnectionTypes):
+		h.Refuse(errorConnectionType, Advice{})
+	case !s.allowed(func() bool { return s.cfg.Policy.CanHandshake(x.ctx, x.req, m) }):
+		h.Refuse(errorHandshakeDenied, Advice{})
+	}
+	if h.refused {
+		x.answer(nil, r)
+		return
+	}
+	sess, ok := s.admit(x.browser)
+	if !ok {
+		h.Refuse(errorTooManySessions, Advice{Reconnect: ReconnectHandshake, Interval: ptr[int64](5000)})
+		x.answer(nil, r)
+		return
+	}
+	h.Session = sess
+	r.ClientID = sess.id
+	r.Advice = s.retryAdvice()
+	s.runHandshakeHooks(x.ctx, h)
+	if h.refused {
+		s.remove(sess, pollDisconnect, false)
+		x.answer(nil, r)
+		return
+	}
+	if x.socket != nil {
+		x.socket.adopt(sess)
+	}
+	x.answer(sess, r)
+	sess.arm()
+}
+
+// speaks reports whether the client can do with version 1.0.
+func speaks(m *Message) bool {
+	major, _, _ := strings.Cut(m.Version, ".")
+	if major != "1" {
+		return false
+	}
+	lowest := m.MinimumVersion
+	return lowest == "" || strings.HasPrefix(lowest, "0.") || strings.HasPrefix(lowest, "1.0") || lowest == "1"
+}
+
+func common(theirs, ours []string) bool {
+	for _, t := range theirs {
+		for _, o := range ours {
+			if t == o {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// allowed asks a policy; one that panics has denied.
+func (s *Server) allowed(ask func() bool) (yes bool) {
+	s.safely("policy", func() { yes = ask() })
+	return yes
+}
+
+// connect answers, or parks, a /meta/connect. An earlier one that is still held
+// ends first: it belongs to a page or connection that is no more.
+func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
+	timeout := x.server.cfg.Timeout
+	if m.Advice != nil && m.Advice.Timeout != nil {
+		timeout = millis(*m.Advice.Timeout, timeout)
+	}
+	if !alone {
+		timeout = 0
+	}
+	p := &poll{session: sess, reply: reply(m), socket: x.socket}
+
+	sess.mu.Lock()
+	if sess.removed {
+		sess.mu.Unlock()
+		x.unknown(m)
+		return
+	}
+	old := sess.takePoll(pollReplaced)
+	first := !sess.connected
+	sess.connected = true
+	sess.socket = x.socket
+	if first || sess.adviceDue || (m.Advice != nil && m.Advice.Timeout != nil) {
+		p.reply.Advice = x.server.retryAdvice()
+	}
+	sess.adviceDue = old != nil
+	if old != nil {
+		// The replaced connect's reply may bring its advice to this very client.
+		p.reply.Advice = x.server.retryAdvice()
+	}
+	held := !first && timeout > 0 && (x.socket != nil || len(sess.queue) == 0)
+	if held {
+		sess.poll = p
+		if x.socket != nil {
+			p.timer = time.AfterFunc(timeout, func() { sess.endPoll(p, pollTimeout) })
+		} else {
+			p.wake = make(chan struct{})
+		}
+	}
+	sess.mu.Unlock()
+
+	old.finish()
+	if x.socket != nil {
+		x.socket.bind(sess)
+	}
+	switch {
+	case !held:
+		sess.arm()
+		x.answer(sess, p.reply)
+	case x.socket == nil:
+		x.hold = p
+		p.timer = time.NewTimer(timeout)
+	}
+}
+
+// wait parks the request's own goroutine until the held connect ends. It
+// reports false if the client went away meanwhile.
+func (x *exchange) wait() bool {
+	p := x.hold
+	defer p.timer.Stop()
+	select {
+	case <-p.wake:
+	case <-p.timer.C:
+		p.session.endPoll(p, pollTimeout)
+	case <-x.ctx.Done():
+		p.session.endPoll(p, pollGone)
+	}
+	<-p.wake
+	if p.why == pollReplaced {
+		x.touched = nil // what waits is for the connect that replaced this one
+	}
+	p.session.arm()
+	if x.ctx.Err() != nil {
+		return false
+	}
+	if b := p.answer(); b != nil {
+		x.replies = append(x.replies, b)
+	}
+	return true
+}
+
+func (x *exchange) disconnect(sess *ServerSession, m *Message) {
+	x.answer(sess, reply(m))
+	x.server.remove(sess, pollDisconnect, false)
+}
+
+func (x *exchange) subscribe(sess *ServerSession, m *Message) {
+	if text := x.checkSubscription(sess, m); text != "" {
+		x.refuse(sess, m, text)
+		return
+	}
+	channels := make([]string, 0, len(m.Subscription))
+	for _, ch := range m.Subscription {
+		// Service messages go to their handler and to one session each: there
+		// is nothing to record.
+		if isBroadcast(ch) {
+			channels = append(channels, ch)
+		}
+	}
+	if !x.server.registry.add(sess, channels, x.server.cfg.MaxSubscriptions) {
+		x.refuse(sess, m, errorSubscribeFailed)
+		return
+	}
+	x.answerSubscription(sess, m)
+}
+
+// checkSubscription returns the error text of the first channel that may not be
+// subscribed to, or "": all of a message's channels count, or none.
+func (x *exchange) checkSubscription(sess *ServerSession, m *Message) string {
+	if len(m.Subscription) == 0 {
+		return errorSubscriptionMissing
+	}
+	if len(m.Subscription) > x.server.cfg.MaxSubscriptions {
+		m.Subscription = nil
+		return errorSubscribeFailed
+	}
+	for _, ch := range m.Subscription {
+		if !validChannel(ch) {
+			m.Subscription = nil
+			return errorSubscriptionInvalid
+		}
+	}
+	policy := x.server.cfg.Policy
+	for _, ch := range m.Subscription {
+		if isMeta(ch) {
+			return errorSubscribeDenied
+		}
+		if !x.server.registry.has(ch) && !x.server.allowed(func() bool { return policy.CanCreate(x.ctx, sess, ch, m) }) {
+			return errorCreateDenied
+		}
+		if !x.server.allowed(func() bool { return policy.CanSubscribe(x.ctx, sess, ch, m) }) {
+			return errorSubscribeDenied
+		}
+	}
+	return ""
+}
+
+func (x *exchange) unsubscribe(sess *ServerSession, m *Message) {
+	if len(m.Subscription) == 0 {
+		x.refuse(sess, m, errorSubscriptionMissing)
+		return
+	}
+	for _, ch := range m.Subscription {
+		if !validChannel(ch) {
+			m.Subscription = nil
+			x.refuse(sess, m, errorSubscriptionInvalid)
+			return
+		}
+	}
+	x.server.registry.drop(sess, m.Subscription)
+	x.answerSubscription(sess, m)
+}
+
+func (x *exchange) answerSubscription(sess *ServerSession, m *Message) {
+	r := reply(m)
+	r.Subscription, r.subscriptionList = m.Subscription, m.subscriptionList
+	x.answer(sess, r)
+}
+
+func (x *exchange) publish(sess *ServerSession, m *Message) {
+	if text := x.checkPublication(sess, m); text != "" {
+		x.refuse(sess, m, text)
+		return
+	}
+	r := reply(m)
+	if isService(m.Channel) {
+		if f := x.server.serviceHandler(m.Channel); f != nil {
+			if !x.server.safely("service handler", func() { f(x.ctx, sess, m) }) {
+				x.refuse(sess, m, errorHandlerFailed)
+				return
+			}
+		}
+	} else {
+		// The receivers get channel and data: ids and ext are between one client
+		// and the server.
+		x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data})
+	}
+	x.answer(sess, r)
+}
+
+func (x *exchange) checkPublication(sess *ServerSession, m *Message) string {
+	policy, ch := x.server.cfg.Policy, m.Channel
+	switch {
+	case isMeta(ch):
+		return errorCreateDenied
+	case isWild(ch):
+		return errorChannelInvalid
+	case m.Data == nil:
+		return errorDataMissing
+	case isBroadcast(ch) && !x.server.registry.has(ch) &&
+		!x.server.allowed(func() bool { return policy.CanCreate(x.ctx, sess, ch, m) }):
+		return errorCreateDenied
+	case !x.server.allowed(func() bool { return policy.CanPublish(x.ctx, sess, ch, m) }):
+		return errorPublishDenied
+	}
+	return ""
+}

@@ -1,0 +1,108 @@
+package bayeux
+
+import "sync"
+
+// registry knows who is subscribed to what. Publishing costs one look-up per
+// pattern that can cover the channel, whatever the number of subscriptions.
+type registry struct {
+	mu       sync.RWMutex
+	channels map[string]map[*ServerSession]struct{}
+}
+
+// add subscribes sess, and reports false if it would then have more than limit
+// subscriptions. A repeated subscription is none.
+func (r *registry) add(sess *ServerSession, channels []string, limit int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	if sess.removed {
+		return false
+	}
+	fresh := make(map[string]struct{}, len(channels))
+	for _, ch := range channels {
+		if _, have := sess.subs[ch]; !have {
+			fresh[ch] = struct{}{}
+		}
+	}
+	if len(sess.subs)+len(fresh) > limit {
+		return false
+	}
+	if sess.subs == nil {
+		sess.subs = make(map[string]struct{}, len(fresh))
+	}
+	for ch := range fresh {
+		sess.subs[ch] = struct{}{}
+		if r.channels[ch] == nil {
+			r.channels[ch] = make(map[*ServerSession]struct{}, 1)
+		}
+		r.channels[ch][sess] = struct{}{}
+	}
+	return true
+}
+
+func (r *registry) drop(sess *ServerSession, channels []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	for _, ch := range channels {
+		r.dropOne(sess, ch)
+	}
+}
+
+func (r *registry) dropAll(sess *ServerSession) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	for ch := range sess.subs {
+		r.dropOne(sess, ch)
+	}
+}
+
+func (r *registry) dropOne(sess *ServerSession, ch string) {
+	delete(sess.subs, ch)
+	delete(r.channels[ch], sess)
+	if len(r.channels[ch]) == 0 {
+		delete(r.channels, ch)
+	}
+}
+
+func (r *registry) has(channel string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.channels[channel] != nil
+}
+
+// subscribers lists each session that channel goes to, once.
+func (r *registry) subscribers(channel string) []*ServerSession {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var sets []map[*ServerSession]struct{}
+	total := 0
+	matching(channel, func(pattern string) {
+		if set := r.channels[pattern]; set != nil {
+			sets = append(sets, set)
+			total += len(set)
+		}
+	})
+	list := make([]*ServerSession, 0, total)
+	for i, set := range sets {
+		for sess := range set {
+			if !inAny(sets[:i], sess) {
+				list = append(list, sess)
+			}
+		}
+	}
+	return list
+}
+
+func inAny(sets []map[*ServerSession]struct{}, sess *ServerSession) bool {
+	for _, set := range sets {
+		if _, ok := set[sess]; ok {
+			return true
+		}
+	}
+	return false
+}

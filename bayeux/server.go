@@ -1,0 +1,257 @@
+package bayeux
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lxzan/gws"
+)
+
+// Server is a Bayeux server. Mount it with and without a trailing slash: it
+// answers at every path below its own alike.
+//
+// A Server is safe for concurrent use once extensions and service handlers are
+// registered. It has no goroutine of its own while nothing happens but one for
+// each open WebSocket.
+type Server struct {
+	cfg        Config
+	extensions []Extension
+	upgrader   *gws.Upgrader
+	registry   registry
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[string]*ServerSession
+	browsers map[string]int
+	sockets  map[*socket]struct{}
+	services map[string]serviceHandler
+	idle     sync.WaitGroup // open sockets
+}
+
+type serviceHandler func(ctx context.Context, from *ServerSession, m *Message)
+
+// NewServer checks cfg and returns a server that is ready to serve.
+func NewServer(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:      cfg,
+		registry: registry{channels: make(map[string]map[*ServerSession]struct{})},
+		sessions: make(map[string]*ServerSession),
+		browsers: make(map[string]int),
+		sockets:  make(map[*socket]struct{}),
+		services: make(map[string]serviceHandler),
+	}
+	s.upgrader = newUpgrader(&s.cfg)
+	return s, nil
+}
+
+// HandleService calls f for each message clients publish on channel, an exact
+// name below /service/. Such messages go to f alone. from may be answered with
+// [ServerSession.Deliver]. ctx ends with the request, or with the WebSocket.
+//
+// HandleService panics if channel is not such a name or has a handler already.
+func (s *Server) HandleService(channel string, f func(ctx context.Context, from *ServerSession, m *Message)) {
+	if !strings.HasPrefix(channel, "/service/") || !validChannel(channel) || isWild(channel) {
+		panic(fmt.Sprintf("bayeux: %q is not a service channel", channel))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.services[channel] != nil {
+		panic(fmt.Sprintf("bayeux: %q has a handler already", channel))
+	}
+	s.services[channel] = f
+}
+
+func (s *Server) serviceHandler(channel string) serviceHandler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.services[channel]
+}
+
+// Session returns the session with this clientId, or nil.
+func (s *Server) Session(id string) *ServerSession {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[id]
+}
+
+// Publish sends data to every session subscribed to channel or to a wildcard
+// that covers it, once to each. data is encoded as by [ServerSession.Deliver].
+// It returns an error wrapping [ErrChannel] for a meta or service channel.
+func (s *Server) Publish(channel string, data any) error {
+	if err := checkPublish(channel); err != nil || !isBroadcast(channel) {
+		return ErrChannel
+	}
+	raw, err := encodeValue(data)
+	if err != nil {
+		return err
+	}
+	s.broadcast(&Message{Channel: channel, Data: raw})
+	return nil
+}
+
+// broadcast renders m once for all unless extensions may change it for each. A
+// session that cannot take it is removed, which is no concern of the sender's.
+func (s *Server) broadcast(m *Message) {
+	to := s.registry.subscribers(m.Channel)
+	if len(to) == 0 {
+		return
+	}
+	if len(s.extensions) > 0 {
+		for _, sess := range to {
+			_ = sess.send(m.shallowClone())
+		}
+		return
+	}
+	b := m.appendTo(nil)
+	for _, sess := range to {
+		_ = sess.enqueue(b)
+	}
+}
+
+// Shutdown ends all sessions: held connects are answered with the advice to
+// shake hands again, elsewhere, and WebSockets are closed. Requests after that
+// get 503. It waits for the WebSockets until ctx ends; held requests end
+// with the http.Server's own Shutdown.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	sessions := make([]*ServerSession, 0, len(s.sessions))
+	for _, sess := range s.sessions {
+		sessions = append(sessions, sess)
+	}
+	sockets := make([]*socket, 0, len(s.sockets))
+	for sock := range s.sockets {
+		sockets = append(sockets, sock)
+	}
+	s.mu.Unlock()
+	for _, sess := range sessions {
+		s.remove(sess, pollLost, false)
+	}
+	for _, sock := range sockets {
+		go sock.goAway()
+	}
+	done := make(chan struct{})
+	go func() { s.idle.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		for _, sock := range sockets {
+			sock.abort()
+		}
+		return ctx.Err()
+	}
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// admit creates a session unless a limit is reached.
+func (s *Server) admit(browser string) (*ServerSession, bool) {
+	sess := newSession(s, browser)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.sessions) >= s.cfg.MaxSessions || s.browsers[browser] >= s.cfg.MaxSessionsPerBrowser {
+		return nil, false
+	}
+	s.sessions[sess.id] = sess
+	s.browsers[browser]++
+	return sess, true
+}
+
+// remove ends sess once; further calls do nothing.
+func (s *Server) remove(sess *ServerSession, why pollEnd, expired bool) {
+	sess.mu.Lock()
+	if sess.removed {
+		sess.mu.Unlock()
+		return
+	}
+	sess.removed, sess.expired = true, expired
+	if sess.expiry != nil {
+		sess.expiry.Stop()
+	}
+	p := sess.takePoll(why)
+	sock := sess.socket
+	hooks := sess.onRemove
+	sess.onRemove = nil
+	sess.mu.Unlock()
+
+	s.forget(sess)
+	p.finish()
+	if sock != nil {
+		sock.kick()
+	}
+	for _, f := range hooks {
+		s.safely("OnRemove", func() { f(expired) })
+	}
+}
+
+func (s *Server) forget(sess *ServerSession) {
+	s.registry.dropAll(sess)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, sess.id)
+	if s.browsers[sess.browser]--; s.browsers[sess.browser] <= 0 {
+		delete(s.browsers, sess.browser)
+	}
+}
+
+// handshakeAdvice sends a client to a handshake, after a random share of
+// HandshakeSpread.
+func (s *Server) handshakeAdvice() *Advice {
+	a := &Advice{Reconnect: ReconnectHandshake, Interval: ptr[int64](0)}
+	if s.cfg.HandshakeSpread > 0 {
+		*a.Interval = rand.N(s.cfg.HandshakeSpread).Milliseconds()
+	}
+	return a
+}
+
+func (s *Server) retryAdvice() *Advice {
+	return &Advice{
+		Reconnect:   ReconnectRetry,
+		Interval:    ptr(s.cfg.Interval.Milliseconds()),
+		Timeout:     ptr(s.cfg.Timeout.Milliseconds()),
+		MaxInterval: ptr(s.cfg.MaxInterval.Milliseconds()),
+	}
+}
+
+// render passes a reply through the extensions. Nil means it was deleted.
+func (s *Server) render(to *ServerSession, m *Message) []byte {
+	if to != nil && !s.extendOutgoing(to, m) {
+		return nil
+	}
+	return m.appendTo(nil)
+}
+
+type requestKey struct{}
+
+// HTTPRequest returns the HTTP request behind the context of a server-side
+// callback: the one that carried the message, or opened its WebSocket. Nil if
+// ctx is not such a context.
+func HTTPRequest(ctx context.Context) *http.Request {
+	r, _ := ctx.Value(requestKey{}).(*http.Request)
+	return r
+}
+
+// millis bounds a client's number of milliseconds to [0, limit].
+func millis(n int64, limit time.Duration) time.Duration {
+	if n < 0 {
+		return 0
+	}
+	if n > limit.Milliseconds() {
+		return limit
+	}
+	return time.Duration(n) * time.Millisecond
+}

@@ -1,0 +1,253 @@
+package bayeux
+
+import (
+	"sync"
+	"time"
+)
+
+// ServerSession is the server's side of one client, from its handshake until
+// it disconnects or lapses. It is safe for concurrent use.
+type ServerSession struct {
+	id      string
+	browser string // the browser cookie's value at the handshake
+	server  *Server
+
+	mu         sync.Mutex
+	connected  bool // a /meta/connect was seen: messages may flow
+	removed    bool
+	adviceDue  bool // the next connect reply must say "retry"
+	queue      [][]byte
+	queueBytes int
+	poll       *poll   // the connect that is held, or nil
+	socket     *socket // the WebSocket the session lives on, or nil
+	subs       map[string]struct{}
+	onRemove   []func(expired bool)
+	expiry     *time.Timer
+	expiresAt  time.Time
+	expired    bool
+}
+
+// poll is a /meta/connect that is held. It ends once: whoever takes it from
+// its session under the session's lock finishes it afterwards without.
+type poll struct {
+	session *ServerSession
+	reply   *Message
+	why     pollEnd
+	wake    chan struct{} // closed at the end; nil on a WebSocket
+	socket  *socket
+	timer   *time.Timer // WebSocket only
+}
+
+type pollEnd int
+
+const (
+	pollTimeout    pollEnd = iota
+	pollNews               // messages wait
+	pollReplaced           // another connect of the same client came
+	pollDisconnect         // the session ended
+	pollLost               // the server ends, or gave the session up
+	pollGone               // the client went away
+)
+
+func newSession(s *Server, browser string) *ServerSession {
+	sess := &ServerSession{
+		id:      randomID(),
+		browser: browser,
+		server:  s,
+	}
+	return sess
+}
+
+// ID returns the clientId: a secret between the client and the server.
+func (s *ServerSession) ID() string { return s.id }
+
+// Deliver sends data on channel to this client alone, whatever it subscribed
+// to. Any channel but a meta channel or a wildcard will do. data is encoded as
+// JSON; a jsontext.Value or json.RawMessage is taken as it is.
+//
+// Deliver does not wait for the client, and its return does not mean that the
+// client has the message: what was written to a dying connection is lost. It
+// returns an error wrapping [ErrChannel], [ErrSessionClosed], or
+// [ErrQueueFull] when the message did not fit and the session was removed.
+func (s *ServerSession) Deliver(channel string, data any) error {
+	if err := checkPublish(channel); err != nil {
+		return err
+	}
+	raw, err := encodeValue(data)
+	if err != nil {
+		return err
+	}
+	return s.send(&Message{Channel: channel, Data: raw})
+}
+
+// OnRemove calls f once the session is gone: with true if it lapsed, with false
+// after a disconnect, an overflow or a shutdown. If it is gone already, f is
+// called at once.
+func (s *ServerSession) OnRemove(f func(expired bool)) {
+	s.mu.Lock()
+	if !s.removed {
+		s.onRemove = append(s.onRemove, f)
+		s.mu.Unlock()
+		return
+	}
+	expired := s.expired
+	s.mu.Unlock()
+	s.server.safely("OnRemove", func() { f(expired) })
+}
+
+// Disconnect ends the session. A held connect is answered, with the messages
+// that wait and the advice not to come back.
+func (s *ServerSession) Disconnect() { s.server.remove(s, pollDisconnect, false) }
+
+// send runs the extensions for this session and queues the message.
+func (s *ServerSession) send(m *Message) error {
+	if !s.server.extendOutgoing(s, m) {
+		return nil
+	}
+	return s.enqueue(m.appendTo(nil))
+}
+
+// enqueue takes a rendered message that may be shared: it is never written to.
+func (s *ServerSession) enqueue(b []byte) error {
+	cfg := &s.server.cfg
+	s.mu.Lock()
+	if s.removed {
+		s.mu.Unlock()
+		return ErrSessionClosed
+	}
+	if len(s.queue) >= cfg.MaxQueue || s.queueBytes+len(b) > cfg.MaxQueueBytes {
+		sock := s.socket
+		s.mu.Unlock()
+		s.server.cfg.Logger.Debug("bayeux: session removed", "why", "queue full")
+		s.server.remove(s, pollLost, false)
+		if sock != nil {
+			sock.abort()
+		}
+		return ErrQueueFull
+	}
+	s.queue = append(s.queue, b)
+	s.queueBytes += len(b)
+	var p *poll
+	sock := s.socket
+	if s.connected && sock == nil {
+		p = s.takePoll(pollNews)
+	}
+	s.mu.Unlock()
+	p.finish()
+	if sock != nil {
+		sock.kick()
+	}
+	return nil
+}
+
+// take empties the queue for a response over via, nil meaning HTTP. Messages
+// wait for the first connect, and those of a session on a WebSocket go there.
+func (s *ServerSession) take(via *socket) [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.connected || s.socket != via {
+		return nil
+	}
+	q := s.queue
+	s.queue, s.queueBytes = nil, 0
+	return q
+}
+
+// putBack returns what take gave but could not be written, in front.
+func (s *ServerSession) putBack(q [][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(q[:len(q):len(q)], s.queue...)
+	for _, b := range q {
+		s.queueBytes += len(b)
+	}
+}
+
+// takePoll ends the held connect, if any; the caller holds s.mu, and calls
+// finish on the result once it does not.
+func (s *ServerSession) takePoll(why pollEnd) *poll {
+	p := s.poll
+	if p != nil {
+		p.why = why
+		s.poll = nil
+	}
+	return p
+}
+
+// endPoll ends p unless it ended already.
+func (s *ServerSession) endPoll(p *poll, why pollEnd) {
+	s.mu.Lock()
+	if s.poll != p {
+		s.mu.Unlock()
+		return
+	}
+	s.takePoll(why)
+	s.mu.Unlock()
+	p.finish()
+}
+
+// finish lets the response go out. A nil poll is nothing to do.
+func (p *poll) finish() {
+	if p == nil {
+		return
+	}
+	if p.wake != nil {
+		close(p.wake)
+		return
+	}
+	p.timer.Stop()
+	p.socket.post(p.answer())
+	p.session.arm()
+}
+
+// answer completes the connect reply by what ended the poll, and renders it.
+// It is nil if an extension deleted the reply.
+func (p *poll) answer() []byte {
+	m := p.reply
+	switch p.why {
+	case pollReplaced:
+		// Two pages with one clientId: the older one gets a session of its own.
+		m.Successful, m.Error = ptr(false), errorConnectReplaced
+		m.Advice = &Advice{Reconnect: ReconnectHandshake, Interval: ptr[int64](0)}
+	case pollDisconnect:
+		m.Advice = &Advice{Reconnect: ReconnectNone}
+	case pollLost:
+		m.Successful, m.Error = ptr(false), errorSessionUnknown
+		m.Advice = p.session.server.handshakeAdvice()
+	}
+	return p.session.server.render(p.session, m)
+}
+
+// arm gives the session its time to live from now. Timer and deadline are
+// apart so that activity is a cheap write most of the time.
+func (s *ServerSession) arm() {
+	life := s.server.cfg.Interval + s.server.cfg.MaxInterval
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removed || s.poll != nil {
+		return
+	}
+	s.expiresAt = time.Now().Add(life)
+	if s.expiry == nil {
+		s.expiry = time.AfterFunc(life, s.lapse)
+		return
+	}
+	s.expiry.Reset(life)
+}
+
+// lapse removes the session if its time is over.
+func (s *ServerSession) lapse() {
+	s.mu.Lock()
+	left := time.Until(s.expiresAt)
+	if s.removed || s.poll != nil {
+		s.mu.Unlock()
+		return
+	}
+	if left > 0 {
+		s.expiry.Reset(left)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.server.remove(s, pollLost, true)
+}

@@ -1,0 +1,362 @@
+package bayeux
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lxzan/gws"
+)
+
+// WebSocket close codes this server uses.
+const (
+	closeGoingAway = 1001
+	closePolicy    = 1008
+)
+
+// Control frames cost the sender nothing: more than so many between two
+// messages in one window end the connection.
+const (
+	controlLimit  = 64
+	controlWindow = 10 * time.Second
+)
+
+// socket is one open WebSocket. Its reads are gws' loop on one goroutine;
+// writes come from that loop, from timers and from publishers, and are ordered
+// by wmu. A slow reader holds up its own connection only: publishers queue in
+// the session and never write themselves.
+type socket struct {
+	server  *Server
+	conn    *gws.Conn
+	req     *http.Request
+	ctx     context.Context
+	cancel  context.CancelFunc
+	browser string
+	session atomic.Pointer[ServerSession]
+
+	wmu    sync.Mutex  // held over taking messages and writing them
+	kicked atomic.Bool // a flush is on its way
+
+	rmu     sync.Mutex
+	replies [][]byte // replies that are not the answer to what the loop reads
+
+	controls    int // read loop only
+	windowStart time.Time
+}
+
+func newUpgrader(cfg *Config) *gws.Upgrader {
+	return gws.NewUpgrader(socketEvents{}, &gws.ServerOption{
+		ReadMaxPayloadSize:  cfg.MaxBody,
+		WriteMaxPayloadSize: 1 << 30, // bounded by the session's queue
+		CheckUtf8Enabled:    true,
+		HandshakeTimeout:    cfg.WriteTimeout,
+		Logger:              quiet{},
+		NewSession:          func() gws.SessionStorage { return new(socketStore) },
+		// Compression stays off: it would mix secrets with what a stranger
+		// chose, and let a small frame cost much memory.
+	})
+}
+
+// isUpgrade reports whether r asks for a WebSocket.
+func isUpgrade(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
+	if !wellFormedUpgrade(r) {
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		httpError(w, http.StatusBadRequest)
+		return
+	}
+	sock := &socket{server: s, browser: browserID(r)}
+	if !s.openSocket(sock) {
+		httpError(w, http.StatusServiceUnavailable)
+		return
+	}
+	extra := "Cache-Control: no-store\r\n"
+	if sock.browser == "" {
+		c := s.newBrowserCookie(r)
+		sock.browser = c.Value
+		extra += "Set-Cookie: " + c.String() + "\r\n"
+	}
+	// The handler's context ends when it returns; the socket outlives it.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	sock.req = r.WithContext(ctx)
+	sock.req.Body = http.NoBody
+	sock.ctx, sock.cancel = context.WithValue(ctx, requestKey{}, sock.req), cancel
+	nc, br, err := hijack(w)
+	if err != nil {
+		s.closeSocket(sock)
+		httpError(w, http.StatusBadRequest) // HTTP/2, or a wrapper that hides the connection
+		return
+	}
+	conn, err := s.upgrader.UpgradeFromConn(&socketConn{Conn: nc, extra: extra, timeout: s.cfg.WriteTimeout}, br, r)
+	if err != nil {
+		s.closeSocket(sock)
+		return
+	}
+	sock.conn = conn
+	conn.Session().(*socketStore).sock = sock
+	_ = conn.SetReadDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
+	// A goroutine of its own lets net/http's, with its buffers, go.
+	go sock.loop()
+}
+
+func wellFormedUpgrade(r *http.Request) bool {
+	if r.Header.Get("Sec-WebSocket-Version") != "13" || r.Header.Get("Sec-WebSocket-Key") == "" || r.ProtoMajor != 1 {
+		return false
+	}
+	for _, v := range r.Header.Values("Connection") {
+		for token := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hijack takes the connection over, with what the client sent early.
+func hijack(w http.ResponseWriter) (net.Conn, *bufio.Reader, error) {
+	nc, brw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	var src io.Reader = nc
+	if n := brw.Reader.Buffered(); n > 0 {
+		early, _ := brw.Reader.Peek(n)
+		src = io.MultiReader(bytes.NewReader(bytes.Clone(early)), nc)
+	}
+	return nc, bufio.NewReaderSize(src, 4096), nil
+}
+
+func (s *Server) openSocket(sock *socket) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.sockets) >= s.cfg.MaxSessions {
+		return false
+	}
+	s.sockets[sock] = struct{}{}
+	s.idle.Add(1)
+	return true
+}
+
+func (s *Server) closeSocket(sock *socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.sockets[sock]; open {
+		delete(s.sockets, sock)
+		s.idle.Done()
+	}
+	if sock.cancel != nil {
+		sock.cancel()
+	}
+}
+
+func (c *socket) loop() {
+	defer c.server.closeSocket(c)
+	defer c.detach()
+	c.server.safely("websocket", c.conn.ReadLoop)
+	_ = c.conn.NetConn().Close()
+}
+
+// detach leaves the session to its maxInterval: its client may come back.
+func (c *socket) detach() {
+	sess := c.session.Load()
+	if sess == nil {
+		return
+	}
+	sess.mu.Lock()
+	var p *poll
+	if sess.socket == c {
+		sess.socket = nil
+		p = sess.takePoll(pollGone)
+	}
+	sess.mu.Unlock()
+	if p != nil {
+		p.timer.Stop()
+	}
+	sess.arm()
+}
+
+// adopt makes sess, fresh from its handshake, the connection's session. An
+// older one is left to lapse.
+func (c *socket) adopt(sess *ServerSession) {
+	c.release(sess)
+	sess.mu.Lock()
+	sess.socket = c
+	sess.mu.Unlock()
+	c.session.Store(sess)
+}
+
+// bind follows a session whose connect came by this connection.
+func (c *socket) bind(sess *ServerSession) {
+	if c.session.Load() != sess {
+		c.release(sess)
+		c.session.Store(sess)
+	}
+}
+
+func (c *socket) release(next *ServerSession) {
+	if old := c.session.Load(); old != nil && old != next {
+		c.detach()
+	}
+}
+
+// receive handles one message of the read loop.
+func (c *socket) receive(b []byte) {
+	c.controls = 0
+	c.extendDeadline()
+	msgs, err := parseMessages(b, c.server.cfg.MaxDepth, c.server.cfg.MaxBatch)
+	if err != nil {
+		c.server.cfg.Logger.Debug("bayeux: websocket message refused", "error", err)
+		_ = c.conn.WriteClose(closePolicy, nil)
+		return
+	}
+	x := &exchange{server: c.server, ctx: c.ctx, req: c.req, socket: c, browser: c.browser}
+	x.run(msgs)
+	c.flush(x.replies)
+}
+
+// extendDeadline: a living client connects at least once in this time.
+func (c *socket) extendDeadline() {
+	cfg := &c.server.cfg
+	_ = c.conn.SetReadDeadline(time.Now().Add(cfg.Timeout + cfg.Interval + cfg.MaxInterval + cfg.WriteTimeout))
+}
+
+// control counts a ping or pong and reports whether to go on.
+func (c *socket) control() bool {
+	now := time.Now()
+	if now.Sub(c.windowStart) > controlWindow {
+		c.windowStart, c.controls = now, 0
+	}
+	if c.controls++; c.controls > controlLimit {
+		_ = c.conn.WriteClose(closePolicy, nil)
+		return false
+	}
+	return true
+}
+
+// post queues a reply from outside the read loop. Nil is an extension's veto.
+func (c *socket) post(reply []byte) {
+	if reply == nil {
+		return
+	}
+	c.rmu.Lock()
+	c.replies = append(c.replies, reply)
+	c.rmu.Unlock()
+	c.kick()
+}
+
+// kick sees to it that what waits is written soon, by at most one writing and
+// one waiting goroutine.
+func (c *socket) kick() {
+	if c.kicked.CompareAndSwap(false, true) {
+		go c.flush(nil)
+	}
+}
+
+// flush writes what waits for the session, and replies, as one message. The
+// lock spans taking and writing, so that messages cannot overtake each other.
+func (c *socket) flush(replies [][]byte) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	c.kicked.Store(false)
+	var out [][]byte
+	sess := c.session.Load()
+	if sess != nil {
+		out = sess.take(c)
+	}
+	news := len(out)
+	c.rmu.Lock()
+	out = append(out, c.replies...)
+	c.replies = nil
+	c.rmu.Unlock()
+	out = append(out, replies...)
+	if len(out) == 0 {
+		return
+	}
+	if c.conn.WriteMessage(gws.OpcodeText, joinBatch(out)) != nil && news > 0 {
+		sess.putBack(out[:news])
+	}
+}
+
+// goAway writes what waits and closes.
+func (c *socket) goAway() {
+	c.flush(nil)
+	_ = c.conn.WriteClose(closeGoingAway, nil)
+}
+
+// abort drops the connection without ceremony.
+func (c *socket) abort() { _ = c.conn.NetConn().Close() }
+
+// socketEvents routes gws' callbacks to the socket they belong to.
+type socketEvents struct{ gws.BuiltinEventHandler }
+
+func (socketEvents) OnMessage(conn *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	sock := conn.Session().(*socketStore).sock
+	if m.Opcode != gws.OpcodeText {
+		_ = conn.WriteClose(1003, nil)
+		return
+	}
+	if !sock.server.safely("websocket message", func() { sock.receive(m.Bytes()) }) {
+		_ = conn.WriteClose(1011, nil)
+	}
+}
+
+func (socketEvents) OnPing(conn *gws.Conn, payload []byte) {
+	if sock := conn.Session().(*socketStore).sock; sock.control() {
+		_ = conn.WritePong(payload)
+	}
+}
+
+func (socketEvents) OnPong(conn *gws.Conn, _ []byte) { conn.Session().(*socketStore).sock.control() }
+
+// socketStore is the smallest thing gws takes as its per-connection storage.
+type socketStore struct{ sock *socket }
+
+func (*socketStore) Len() int                     { return 0 }
+func (*socketStore) Load(string) (any, bool)      { return nil, false }
+func (*socketStore) Delete(string)                {}
+func (*socketStore) Store(string, any)            {}
+func (*socketStore) Range(func(string, any) bool) {}
+
+// quiet drops gws' own log lines, which quote peers.
+type quiet struct{}
+
+func (quiet) Error(...any) {}
+
+// socketConn gives each write its deadline, and puts extra header lines into
+// the first, the answer to the upgrade: gws has no per-request headers.
+type socketConn struct {
+	net.Conn
+	extra   string
+	timeout time.Duration
+}
+
+func (c *socketConn) Write(b []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	if c.extra == "" {
+		return c.Conn.Write(b)
+	}
+	head, found := bytes.CutSuffix(b, []byte("\r\n"))
+	if !found || !bytes.HasPrefix(b, []byte("HTTP/1.1 101 ")) {
+		return c.Conn.Write(b)
+	}
+	full := append(append(bytes.Clone(head), c.extra...), "\r\n"...)
+	c.extra = ""
+	if n, err := c.Conn.Write(full); err != nil {
+		return min(n, len(b)), err
+	}
+	return len(b), nil
+}
