@@ -1,0 +1,234 @@
+// Package filestore is the embedded durable replay store: one folder on a local
+// disk, shared by all processes of one host.
+//
+// Most people call [Open] and give the [Store] to session.New. Every process of
+// the application on this host opens the same folder; nodes on several hosts
+// need a store that they share, such as redisstore or pgstore.
+//
+// A claim is on disk before it is answered. Concurrent calls share one write and
+// one fsync (group commit). What the package does not promise: nothing that the
+// disk does not keep after it said that it would, and nothing after the folder
+// was set back to a backup, until the operator calls [Store.RaiseEpoch].
+//
+// The files are described in docs/SPEC.md §8. It runs on Linux, macOS and
+// FreeBSD; elsewhere Open returns an error.
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// Errors that a caller may want to tell apart; like every error that is not one
+// of package replay's, they mean "we could not tell".
+var (
+	// ErrCorrupt says that the log is damaged where no crash damages it, or that
+	// it lost what it had. The path and the offset are in the message; nothing
+	// was changed.
+	ErrCorrupt = errors.New("replay log is corrupt")
+	// ErrLocked says that another process held the folder for too long.
+	ErrLocked = errors.New("replay folder is locked by another process")
+)
+
+// Config sets up a [Store]. Its zero value is the safe choice.
+type Config struct {
+	// MaxRights and MaxSessions bound the live records; when one is reached, what
+	// needs another record is refused with [replay.ErrFull]. The log takes at most
+	// about 100 and 200 bytes on disk for each, and half as much again while it is
+	// rewritten. Zero means [replay.DefaultMaxRights] and
+	// [replay.DefaultMaxSessions].
+	MaxRights, MaxSessions int
+
+	// LockWait bounds how long a call waits for other processes. Zero means 5 s.
+	LockWait time.Duration
+
+	// UnsafeNetworkFilesystem opens a folder on NFS, SMB, 9p, FUSE and the like.
+	// Where such a file system does not lock or sync as a local disk does, a
+	// right can be spent twice.
+	UnsafeNetworkFilesystem bool
+}
+
+// Store is a [replay.Store] in a folder. It is safe for concurrent use by many
+// goroutines, and with other Stores on the same folder, by many processes.
+type Store struct {
+	lockWait time.Duration
+	hooks    hooks
+	disk     *disk // the committer's own
+
+	ops     chan *op
+	closing sync.Once
+	quit    chan struct{} // closed by Close
+	stopped chan struct{} // closed when the committer has ended
+}
+
+var _ replay.Store = (*Store)(nil)
+
+// hooks are what the tests of this package bend.
+type hooks struct {
+	now        func() time.Time
+	write      func(f *os.File, b []byte, off int64) error
+	sync       func(f *os.File) error
+	minCompact int64
+}
+
+func realHooks() hooks {
+	return hooks{
+		now: time.Now,
+		write: func(f *os.File, b []byte, off int64) error {
+			_, err := f.WriteAt(b, off)
+			return err
+		},
+		sync:       datasync,
+		minCompact: 1 << 20,
+	}
+}
+
+// Open opens the store in the folder dir, and creates both if there is none. A
+// store that starts empty has the first whole second after now as its epoch.
+//
+// It refuses, with the path in the message, a folder or file that is a symbolic
+// link, belongs to another user, or is accessible to group or others; and a
+// network file system unless cfg says otherwise. It cuts off a group of records
+// that a crash left incomplete: nobody was told of it. It returns an error
+// wrapping [ErrCorrupt] if anything else is wrong with the log, and one wrapping
+// [ErrLocked] if another process does not let go of the folder.
+//
+// The caller must Close the Store.
+func Open(dir string, cfg Config) (*Store, error) { return open(dir, cfg, realHooks()) }
+
+func open(dir string, cfg Config, h hooks) (*Store, error) {
+	if cfg.LockWait <= 0 {
+		cfg.LockWait = 5 * time.Second
+	}
+	d, err := openDisk(dir, cfg, h)
+	if err != nil {
+		return nil, fmt.Errorf("replay/filestore: open: %w", err)
+	}
+	s := &Store{
+		lockWait: cfg.LockWait,
+		hooks:    h,
+		disk:     d,
+		ops:      make(chan *op, maxGroup),
+		quit:     make(chan struct{}),
+		stopped:  make(chan struct{}),
+	}
+	err = d.locked(cfg.LockWait, s.quit, func() error {
+		if err := d.refresh(); err != nil {
+			return err
+		}
+		d.tidy()
+		return d.commit(true)
+	})
+	if err != nil {
+		d.close()
+		return nil, fmt.Errorf("replay/filestore: open: %w", err)
+	}
+	go s.run()
+	return s, nil
+}
+
+// Claim implements [replay.Rights].
+func (s *Store) Claim(ctx context.Context, owner replay.Owner, rights ...replay.Right) (replay.Outcome, error) {
+	rights = slices.Clone(rights)
+	return do(ctx, s, op{}, func(l *replay.Ledger, now time.Time) (replay.Outcome, error) {
+		return l.Claim(now, owner, rights)
+	})
+}
+
+// Spent implements [replay.Rights].
+func (s *Store) Spent(ctx context.Context, ids ...replay.ID) ([]bool, error) {
+	ids = slices.Clone(ids)
+	return do(ctx, s, op{reads: true}, func(l *replay.Ledger, _ time.Time) ([]bool, error) {
+		return l.Spent(ids), nil
+	})
+}
+
+// Restore implements [replay.Sessions].
+func (s *Store) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
+	r.Burn, r.Look = slices.Clone(r.Burn), slices.Clone(r.Look)
+	return do(ctx, s, op{}, func(l *replay.Ledger, now time.Time) (replay.Restored, error) {
+		return l.Restore(now, r)
+	})
+}
+
+// Protect implements [replay.Sessions].
+func (s *Store) Protect(ctx context.Context, session replay.ID, at replay.Version, keepUntil time.Time) (replay.Verdict, error) {
+	return do(ctx, s, op{}, func(l *replay.Ledger, now time.Time) (replay.Verdict, error) {
+		return l.Protect(now, session, at, keepUntil)
+	})
+}
+
+// Take implements [replay.Sessions].
+func (s *Store) Take(ctx context.Context, session replay.ID, fence uint64, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
+	type taken struct {
+		verdict replay.Verdict
+		outcome replay.Outcome
+	}
+	got, err := do(ctx, s, op{}, func(l *replay.Ledger, now time.Time) (taken, error) {
+		v, o, err := l.Take(now, session, fence, owner, right)
+		return taken{v, o}, err
+	})
+	return got.verdict, got.outcome, err
+}
+
+// Acknowledge implements [replay.Sessions].
+func (s *Store) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) error {
+	acks = slices.Clone(acks)
+	return s.submit(ctx, &op{f: func(l *replay.Ledger, now time.Time) error { return l.Acknowledge(now, acks) }})
+}
+
+// Revoke implements [replay.Sessions].
+func (s *Store) Revoke(ctx context.Context, session replay.ID, keepUntil time.Time) error {
+	return s.submit(ctx, &op{f: func(l *replay.Ledger, now time.Time) error { return l.Revoke(now, session, keepUntil) }})
+}
+
+// Epoch implements [replay.Store].
+func (s *Store) Epoch(ctx context.Context) (time.Time, error) {
+	return do(ctx, s, op{reads: true}, func(l *replay.Ledger, _ time.Time) (time.Time, error) {
+		return l.Epoch(), nil
+	})
+}
+
+// Status counts the records and tells epoch, horizon and size. It writes nothing.
+func (s *Store) Status(ctx context.Context) (replay.Status, error) {
+	return do(ctx, s, op{reads: true}, func(l *replay.Ledger, _ time.Time) (replay.Status, error) {
+		status := l.Status()
+		status.Bytes = s.disk.offset
+		return status, nil
+	})
+}
+
+// Purge forgets all records that are past their KeepUntil and rewrites the log
+// without them. There is no need to call it: the log is rewritten when less than
+// half of it is live.
+func (s *Store) Purge(ctx context.Context) error {
+	return s.submit(ctx, &op{then: func(d *disk) error { return d.compact(d.header.epoch) }})
+}
+
+// RaiseEpoch makes the epoch the first whole second after now, so that everything
+// issued before is refused for good. An operator calls it after the folder was
+// restored from a backup: the store cannot know what was spent since.
+func (s *Store) RaiseEpoch(ctx context.Context) error {
+	return s.submit(ctx, &op{then: func(d *disk) error {
+		return d.compact(max(d.header.epoch, replay.FirstEpoch(d.hooks.now()).Unix()))
+	}})
+}
+
+// Close implements [replay.Store]. It waits for the group that is being written;
+// calls that still wait return [replay.ErrClosed].
+func (s *Store) Close() error {
+	err := replay.ErrClosed
+	s.closing.Do(func() {
+		close(s.quit)
+		<-s.stopped
+		err = s.disk.close()
+	})
+	return err
+}

@@ -1,0 +1,157 @@
+package filestore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+func newID() (id replay.ID) {
+	rand.Read(id[:])
+	return id
+}
+
+func newOwner() (o replay.Owner) {
+	rand.Read(o[:])
+	return o
+}
+
+// soon is a time that every store made by now accepts as issued.
+func soon() time.Time { return time.Now().Add(2 * time.Second) }
+
+func newRight() replay.Right {
+	return replay.Right{ID: newID(), Issued: soon(), KeepUntil: time.Now().Add(time.Hour)}
+}
+
+// folder is a path at which Open makes a folder.
+func folder(t testing.TB) string { return filepath.Join(t.TempDir(), "replay") }
+
+func mustOpen(t testing.TB, dir string, cfg Config, h hooks) *Store {
+	t.Helper()
+	s, err := open(dir, cfg, h)
+	if err != nil {
+		t.Fatalf("Open(%s) = %v", dir, err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func claim(t testing.TB, s *Store, o replay.Owner, want replay.Outcome, rights ...replay.Right) {
+	t.Helper()
+	if got, err := s.Claim(context.Background(), o, rights...); got != want || err != nil {
+		t.Fatalf("Claim = %v, %v, want %v", got, err, want)
+	}
+}
+
+func TestReopenRemembers(t *testing.T) {
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{}, realHooks())
+	r, o := newRight(), newOwner()
+	claim(t, s, o, replay.Won, r)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); !errors.Is(err, replay.ErrClosed) {
+		t.Errorf("second Close = %v, want ErrClosed", err)
+	}
+	s = mustOpen(t, dir, Config{}, realHooks())
+	claim(t, s, o, replay.Mine, r)
+	claim(t, s, newOwner(), replay.Lost, r)
+}
+
+// Folders and files that others can reach or steer are refused by name.
+func TestOpenRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, dir string){
+		"folder for the group": func(t *testing.T, dir string) { must(t, os.Chmod(dir, 0o750)) },
+		"folder for others":    func(t *testing.T, dir string) { must(t, os.Chmod(dir, 0o701)) },
+		"folder is a link": func(t *testing.T, dir string) {
+			must(t, os.Rename(dir, dir+".real"))
+			must(t, os.Symlink(dir+".real", dir))
+		},
+		"folder is a file": func(t *testing.T, dir string) {
+			must(t, os.RemoveAll(dir))
+			must(t, os.WriteFile(dir, nil, 0o600))
+		},
+		"log for the group": func(t *testing.T, dir string) { must(t, os.Chmod(filepath.Join(dir, logName), 0o640)) },
+		"log is a link": func(t *testing.T, dir string) {
+			log := filepath.Join(dir, logName)
+			must(t, os.Rename(log, log+".real"))
+			must(t, os.Symlink(logName+".real", log))
+		},
+		"log is a folder": func(t *testing.T, dir string) {
+			log := filepath.Join(dir, logName)
+			must(t, os.Remove(log))
+			must(t, os.Mkdir(log, 0o700))
+		},
+		"log is empty":   func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, logName), 0)) },
+		"header cut off": func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, logName), headerSize-1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			must(t, mustOpen(t, dir, Config{}, realHooks()).Close())
+			spoil(t, dir)
+			s, err := Open(dir, Config{})
+			if err == nil {
+				s.Close()
+				t.Fatal("Open = nil, want a refusal")
+			}
+			if !strings.Contains(err.Error(), dir) {
+				t.Errorf("Open = %v, want the path in it", err)
+			}
+		})
+	}
+}
+
+func TestOpenModes(t *testing.T) {
+	dir := folder(t)
+	mustOpen(t, dir, Config{}, realHooks())
+	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, logName): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("mode of %s = %v, %v, want %v", path, info.Mode().Perm(), err, want)
+		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func BenchmarkClaim(b *testing.B) {
+	for name, callers := range map[string]int{"1": 1, "64": 64} {
+		b.Run(name, func(b *testing.B) {
+			s := mustOpen(b, folder(b), Config{MaxRights: 1 << 24}, realHooks())
+			o, r := newOwner(), newRight()
+			var wg sync.WaitGroup
+			next := make(chan struct{}, callers)
+			b.ResetTimer()
+			for range callers {
+				wg.Go(func() {
+					for range next {
+						r := r
+						r.ID = newID()
+						if got, err := s.Claim(context.Background(), o, r); got != replay.Won {
+							b.Error(got, err)
+						}
+					}
+				})
+			}
+			for range b.N {
+				next <- struct{}{}
+			}
+			close(next)
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
+		})
+	}
+}

@@ -1,0 +1,269 @@
+package filestore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// The log is a header and groups of records, all integers big-endian, all
+// checksums CRC-32C. docs/SPEC.md §8 has the table.
+//
+//	header  "SBreplay" version:4 0:4 generation:8 epoch:8 horizon:8 store:16 0:4 crc:4
+//	group   "SBgr" length:4 crc(payload):4 crc(generation, offset, the 12 bytes before):4
+//	        payload "\nend"
+//	right   'R' id:16 owner:16 keep:8
+//	session 'S' id:16 keep:8 fence:8 floor:8 watermark:8 attempt:16 set.fence:8 set.gen:8 revoked:1
+//
+// Epoch, horizon and keep are Unix seconds; a horizon of -2^63 means none. A
+// group's checksum covers where it stands, so that no group is valid elsewhere.
+const (
+	headerSize  = 64
+	frameSize   = 16
+	trailerSize = 4
+	rightSize   = 1 + 16 + 16 + 8
+	sessionSize = 1 + 16 + 8 + 3*8 + 16 + 2*8 + 1
+
+	version    = 1
+	maxPayload = 1 << 28
+	noHorizon  = math.MinInt64
+)
+
+var (
+	magic      = []byte("SBreplay")
+	frameMagic = []byte("SBgr")
+	trailer    = []byte("\nend")
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// header is the head of one generation of the log.
+type header struct {
+	generation uint64 // counts the rewrites
+	epoch      int64
+	horizon    int64
+	store      [16]byte // random, the same in all generations
+}
+
+func (h header) encode() []byte {
+	b := append(make([]byte, 0, headerSize), magic...)
+	b = binary.BigEndian.AppendUint32(b, version)
+	b = binary.BigEndian.AppendUint32(b, 0)
+	b = binary.BigEndian.AppendUint64(b, h.generation)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.epoch))
+	b = binary.BigEndian.AppendUint64(b, uint64(h.horizon))
+	b = append(b, h.store[:]...)
+	b = binary.BigEndian.AppendUint32(b, 0)
+	return binary.BigEndian.AppendUint32(b, checksum(b))
+}
+
+func decodeHeader(b []byte) (h header, err error) {
+	switch {
+	case len(b) != headerSize:
+		return h, errors.New("header is cut off")
+	case !bytes.HasPrefix(b, magic):
+		return h, errors.New("not a replay log")
+	case checksum(b[:headerSize-4]) != binary.BigEndian.Uint32(b[headerSize-4:]):
+		return h, errors.New("header checksum does not match")
+	}
+	if v := binary.BigEndian.Uint32(b[8:]); v != version {
+		return h, fmt.Errorf("version %d is not known", v)
+	}
+	h.generation = binary.BigEndian.Uint64(b[16:])
+	h.epoch = int64(binary.BigEndian.Uint64(b[24:]))
+	h.horizon = int64(binary.BigEndian.Uint64(b[32:]))
+	copy(h.store[:], b[40:])
+	return h, nil
+}
+
+func (h header) horizonTime() time.Time {
+	if h.horizon == noHorizon {
+		return time.Time{}
+	}
+	return time.Unix(h.horizon, 0)
+}
+
+// frame closes a group of which b holds the payload after frameSize free bytes.
+func (h header) frame(b []byte, off int64) []byte {
+	payload := b[frameSize:]
+	copy(b, frameMagic)
+	binary.BigEndian.PutUint32(b[4:], uint32(len(payload)))
+	binary.BigEndian.PutUint32(b[8:], checksum(payload))
+	binary.BigEndian.PutUint32(b[12:], h.frameChecksum(b[:12], off))
+	return append(b, trailer...)
+}
+
+func (h header) frameChecksum(frame []byte, off int64) uint32 {
+	b := make([]byte, 0, 16+len(frame))
+	b = binary.BigEndian.AppendUint64(b, h.generation)
+	b = binary.BigEndian.AppendUint64(b, uint64(off))
+	return checksum(append(b, frame...))
+}
+
+// parseFrame returns the length of the payload of the group at off.
+func (h header) parseFrame(b []byte, off int64) (length int, ok bool) {
+	if len(b) < frameSize || !bytes.HasPrefix(b, frameMagic) ||
+		h.frameChecksum(b[:12], off) != binary.BigEndian.Uint32(b[12:]) {
+		return 0, false
+	}
+	n := binary.BigEndian.Uint32(b[4:])
+	return int(n), n <= maxPayload
+}
+
+// errBadGroup says that no whole group stands where one was looked for.
+var errBadGroup = errors.New("no whole group")
+
+// readGroup reads the group at off from r and applies its records. It returns the
+// offset behind it, io.EOF at the very end, or errBadGroup.
+func (h header) readGroup(r io.Reader, off int64, apply func(replay.Change)) (int64, error) {
+	var frame [frameSize]byte
+	if _, err := io.ReadFull(r, frame[:]); err != nil {
+		return off, short(err)
+	}
+	n, ok := h.parseFrame(frame[:], off)
+	if !ok {
+		return off, errBadGroup
+	}
+	payload := make([]byte, n+trailerSize)
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return off, short(fmt.Errorf("%w", notEOF(err)))
+	}
+	if checksum(payload[:n]) != binary.BigEndian.Uint32(frame[8:]) || !bytes.Equal(payload[n:], trailer) {
+		return off, errBadGroup
+	}
+	changes, err := decodeRecords(payload[:n])
+	if err != nil {
+		return off, err
+	}
+	for _, c := range changes {
+		apply(c)
+	}
+	return off + frameSize + int64(n) + trailerSize, nil
+}
+
+// short turns the end of the file inside a group into errBadGroup.
+func short(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errBadGroup
+	}
+	return err
+}
+
+func notEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func appendRecord(b []byte, c replay.Change) []byte {
+	keep := uint64(c.KeepUntil.Unix())
+	if !c.Session {
+		b = append(b, 'R')
+		b = append(b, c.ID[:]...)
+		b = append(b, c.Owner[:]...)
+		return binary.BigEndian.AppendUint64(b, keep)
+	}
+	b = append(b, 'S')
+	b = append(b, c.ID[:]...)
+	b = binary.BigEndian.AppendUint64(b, keep)
+	b = binary.BigEndian.AppendUint64(b, c.State.Fence)
+	b = binary.BigEndian.AppendUint64(b, c.State.Floor)
+	b = binary.BigEndian.AppendUint64(b, c.State.Watermark)
+	b = append(b, c.State.Attempt[:]...)
+	b = binary.BigEndian.AppendUint64(b, c.State.Set.Fence)
+	b = binary.BigEndian.AppendUint64(b, c.State.Set.Gen)
+	if c.State.Revoked {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+// errBadRecord is damage that the checksum vouches for: a fault of the writer.
+var errBadRecord = errors.New("unknown record in a valid group")
+
+func decodeRecords(b []byte) ([]replay.Change, error) {
+	changes := make([]replay.Change, 0, len(b)/rightSize)
+	for len(b) > 0 {
+		switch {
+		case b[0] == 'R' && len(b) >= rightSize:
+			changes = append(changes, decodeRight(b))
+			b = b[rightSize:]
+		case b[0] == 'S' && len(b) >= sessionSize && b[sessionSize-1] <= 1:
+			changes = append(changes, decodeSession(b))
+			b = b[sessionSize:]
+		default:
+			return nil, errBadRecord
+		}
+	}
+	return changes, nil
+}
+
+func decodeRight(b []byte) (c replay.Change) {
+	copy(c.ID[:], b[1:])
+	copy(c.Owner[:], b[17:])
+	c.KeepUntil = unix(b[33:])
+	return c
+}
+
+func decodeSession(b []byte) (c replay.Change) {
+	c.Session = true
+	copy(c.ID[:], b[1:])
+	c.KeepUntil = unix(b[17:])
+	c.State.Fence = binary.BigEndian.Uint64(b[25:])
+	c.State.Floor = binary.BigEndian.Uint64(b[33:])
+	c.State.Watermark = binary.BigEndian.Uint64(b[41:])
+	copy(c.State.Attempt[:], b[49:])
+	c.State.Set.Fence = binary.BigEndian.Uint64(b[65:])
+	c.State.Set.Gen = binary.BigEndian.Uint64(b[73:])
+	c.State.Revoked = b[81] == 1
+	return c
+}
+
+func unix(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(b)), 0) }
+
+// sector is what a disk writes at least at once.
+const sector = 512
+
+// torn reports whether b, the end of the log from off where a whole group should
+// stand, is what a crash in the middle of a write leaves: the beginning of one
+// group, or one with a sector that was never written, and nothing whole behind.
+// Anything else was whole once, and somebody may have been told of it.
+func (h header) torn(b []byte, off int64) bool {
+	for i := 1; i+frameSize <= len(b); i++ {
+		next := bytes.Index(b[i:], frameMagic)
+		if next < 0 {
+			break
+		}
+		i += next
+		if _, ok := h.parseFrame(b[i:], off+int64(i)); ok {
+			return false
+		}
+	}
+	if len(b) < frameSize {
+		return true
+	}
+	if n, ok := h.parseFrame(b, off); ok && len(b) < frameSize+n+trailerSize {
+		return true
+	}
+	return hasUnwrittenSector(b, off)
+}
+
+func hasUnwrittenSector(b []byte, off int64) bool {
+	for len(b) > 0 {
+		n := min(int64(len(b)), sector-off%sector)
+		if len(bytes.Trim(b[:n], "\x00")) == 0 {
+			return true
+		}
+		b, off = b[n:], off+n
+	}
+	return false
+}

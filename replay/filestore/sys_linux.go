@@ -1,0 +1,45 @@
+package filestore
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// networkFilesystems are those whose locks and fsyncs cannot be relied upon, by
+// the magic numbers of statfs(2).
+var networkFilesystems = map[uint32]string{
+	0x6969:     "NFS",
+	0x517b:     "SMB",
+	0xff534d42: "CIFS",
+	0xfe534d42: "SMB2",
+	0x01021997: "9p",
+	0x65735546: "FUSE",
+	0x564c:     "NCP",
+	0x5346414f: "AFS",
+	0x73757245: "Coda",
+	0x00c36400: "Ceph",
+	0x0bd00bd0: "Lustre",
+	0x47504653: "GPFS",
+	0x01161970: "GFS2",
+	0x7461636f: "OCFS2",
+	0xaad7aaea: "PanFS",
+}
+
+// networkFilesystem names the network file system that dir is on, if any.
+func networkFilesystem(dir *os.File) (string, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Fstatfs(int(dir.Fd()), &st); err != nil {
+		return "", fmt.Errorf("statfs %s: %w", dir.Name(), err)
+	}
+	return networkFilesystems[uint32(st.Type)], nil
+}
+
+// datasync makes the contents of f durable, with as little else as possible.
+func datasync(f *os.File) error {
+	for {
+		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
+			return os.NewSyscallError("fdatasync", err)
+		}
+	}
+}
