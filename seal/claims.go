@@ -94,12 +94,12 @@ func (c *Claims) valid() bool {
 	times := c.IssuedAt > 0 && c.Expires >= c.IssuedAt && c.Expires <= maxNumber &&
 		(c.AbsoluteExpires == 0 || c.AbsoluteExpires >= c.IssuedAt && c.AbsoluteExpires <= maxNumber)
 	return times && c.JTI != ID{} && c.Session != ID{} && (c.UID != ID{}) == c.Once &&
-		c.Gen <= maxNumber && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || validValue(c.Value))
+		c.Gen <= maxNumber && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || ValidValue(c.Value))
 }
 
-// validValue reports whether v is one compact JSON value in valid UTF-8 without
+// ValidValue reports whether v is one compact JSON value in valid UTF-8 without
 // duplicate members, nested at most [MaxDepth] deep.
-func validValue(v []byte) bool {
+func ValidValue(v []byte) bool {
 	if len(v) == 0 || !utf8.Valid(v) || depth(v) > MaxDepth {
 		return false
 	}

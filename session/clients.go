@@ -1,0 +1,98 @@
+package session
+
+import (
+	"context"
+	"time"
+)
+
+// Attach connects a client to the session. Nothing is pushed before it says
+// what it holds.
+func (s *Session) Attach(c Client) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return s.ended
+	}
+	s.clients[c] = nil
+	s.alone = time.Time{}
+	return nil
+}
+
+// Detach forgets a client. If it was the last one, the session may be let go
+// after [Config.Lapse].
+func (s *Session) Detach(c Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held, attached := s.clients[c]
+	if !attached {
+		return
+	}
+	delete(s.clients, c)
+	if len(s.clients) == 0 {
+		s.alone, s.kept = time.Now(), Version{}
+		if held != nil {
+			s.kept = *held
+		}
+	}
+}
+
+// Acknowledge notes which set a client holds (nil: none) and counts as a use
+// of the session. If that is not the newest set, the newest is pushed in full:
+// so a lost push is sent again. A client that holds a higher fence has learnt
+// that the session moved; then the session is let go here and Acknowledge
+// returns [ErrMoved].
+func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) error {
+	if held != nil && held.Fence > s.Version().Fence {
+		s.m.passivate(s)
+		return ErrMoved
+	}
+	s.touch()
+	if err := s.Save(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, attached := s.clients[c]; !attached {
+		return s.ended
+	}
+	s.clients[c] = held
+	if s.replica.manifest != "" && (held == nil || *held != s.version) {
+		c.Push(s.whole())
+	}
+	return nil
+}
+
+// floor is the version that every connected client holds, if the store does
+// not know it yet.
+func (s *Session) floor() (Version, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil || len(s.clients) == 0 {
+		return Version{}, false
+	}
+	lowest := s.version
+	for _, held := range s.clients {
+		if held == nil || held.Fence != s.version.Fence {
+			return Version{}, false
+		}
+		if held.Less(lowest) {
+			lowest = *held
+		}
+	}
+	return lowest, s.stored.Less(lowest)
+}
+
+func (s *Session) flushed(v Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored.Less(v) {
+		s.stored = v
+	}
+}
+
+// lapsed reports that the last client left some time ago and holds everything.
+func (s *Session) lapsed(now time.Time, after time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.clients) == 0 && !s.alone.IsZero() && s.kept == s.version && now.Sub(s.alone) >= after
+}

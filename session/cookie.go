@@ -1,0 +1,105 @@
+package session
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// Names of the session cookie. The first is used unless the request is plainly
+// on loopback without TLS, where browsers would not return a Secure cookie.
+const (
+	CookieName         = "__Host-sealed-session"
+	LoopbackCookieName = "sealed-session"
+)
+
+// Holder is what the session cookie proves: which session, and knowledge of a
+// secret that never appears in a sealed set. Printing it shows the id alone.
+type Holder struct {
+	Session seal.ID
+	// Fence is a hint, not authenticated: the holder's last known fence.
+	Fence  uint64
+	secret seal.ID
+}
+
+// newHolder draws a fresh session id and secret.
+func newHolder() Holder { return Holder{Session: seal.NewID(), secret: seal.NewID()} }
+
+// binding is what the manifest holds of the secret: its hash, so that neither
+// set nor memory dump of a manifest gives the cookie away.
+func (h Holder) binding() string {
+	sum := sha256.Sum256(append([]byte("sealed-blob/v1/cookie\x00"), h.secret[:]...))
+	return "cookie:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// holds compares in constant time.
+func (h Holder) holds(binding string) bool {
+	return subtle.ConstantTimeCompare([]byte(h.binding()), []byte(binding)) == 1
+}
+
+// String hides the secret.
+func (h Holder) String() string { return h.Session.String() }
+
+func (h Holder) cookieValue() string {
+	return h.Session.String() + "." + h.secret.String() + "." + strconv.FormatUint(h.Fence, 10)
+}
+
+// ParseHolder reads the session cookie of a request. A request with no cookie,
+// or with a malformed or repeated one, has no holder.
+func ParseHolder(r *http.Request) (Holder, bool) {
+	cookies := r.CookiesNamed(cookieName(r))
+	if len(cookies) != 1 {
+		return Holder{}, false
+	}
+	parts := strings.Split(cookies[0].Value, ".")
+	if len(parts) != 3 || len(cookies[0].Value) > 80 {
+		return Holder{}, false
+	}
+	id, err1 := seal.ParseID(parts[0])
+	secret, err2 := seal.ParseID(parts[1])
+	fence, err3 := strconv.ParseUint(parts[2], 10, 53)
+	if err1 != nil || err2 != nil || err3 != nil {
+		return Holder{}, false
+	}
+	return Holder{Session: id, secret: secret, Fence: fence}, true
+}
+
+func newCookie(r *http.Request, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: cookieName(r), Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: !plainLoopback(r),
+	}
+}
+
+func cookieName(r *http.Request) string {
+	if plainLoopback(r) {
+		return LoopbackCookieName
+	}
+	return CookieName
+}
+
+// plainLoopback reports a request without TLS whose peer and host are both on
+// this machine. Headers that a client sets can only make it false... except
+// Host, which is why the peer's address must agree.
+func plainLoopback(r *http.Request) bool {
+	return r.TLS == nil && loopback(r.RemoteAddr) && loopback(r.Host)
+}
+
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}

@@ -1,0 +1,14 @@
+// Package session keeps a server's sessions in memory and their replicas on
+// the clients. It is the one pipeline: seal, policy and replay meet here and
+// nowhere else.
+//
+// Most people make a [Manager] with [New], wrap their handlers in
+// [Manager.Middleware], and use [FromContext] with [Session.Get],
+// [Session.Set] and [Session.Take]. bayeux/sessionext carries the sealed sets
+// to the clients and back; it and the middleware restore through
+// [Manager.Restore], so that there is one order of checks to review
+// (docs/SPEC.md §7).
+//
+// What the caller must still do: run [Manager.Run], serve over TLS, and treat
+// [ErrUnavailable] as "try again", never as "no session".
+package session

@@ -1,0 +1,68 @@
+package session
+
+import (
+	"errors"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// Refusals of a presented set, beside those of seal, policy and replay.
+var (
+	// ErrIncomplete says that set and manifest disagree: something is missing,
+	// extra, exchanged, of another session or of another generation.
+	ErrIncomplete = errors.New("session: set and manifest disagree")
+	// ErrSuperseded says that the session has moved on since this set.
+	ErrSuperseded = errors.New("session: superseded")
+	// ErrRolledBack says that the set is older than a protected change.
+	ErrRolledBack = errors.New("session: rolled back")
+	// ErrRevoked says that the session was logged out.
+	ErrRevoked = errors.New("session: revoked")
+)
+
+// Answers to the application.
+var (
+	// ErrNoAttribute says that the session has no such attribute now: never
+	// set, deleted, expired or already taken.
+	ErrNoAttribute = errors.New("session: no such attribute")
+	// ErrTooLarge says that a value, or the session with it, is over the
+	// policy's limit. Nothing was changed.
+	ErrTooLarge = errors.New("session: over the policy's size limit")
+	// ErrTooLate says that a new session can't be started any more, because
+	// the response's header with the cookie has been sent.
+	ErrTooLate = errors.New("session: response already started")
+	// ErrEnded says that this session was logged out or has expired.
+	ErrEnded = errors.New("session: ended")
+	// ErrMoved says that the session lives on another node by now. The client
+	// should repeat the request there.
+	ErrMoved = errors.New("session: moved to another node")
+)
+
+// What the outside sees: one opaque refusal, or "try again".
+var (
+	ErrRejected    = errors.New("rejected")
+	ErrUnavailable = errors.New("try again")
+)
+
+var refusals = []error{
+	seal.ErrMalformed, seal.ErrUnknownKey, seal.ErrAuth,
+	policy.ErrExpired, policy.ErrNotYetValid, policy.ErrBinding, policy.ErrNotAllowed,
+	ErrIncomplete, ErrSuperseded, ErrRolledBack, ErrRevoked,
+	replay.ErrReplayed, replay.ErrBeforeEpoch, replay.ErrBeyondHorizon,
+}
+
+// Outward maps an error of restoring or verifying to what may leave the server:
+// nil, [ErrRejected] for every refusal, or [ErrUnavailable] when we could not
+// tell. The reason belongs into the log only.
+func Outward(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, refusal := range refusals {
+		if errors.Is(err, refusal) {
+			return ErrRejected
+		}
+	}
+	return ErrUnavailable
+}

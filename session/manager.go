@@ -1,0 +1,199 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// Config says what a [Manager] works with.
+type Config struct {
+	// Keys is the keyring; required.
+	Keys seal.Source
+	// Policy governs the attributes; required.
+	Policy *policy.Policy
+	// Store remembers spent rights and fences; required. Use [replay.None] to
+	// go without on purpose.
+	Store replay.Store
+	// App and Tenant are bound into every key. App is required.
+	App, Tenant string
+	// MaxSessions bounds the sessions in memory. Zero: 100,000. At the bound
+	// new sessions and restores get [ErrUnavailable].
+	MaxSessions int
+	// StoreTimeout bounds each call of the store. Zero: 3 s.
+	StoreTimeout time.Duration
+	// Lapse is how long a session without a connected client stays in memory
+	// after the last one left, if that client holds the newest set. Zero: 30 s.
+	Lapse time.Duration
+	// Logger gets one line for each refusal, with its reason. Nil: none.
+	Logger *slog.Logger
+}
+
+// Manager holds the sessions that live on this node. It is safe for concurrent use.
+type Manager struct {
+	cfg   Config
+	scope seal.Scope
+	log   *slog.Logger
+	epoch int64 // nothing is issued before the store's memory began
+
+	mu       sync.Mutex
+	sessions map[seal.ID]*Session
+	restores map[seal.ID]chan struct{} // one restore a session at a time
+}
+
+// New checks the configuration and asks the store for its epoch. A policy that
+// needs a store is refused with [replay.None].
+func New(ctx context.Context, cfg Config) (*Manager, error) {
+	if cfg.Keys == nil || cfg.Policy == nil || cfg.Store == nil || cfg.App == "" {
+		return nil, errors.New("session: Keys, Policy, Store and App are required")
+	}
+	if name, needed := cfg.Policy.NeedsStore(); needed {
+		if _, none := cfg.Store.(replay.None); none {
+			return nil, fmt.Errorf("session: attribute %q is once-only and needs a replay store; none is configured", name)
+		}
+	}
+	if cfg.MaxSessions == 0 {
+		cfg.MaxSessions = 100_000
+	}
+	if cfg.StoreTimeout == 0 {
+		cfg.StoreTimeout = 3 * time.Second
+	}
+	if cfg.Lapse == 0 {
+		cfg.Lapse = 30 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	epoch, err := cfg.Store.Epoch(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("session: asking the store for its epoch: %w", err)
+	}
+	return &Manager{
+		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0),
+		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
+	}, nil
+}
+
+// Policy is the policy in force.
+func (m *Manager) Policy() *policy.Policy { return m.cfg.Policy }
+
+// Run does the manager's background work until ctx ends: once a second it
+// tells the store what clients have acknowledged and lets go of sessions that
+// are over.
+func (m *Manager) Run(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			m.flush(ctx)
+			m.sweep(now)
+		}
+	}
+}
+
+// Live finds a session that lives on this node and whose holder is h. A hint
+// of a higher fence says that the session has moved: then it is let go here.
+func (m *Manager) Live(h Holder) (*Session, bool) {
+	m.mu.Lock()
+	s := m.sessions[h.Session]
+	m.mu.Unlock()
+	if s == nil || !h.holds(s.binding) {
+		return nil, false
+	}
+	if h.Fence > s.Version().Fence || s.over(time.Now()) {
+		m.passivate(s)
+		return nil, false
+	}
+	return s, true
+}
+
+// add puts a session into memory, in place of an older one of the same id.
+func (m *Manager) add(s *Session) error {
+	m.mu.Lock()
+	old := m.sessions[s.id]
+	if old == nil && len(m.sessions) >= m.cfg.MaxSessions {
+		m.mu.Unlock()
+		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, m.cfg.MaxSessions)
+	}
+	m.sessions[s.id] = s
+	m.mu.Unlock()
+	if old != nil {
+		old.kill(ErrMoved)
+	}
+	return nil
+}
+
+// passivate lets go of a session; its client keeps the sealed set.
+func (m *Manager) passivate(s *Session) { m.remove(s, ErrMoved) }
+
+func (m *Manager) remove(s *Session, why error) {
+	m.mu.Lock()
+	if m.sessions[s.id] == s {
+		delete(m.sessions, s.id)
+	}
+	m.mu.Unlock()
+	s.kill(why)
+}
+
+func (m *Manager) all() []*Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]*Session, 0, len(m.sessions))
+	for _, s := range m.sessions {
+		out = append(out, s)
+	}
+	return out
+}
+
+func (m *Manager) sweep(now time.Time) {
+	for _, s := range m.all() {
+		switch {
+		case s.over(now):
+			m.remove(s, ErrEnded)
+		case s.lapsed(now, m.cfg.Lapse):
+			m.passivate(s)
+		}
+	}
+}
+
+// flush raises the floors in the store: only what every connected client of a
+// session holds, because a push lost in a crash must not lock its owner out.
+func (m *Manager) flush(ctx context.Context) {
+	var acks []replay.Acknowledged
+	var of []*Session
+	for _, s := range m.all() {
+		if v, ok := s.floor(); ok {
+			acks = append(acks, replay.Acknowledged{Session: m.sessionKey(s.id), Version: v, KeepUntil: m.keepUntil(s.absolute)})
+			of = append(of, s)
+		}
+	}
+	if len(acks) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
+	if err := m.cfg.Store.Acknowledge(ctx, acks...); err != nil {
+		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(acks), "err", err)
+		return
+	}
+	for i, s := range of {
+		s.flushed(acks[i].Version)
+	}
+}
+
+func (m *Manager) sessionKey(id seal.ID) replay.ID { return record(m.scope, "session", id) }
+
+func (m *Manager) keepUntil(absolute time.Time) time.Time { return keepUntil(m.cfg.Policy, absolute) }
+
+// now is the time of one operation in whole seconds, never before the store's epoch.
+func (m *Manager) now() time.Time { return time.Unix(max(time.Now().Unix(), m.epoch), 0) }

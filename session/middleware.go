@@ -1,0 +1,148 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+)
+
+// StatusHeader tells a client, with status 503, that its session exists but is
+// not on this node yet: restore it (shake hands, with the blobs) and repeat the
+// request. A request that carries it with the value "none" says that the client
+// has nothing to restore from; the middleware then starts a new session instead.
+const (
+	StatusHeader   = "Sealed-Session"
+	StatusRequired = "required"
+	StatusNone     = "none"
+)
+
+type contextKey struct{}
+
+// FromContext returns the request's session, or nil outside [Manager.Middleware].
+// A new visitor's session comes to life with the first [Session.Set].
+func FromContext(ctx context.Context) *Session {
+	s, _ := ctx.Value(contextKey{}).(*Session)
+	return s
+}
+
+// Middleware gives each request its session and saves it at the request's end.
+//
+// A request whose cookie names a session that is not on this node is answered
+// with 503, Retry-After and [StatusHeader]; never with an empty session. The
+// response writer that handlers get implements Unwrap, Flush and Hijack.
+func (m *Manager) Middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rw := &responseWriter{ResponseWriter: w, r: r}
+		s, ok := m.forRequest(rw, r)
+		if !ok {
+			w.Header().Set(StatusHeader, StatusRequired)
+			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Cache-Control", "no-store")
+			http.Error(w, "the session is not here yet", http.StatusServiceUnavailable)
+			return
+		}
+		rw.session = s
+		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, s)))
+		rw.commit()
+		m.saveAfter(r.Context(), s)
+	})
+}
+
+// saveAfter seals even when the client went away in the middle.
+func (m *Manager) saveAfter(ctx context.Context, s *Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
+	defer cancel()
+	if err := s.Save(ctx); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrMoved) {
+		m.log.Error("session not sealed", "session", short(s.id), "err", err)
+	}
+}
+
+// forRequest finds the request's session; ok is false if it lives elsewhere.
+func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, ok bool) {
+	if h, has := ParseHolder(r); has {
+		if s, live := m.Live(h); live {
+			s.touch()
+			rw.held = h
+			return s, true
+		}
+		if r.Header.Get(StatusHeader) != StatusNone {
+			return nil, false
+		}
+	}
+	return m.newSession(func(s *Session) error {
+		if rw.committed {
+			return ErrTooLate
+		}
+		return m.add(s)
+	}), true
+}
+
+// responseWriter sets the session's cookie just before the header is sent.
+type responseWriter struct {
+	http.ResponseWriter
+	r         *http.Request
+	session   *Session
+	held      Holder // what the request's cookie said; zero if it was not used
+	committed bool
+}
+
+// commit writes the cookie if the client's differs from the session's.
+func (w *responseWriter) commit() {
+	if w.committed {
+		return
+	}
+	w.committed = true
+	switch s := w.session; {
+	case s.isEnded():
+		http.SetCookie(w.ResponseWriter, newCookie(w.r, "", -1))
+	case !s.unborn() && s.Holder() != w.held:
+		http.SetCookie(w.ResponseWriter, newCookie(w.r, s.Holder().cookieValue(), 0))
+	default:
+		return
+	}
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	w.Header().Add("Vary", "Cookie")
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *responseWriter) WriteHeader(status int) {
+	if status >= 200 {
+		w.commit()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *responseWriter) Write(b []byte) (int, error) {
+	w.commit()
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the underlying writer.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// FlushError implements flushing for http.ResponseController.
+func (w *responseWriter) FlushError() error {
+	w.commit()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Flush implements http.Flusher.
+func (w *responseWriter) Flush() { _ = w.FlushError() }
+
+// Hijack implements http.Hijacker. No cookie can be set afterwards.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.committed = true
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// isEnded reports that the session was logged out or has expired.
+func (s *Session) isEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(s.ended, ErrEnded)
+}

@@ -1,0 +1,367 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// MaxHandshake bounds the text of a whole presented set, in bytes.
+const MaxHandshake = 256 << 10
+
+// Presented is a set that a client hands back.
+type Presented struct {
+	// Holder is from the session cookie of the same request.
+	Holder Holder
+	// Attempt is the client's own token for this episode: a repetition with
+	// the same token and set learns the outcome of the first try.
+	Attempt  replay.Owner
+	Manifest string
+	Blobs    map[string]string // envelope by slot
+}
+
+// Restored is the outcome of a [Manager.Restore] that was not refused.
+type Restored struct {
+	Session *Session
+	// Joined says that nothing was restored because the session lives on this
+	// node, at the presented fence or a later one.
+	Joined bool
+	// Dropped are the presented slots that the session goes on without.
+	Dropped []Dropped
+}
+
+// Dropped is an attribute that could not be restored, by its rule alone.
+type Dropped struct {
+	Slot, Name string
+	Reason     error // policy.ErrExpired or replay.ErrReplayed
+}
+
+// Restore verifies a presented set and brings its session to life on this node.
+//
+// The order of checks is fixed (docs/SPEC.md §7): sizes, shape, key,
+// authenticity and claims of the manifest and of every envelope; session and
+// holder; policy; exact agreement of set and manifest; and last, in one round
+// trip to the store, revocation, fence, floor and watermark. Nothing is
+// restored before the last of them, and a refused set changes nothing
+// anywhere.
+//
+// Errors wrap the reason: seal.ErrMalformed, seal.ErrUnknownKey, seal.ErrAuth,
+// policy's errors, [ErrIncomplete], [ErrSuperseded], [ErrRolledBack],
+// [ErrRevoked], replay.ErrBeforeEpoch or replay.ErrBeyondHorizon. Any other
+// error means that we could not tell: present the same set with the same
+// Attempt again. [Outward] maps them to what may leave the server.
+func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
+	set, err := m.verify(ctx, p)
+	if err != nil {
+		return Restored{}, m.refused(p, err)
+	}
+	release, err := m.exclusive(ctx, set.manifest.Session)
+	if err != nil {
+		return Restored{}, m.refused(p, err)
+	}
+	defer release()
+	if s, live := m.Live(p.Holder); live && s.Version().Fence >= set.manifest.Fence {
+		return Restored{Session: s, Joined: true}, nil
+	}
+	s, dropped, err := m.admit(ctx, p, set)
+	if err != nil {
+		return Restored{}, m.refused(p, err)
+	}
+	if err := s.Save(ctx); err != nil { // alive all the same; the next Save tries again
+		m.log.Error("restored session not sealed", "session", short(s.id), "err", err)
+	}
+	m.log.Info("session restored", "session", short(s.id), "version", FormatVersion(s.Version()), "dropped", reasons(dropped))
+	return Restored{Session: s, Dropped: dropped}, nil
+}
+
+func (m *Manager) refused(p Presented, err error) error {
+	m.log.Warn("restore refused", "session", short(p.Holder.Session), "outward", Outward(err).Error(), "reason", err.Error())
+	return err
+}
+
+// short is enough of an id to find a session's lines in a log.
+func short(id seal.ID) string { return id.String()[:6] }
+
+func reasons(dropped []Dropped) []string {
+	out := []string{}
+	for _, d := range dropped {
+		out = append(out, d.Name+": "+d.Reason.Error())
+	}
+	return out
+}
+
+// verified is a set that passed every check that needs no store.
+type verified struct {
+	now      time.Time
+	manifest *seal.Manifest
+	session  policy.Decision
+	items    []item // ascending by slot
+	stale    bool
+}
+
+type item struct {
+	slot     string
+	claims   *seal.Claims
+	opened   seal.Opened
+	decision policy.Decision
+}
+
+// verify is the order of checks up to the store.
+func (m *Manager) verify(ctx context.Context, p Presented) (*verified, error) {
+	if err := sizes(p, m.cfg.Policy.Session().MaxAttributes); err != nil {
+		return nil, err
+	}
+	ring, err := m.cfg.Keys.Ring(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: keyring: %w", ErrUnavailable, err)
+	}
+	now := m.now()
+	opener := ring.NewOpener(m.scope, now)
+	defer opener.Wipe()
+	set, err := open(opener, p)
+	if err != nil {
+		return nil, err
+	}
+	set.now = now
+	if err := set.belongs(p.Holder); err != nil {
+		return nil, err
+	}
+	if err := set.judge(m.cfg.Policy, p.Holder); err != nil {
+		return nil, err
+	}
+	return set, set.complete()
+}
+
+func sizes(p Presented, maxAttributes int) error {
+	total := len(p.Manifest)
+	for slot, envelope := range p.Blobs {
+		total += len(slot) + len(envelope)
+		if len(slot) != seal.SlotLen || len(envelope) > seal.MaxEnvelope {
+			return fmt.Errorf("%w: a slot or envelope is over its size", seal.ErrMalformed)
+		}
+	}
+	if len(p.Blobs) > min(maxAttributes, seal.MaxEntries) || total > MaxHandshake {
+		return fmt.Errorf("%w: %d envelopes of %d bytes in all are over the limit", seal.ErrMalformed, len(p.Blobs), total)
+	}
+	return nil
+}
+
+// open authenticates the manifest and every envelope.
+func open(opener *seal.Opener, p Presented) (*verified, error) {
+	manifest, opened, err := opener.Manifest(p.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	set := &verified{manifest: manifest, stale: opened.Stale}
+	for _, slot := range slices.Sorted(maps.Keys(p.Blobs)) {
+		claims, opened, err := opener.Attribute(p.Blobs[slot])
+		if err != nil {
+			return nil, fmt.Errorf("an envelope: %w", err)
+		}
+		if claims.Binary {
+			return nil, fmt.Errorf("%w: %s is binary, a session's attributes are JSON", seal.ErrMalformed, claims.Name)
+		}
+		set.items = append(set.items, item{slot: slot, claims: claims, opened: opened})
+	}
+	return set, nil
+}
+
+// belongs checks that all of it is of one session: the holder's.
+func (set *verified) belongs(h Holder) error {
+	if set.manifest.Session != h.Session {
+		return fmt.Errorf("%w: the manifest is of another session than the cookie", policy.ErrBinding)
+	}
+	for _, it := range set.items {
+		if it.claims.Session != set.manifest.Session {
+			return fmt.Errorf("%w: %s is of another session", ErrIncomplete, it.claims.Name)
+		}
+	}
+	return nil
+}
+
+// judge asks today's policy about the set and about every attribute, and
+// refuses with all reasons.
+func (set *verified) judge(p *policy.Policy, h Holder) error {
+	f := policy.SessionFacts{
+		Now: set.now, IssuedAt: time.Unix(set.manifest.IssuedAt, 0), Expires: time.Unix(set.manifest.Expires, 0),
+		AbsoluteExpires: time.Unix(set.manifest.AbsoluteExpires, 0), Bound: h.holds(set.manifest.Binding), Attributes: len(set.items),
+	}
+	var errs []error
+	for i := range set.items {
+		it := &set.items[i]
+		it.decision = p.Judge(facts(it.claims, set.now))
+		if it.decision.Verdict == policy.RefuseSet {
+			errs = append(errs, it.decision.Err())
+		}
+		f.Bytes += len(it.claims.Value)
+		f.Names = append(f.Names, it.claims.Name)
+	}
+	set.session = p.JudgeSession(f)
+	if set.session.Verdict != policy.AcceptAttribute {
+		errs = append(errs, set.session.Err())
+	}
+	return errors.Join(errs...)
+}
+
+func facts(c *seal.Claims, now time.Time) policy.Facts {
+	f := policy.Facts{
+		Now: now, Name: c.Name, IssuedAt: time.Unix(c.IssuedAt, 0), Expires: time.Unix(c.Expires, 0),
+		Once: c.Once, Bytes: len(c.Value),
+	}
+	if c.AbsoluteExpires != 0 {
+		f.AbsoluteExpires = time.Unix(c.AbsoluteExpires, 0)
+	}
+	return f
+}
+
+// complete checks that set and manifest agree exactly: the same slots, in each
+// the very envelope that the manifest names, under the slot of its own name,
+// none newer than the manifest, no name twice.
+func (set *verified) complete() error {
+	if len(set.items) != len(set.manifest.Entries) {
+		return fmt.Errorf("%w: the manifest lists %d envelopes, %d are there", ErrIncomplete, len(set.manifest.Entries), len(set.items))
+	}
+	names := map[string]bool{}
+	for i, entry := range set.manifest.Entries { // both ascend by slot
+		it := set.items[i]
+		switch {
+		case it.slot != entry.Slot || it.opened.Slot != it.slot:
+			return fmt.Errorf("%w: %s is not in its slot", ErrIncomplete, it.claims.Name)
+		case it.claims.JTI != entry.JTI || it.claims.Expires != entry.Expires:
+			return fmt.Errorf("%w: %s is of another generation", ErrIncomplete, it.claims.Name)
+		case it.claims.Gen > set.manifest.Gen || names[it.claims.Name]:
+			return fmt.Errorf("%w: %s is newer than the manifest, or there twice", ErrIncomplete, it.claims.Name)
+		}
+		names[it.claims.Name] = true
+	}
+	return nil
+}
+
+// admit is the last check, one round trip, and then the restore itself.
+func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Session, []Dropped, error) {
+	if err := m.room(set.manifest.Session); err != nil {
+		return nil, nil, err
+	}
+	look, of := m.rights(set)
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
+	answer, err := m.cfg.Store.Restore(ctx, replay.RestoreRequest{
+		Session: m.sessionKey(set.manifest.Session), Set: Version{Fence: set.manifest.Fence, Gen: set.manifest.Gen},
+		Issued: time.Unix(set.manifest.IssuedAt, 0), KeepUntil: m.keepUntil(time.Unix(set.manifest.AbsoluteExpires, 0)),
+		Attempt: p.Attempt, Look: look,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := refusal(answer.Verdict); err != nil {
+		return nil, nil, err
+	}
+	spent := map[string]bool{}
+	for i, slot := range of {
+		spent[slot] = answer.Spent[i]
+	}
+	s, dropped := m.revive(p.Holder, set, answer.Fence, spent)
+	return s, dropped, m.add(s)
+}
+
+// room refuses before the store is asked, so that a full node fences nobody.
+func (m *Manager) room(id seal.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sessions[id] == nil && len(m.sessions) >= m.cfg.MaxSessions {
+		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, m.cfg.MaxSessions)
+	}
+	return nil
+}
+
+// rights lists the once-only attributes' records and their slots.
+func (m *Manager) rights(set *verified) (ids []replay.ID, slots []string) {
+	for _, it := range set.items {
+		if it.claims.Once {
+			ids, slots = append(ids, record(m.scope, "right", it.claims.UID)), append(slots, it.slot)
+		}
+	}
+	return ids, slots
+}
+
+func refusal(v replay.Verdict) error {
+	switch v {
+	case replay.Granted:
+		return nil
+	case replay.Superseded:
+		return ErrSuperseded
+	case replay.RolledBack:
+		return ErrRolledBack
+	case replay.Revoked:
+		return ErrRevoked
+	case replay.Spent:
+		return replay.ErrReplayed
+	}
+	return fmt.Errorf("%w: the store gave no verdict", ErrUnavailable)
+}
+
+// revive builds the session from a verified set. Everything is dirty, so that
+// the next Save seals it as this node's own, under the new fence.
+func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string]bool) (*Session, []Dropped) {
+	s := &Session{
+		m: m, id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
+		subject: set.manifest.Subject, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now,
+		attrs: map[string]*attribute{}, clients: map[Client]*Version{},
+	}
+	s.replica.dirty = true
+	var dropped []Dropped
+	for _, it := range set.items {
+		switch {
+		case spent[it.slot]:
+			dropped = append(dropped, Dropped{it.slot, it.claims.Name, replay.ErrReplayed})
+		case it.decision.Verdict != policy.AcceptAttribute:
+			dropped = append(dropped, Dropped{it.slot, it.claims.Name, it.decision.Err()})
+		default:
+			s.attrs[it.claims.Name] = it.attribute()
+		}
+	}
+	return s, dropped
+}
+
+func (it item) attribute() *attribute {
+	a := &attribute{
+		value: it.claims.Value, uid: it.claims.UID, dirty: true,
+		issued: time.Unix(it.claims.IssuedAt, 0), expires: it.decision.Expires,
+	}
+	if it.claims.AbsoluteExpires != 0 {
+		a.absolute = time.Unix(it.claims.AbsoluteExpires, 0)
+	}
+	return a
+}
+
+// exclusive lets one restore of a session run at a time on this node.
+func (m *Manager) exclusive(ctx context.Context, id seal.ID) (release func(), err error) {
+	for {
+		m.mu.Lock()
+		busy := m.restores[id]
+		if busy == nil {
+			done := make(chan struct{})
+			m.restores[id] = done
+			m.mu.Unlock()
+			return func() {
+				m.mu.Lock()
+				delete(m.restores, id)
+				m.mu.Unlock()
+				close(done)
+			}, nil
+		}
+		m.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		}
+	}
+}

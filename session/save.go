@@ -1,0 +1,221 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// Push is what a client is told: a new set, the difference to the set it
+// holds, or the end of the session.
+type Push struct {
+	Version Version
+	// Delta says that Set and Del apply only to the set Base; otherwise Set is
+	// complete and replaces everything.
+	Delta    bool
+	Base     Version
+	Manifest string
+	Set      map[string]string // envelope by slot
+	Del      []string          // slots
+	End      bool              // the session is over; nothing else is set but Version
+}
+
+// Client is a connected client that carries the session's sealed set.
+// Its methods must not block and must not call back into the session.
+type Client interface {
+	// Push sends p, or loses it: what the client acknowledges next decides
+	// whether it is sent again.
+	Push(p Push)
+	// Detached says that the session no longer lives here.
+	Detached()
+}
+
+// replica is the newest sealed set and what changed since.
+type replica struct {
+	sealer   *seal.Sealer
+	manifest string
+	set      map[string]string // envelope by slot, exactly as the manifest lists
+	sealedAt time.Time
+	dirty    bool     // the manifest must be sealed again
+	removed  []string // slots that left the set since
+}
+
+func (r *replica) gone(slot string) {
+	r.dirty = true
+	if slot != "" {
+		r.removed = append(r.removed, slot)
+	}
+}
+
+func (r *replica) wipe() {
+	if r.sealer != nil {
+		r.sealer.Wipe()
+		r.sealer = nil
+	}
+}
+
+// Save seals what is dirty, with a new manifest one generation on, and pushes
+// it to every connected client. It does nothing if nothing changed. The
+// middleware calls it at the end of each request. After an error the changes
+// stay dirty and clients hold the older set.
+func (s *Session) Save(ctx context.Context) error {
+	ring, err := s.m.cfg.Keys.Ring(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: keyring: %w", ErrUnavailable, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return s.ended
+	}
+	now := s.m.now()
+	s.expire(now)
+	renewed, err := s.renewSealer(ring, now)
+	if err != nil || !s.changed(now) {
+		return err
+	}
+	base := s.version
+	p := Push{Version: Version{Fence: base.Fence, Gen: base.Gen + 1}, Base: base, Delta: !renewed && s.replica.manifest != "", Set: map[string]string{}}
+	if err := s.seal(now, &p); err != nil {
+		return err
+	}
+	for c := range s.clients {
+		c.Push(p)
+	}
+	return nil
+}
+
+// expire lets attributes past their time fall out of the set.
+func (s *Session) expire(now time.Time) {
+	for name, a := range s.attrs {
+		if a.expired(now) {
+			s.drop(name)
+		}
+	}
+}
+
+// renewSealer takes a new sealer when there is none or when its key is no
+// longer primary; then everything is sealed again.
+func (s *Session) renewSealer(ring *seal.Ring, now time.Time) (renewed bool, err error) {
+	primary, err := ring.Primary(now)
+	if err != nil {
+		return false, err
+	}
+	if s.replica.sealer != nil && s.replica.sealer.KeyID() == primary.ID() {
+		return false, nil
+	}
+	if s.replica.sealer == nil && !s.changed(now) {
+		return false, nil // nothing was ever set
+	}
+	return true, s.freshSealer(ring, now)
+}
+
+func (s *Session) freshSealer(ring *seal.Ring, now time.Time) error {
+	sealer, err := ring.NewSealer(s.m.scope, now)
+	if err != nil {
+		return err
+	}
+	s.replica.wipe()
+	s.replica.sealer, s.replica.dirty, s.replica.removed = sealer, true, nil
+	for _, a := range s.attrs {
+		a.dirty, a.slot = true, ""
+	}
+	return nil
+}
+
+// changed reports whether there is something to seal. A manifest's idle expiry
+// is moved in steps of a quarter of the idle time.
+func (s *Session) changed(now time.Time) bool {
+	for _, a := range s.attrs {
+		if a.dirty {
+			return true
+		}
+	}
+	return s.replica.dirty || s.replica.manifest != "" && s.used.Sub(s.replica.sealedAt) >= s.m.cfg.Policy.Session().Idle/4
+}
+
+// seal makes generation p.Version and fills p. Nothing of s changes on error.
+func (s *Session) seal(now time.Time, p *Push) error {
+	type made struct {
+		slot, envelope string
+		jti            seal.ID
+	}
+	fresh, set := map[string]made{}, map[string]string{}
+	m := &seal.Manifest{
+		Session: s.id, Subject: s.subject, Fence: p.Version.Fence, Gen: p.Version.Gen, IssuedAt: now.Unix(),
+		Expires:         earlier(now.Add(s.m.cfg.Policy.Session().Idle), s.absolute).Unix(),
+		AbsoluteExpires: s.absolute.Unix(), Binding: s.binding, Policy: s.m.cfg.Policy.Version(),
+	}
+	for name, a := range s.attrs {
+		slot, jti := a.slot, a.jti
+		if a.dirty {
+			f := made{slot: s.replica.sealer.Slot(name), jti: seal.NewID()}
+			var err error
+			if f.envelope, err = s.replica.sealer.Attribute(s.claims(name, a, f.jti, p.Version.Gen)); err != nil {
+				return s.sealError(err)
+			}
+			fresh[name], slot, jti = f, f.slot, f.jti
+			p.Set[slot], set[slot] = f.envelope, f.envelope
+		} else {
+			set[slot] = s.replica.set[slot]
+		}
+		m.Entries = append(m.Entries, seal.Entry{Slot: slot, JTI: jti, Expires: a.expires.Unix()})
+	}
+	slices.SortFunc(m.Entries, func(a, b seal.Entry) int { return strings.Compare(a.Slot, b.Slot) })
+	manifest, err := s.replica.sealer.Manifest(m)
+	if err != nil {
+		return s.sealError(err)
+	}
+	for name, f := range fresh {
+		a := s.attrs[name]
+		a.slot, a.jti, a.dirty = f.slot, f.jti, false
+	}
+	p.Manifest, p.Del = manifest, s.removedFromSet(p)
+	s.version = p.Version
+	s.replica.manifest, s.replica.set, s.replica.sealedAt = manifest, set, now
+	s.replica.dirty, s.replica.removed = false, nil
+	return nil
+}
+
+// sealError gives up an exhausted sealer, so that the next Save takes a new one.
+func (s *Session) sealError(err error) error {
+	if errors.Is(err, seal.ErrExhausted) {
+		s.replica.wipe()
+	}
+	return fmt.Errorf("session: sealing: %w", err)
+}
+
+// removedFromSet lists the slots to delete; a slot that is set again stays.
+func (s *Session) removedFromSet(p *Push) (del []string) {
+	if !p.Delta {
+		return nil
+	}
+	for _, slot := range s.replica.removed {
+		if _, again := p.Set[slot]; !again && !slices.Contains(del, slot) {
+			del = append(del, slot)
+		}
+	}
+	return del
+}
+
+func (s *Session) claims(name string, a *attribute, jti seal.ID, gen uint64) *seal.Claims {
+	c := &seal.Claims{
+		JTI: jti, UID: a.uid, Once: a.uid != seal.ID{}, IssuedAt: a.issued.Unix(), Expires: a.expires.Unix(),
+		Session: s.id, Gen: gen, Name: name, Policy: s.m.cfg.Policy.Version(), Value: a.value,
+	}
+	if !a.absolute.IsZero() {
+		c.AbsoluteExpires = a.absolute.Unix()
+	}
+	return c
+}
+
+// whole is the newest sealed set in full, whatever changed since. s.mu is held.
+func (s *Session) whole() Push {
+	return Push{Version: s.version, Manifest: s.replica.manifest, Set: maps.Clone(s.replica.set)}
+}

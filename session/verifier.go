@@ -1,0 +1,113 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// Verifier judges single envelopes, without a session: for tools, and for
+// rights that are presented by themselves.
+type Verifier struct {
+	Keys   seal.Source
+	Policy *policy.Policy
+	Scope  seal.Scope
+	Store  replay.Store // nil: reuse is not looked at
+}
+
+// Verified is an envelope that passed every check that was asked for.
+type Verified struct {
+	Claims   *seal.Claims
+	Opened   seal.Opened
+	Decision policy.Decision
+	// ReplayChecked says whether the store was asked.
+	ReplayChecked bool
+}
+
+// Verify opens one attribute's envelope and judges it at now under the policy,
+// in the order of [Manager.Restore]. If session is not the zero ID the envelope
+// must be of that session. With a Store, a once-only envelope that is already
+// spent is refused with replay.ErrReplayed. Nothing is written.
+//
+// A single envelope says nothing about the rest of its set: Verify can't tell
+// whether the session went on, was logged out or was rolled back.
+func (v Verifier) Verify(ctx context.Context, text string, session seal.ID, now time.Time) (Verified, error) {
+	out, err := v.judge(ctx, text, session, now)
+	if err != nil || v.Store == nil || !out.Claims.Once {
+		return out, err
+	}
+	spent, err := v.Store.Spent(ctx, v.right(out.Claims).ID)
+	if err != nil {
+		return Verified{}, fmt.Errorf("asking the replay store: %w", err)
+	}
+	if spent[0] {
+		return Verified{}, fmt.Errorf("%w: %s", replay.ErrReplayed, out.Claims.Name)
+	}
+	out.ReplayChecked = true
+	return out, nil
+}
+
+// Take verifies a once-only envelope and spends its right for owner; the claim
+// is the last check, so that a bad envelope burns nothing. It needs a Store.
+func (v Verifier) Take(ctx context.Context, text string, session seal.ID, now time.Time, owner replay.Owner) (Verified, replay.Outcome, error) {
+	out, err := v.judge(ctx, text, session, now)
+	if err != nil {
+		return Verified{}, replay.Lost, err
+	}
+	if !out.Claims.Once {
+		return Verified{}, replay.Lost, fmt.Errorf("%w: %s is not once-only", policy.ErrNotAllowed, out.Claims.Name)
+	}
+	outcome, err := v.Store.Claim(ctx, owner, v.right(out.Claims))
+	if err != nil {
+		return Verified{}, replay.Lost, fmt.Errorf("spending in the replay store: %w", err)
+	}
+	if !outcome.Granted() {
+		return Verified{}, replay.Lost, fmt.Errorf("%w: %s", replay.ErrReplayed, out.Claims.Name)
+	}
+	out.ReplayChecked = true
+	return out, outcome, nil
+}
+
+func (v Verifier) judge(ctx context.Context, text string, session seal.ID, now time.Time) (Verified, error) {
+	ring, err := v.Keys.Ring(ctx)
+	if err != nil {
+		return Verified{}, err
+	}
+	opener := ring.NewOpener(v.Scope, now)
+	defer opener.Wipe()
+	claims, opened, err := opener.Attribute(text)
+	if err != nil {
+		return Verified{}, err
+	}
+	if session != (seal.ID{}) && claims.Session != session {
+		return Verified{}, fmt.Errorf("%w: sealed for another session", policy.ErrBinding)
+	}
+	d := v.Policy.Judge(facts(claims, now))
+	if d.Verdict != policy.AcceptAttribute {
+		return Verified{}, d.Err()
+	}
+	return Verified{Claims: claims, Opened: opened, Decision: d}, nil
+}
+
+func (v Verifier) right(c *seal.Claims) replay.Right {
+	return right(v.Scope, v.Policy, c.UID, time.Unix(c.IssuedAt, 0), time.Unix(c.AbsoluteExpires, 0))
+}
+
+// right is a once-only attribute's record in a store, the same for every way
+// to spend it.
+func right(scope seal.Scope, p *policy.Policy, uid seal.ID, issued, absolute time.Time) replay.Right {
+	return replay.Right{ID: record(scope, "right", uid), Issued: issued, KeepUntil: keepUntil(p, absolute)}
+}
+
+func record(scope seal.Scope, kind string, id seal.ID) replay.ID {
+	return replay.NewID(fmt.Sprintf("%d:%s%s", len(scope.App), scope.App, scope.Tenant), kind, id[:])
+}
+
+// keepUntil is axp + 2·leeway: no set or right of that expiry is accepted later.
+func keepUntil(p *policy.Policy, absolute time.Time) time.Time {
+	return absolute.Add(2 * p.Session().Leeway)
+}
