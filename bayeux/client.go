@@ -1,0 +1,427 @@
+package bayeux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The defaults of [ClientConfig].
+const (
+	defaultBackoff        = 500 * time.Millisecond
+	defaultMaxBackoff     = 30 * time.Second
+	defaultRequestTimeout = 10 * time.Second
+	defaultMaxReply       = 4 << 20
+	defaultMaxPending     = 4096
+)
+
+// ClientConfig configures a [Client]. Its zero value is a safe default.
+type ClientConfig struct {
+	// HTTPClient sends the requests. Nil means a new one with its own cookie
+	// jar. The client works on a copy without Timeout, which would cut held
+	// requests; if Jar is nil the copy gets an empty one, as servers bind
+	// clients to cookies. WebSockets use the same Jar and, if Transport is an
+	// *http.Transport (or nil), its dialer and TLS configuration; they are not
+	// tried with another RoundTripper or through a proxy.
+	HTTPClient *http.Client
+	// Header is sent with each request and upgrade, as Authorization or Origin.
+	Header http.Header
+	// Transports are tried in this order. Nil means WebSocket, then LongPolling.
+	Transports []string
+	// Extensions see every message; see [ClientExtension].
+	Extensions []ClientExtension
+	// Backoff is the wait after a first failure; it doubles, with jitter, up to
+	// MaxBackoff. Zero means 500 ms and 30 s.
+	Backoff    time.Duration
+	MaxBackoff time.Duration
+	// RequestTimeout bounds each exchange, on top of the time the server holds a
+	// connect, and the time a call waits for a lost connection to come back.
+	// Zero means 10 s.
+	RequestTimeout time.Duration
+	// MaxReply bounds one HTTP response or WebSocket message, in bytes. Zero
+	// means 4 MiB.
+	MaxReply int
+	// MaxPending bounds the messages that wait for their handlers. When
+	// handlers fall behind further, the connection is given up and made anew.
+	// Zero means 4,096.
+	MaxPending int
+	// Logger gets what a caller cannot be told otherwise. Nil means
+	// [slog.Default].
+	Logger *slog.Logger
+}
+
+// ClientExtension sees every message of a [Client]: handshakes, connects, their
+// replies, and deliveries whether subscribed to or not. Incoming is called in
+// the order of the configuration, Outgoing in the reverse order; each is called
+// by one goroutine at a time. False deletes the message. An extension must not
+// wait for the client's own calls, and one that panics counts as one that
+// returned false.
+type ClientExtension interface {
+	Incoming(m *Message) bool
+	Outgoing(m *Message) bool
+}
+
+// ClientState is where a [Client] stands.
+type ClientState int
+
+// The states of a client.
+const (
+	StateIdle        ClientState = iota // Connect was not called, or failed
+	StateHandshaking                    // asking for a session
+	StateConnected                      // a connect succeeded
+	StateBroken                         // the connection failed; trying again
+	StateClosed                         // for good: Close, or the server's advice
+)
+
+func (s ClientState) String() string {
+	names := [...]string{"idle", "handshaking", "connected", "broken", "closed"}
+	if s < 0 || int(s) >= len(names) {
+		return "ClientState(" + strconv.Itoa(int(s)) + ")"
+	}
+	return names[s]
+}
+
+// Client is a Bayeux client. It is safe for concurrent use.
+type Client struct {
+	cfg      ClientConfig
+	endpoint *url.URL
+	http     *http.Client
+	inMu     sync.Mutex // one Incoming at a time
+	outMu    sync.Mutex // one Outgoing at a time
+	events   dispatcher
+
+	mu        sync.Mutex
+	state     ClientState
+	changed   chan struct{} // closed, and made anew, at each change of state
+	id        string
+	link      link
+	types     []string // connection types the server listed
+	interval  time.Duration
+	timeout   time.Duration
+	subs      map[string][]func(*Message)
+	listeners []func(ClientState)
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when the loop has ended
+	closing   bool
+	cause     error // why the state is closed
+	lastID    uint64
+	batching  int
+	batched   []batched
+}
+
+type batched struct {
+	m       *Message
+	refused func()
+}
+
+// NewClient checks cfg and returns a client for the server at rawURL, an http
+// or https URL. It does nothing until [Client.Connect].
+func NewClient(rawURL string, cfg ClientConfig) (*Client, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, errors.New("bayeux: URL is not http://host… or https://host…")
+	}
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
+	}
+	hc, err := ownHTTPClient(cfg.HTTPClient)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		cfg:      cfg,
+		endpoint: u,
+		http:     hc,
+		changed:  make(chan struct{}),
+		timeout:  defaultTimeout,
+		subs:     make(map[string][]func(*Message)),
+	}
+	c.events.limit = cfg.MaxPending
+	c.events.logger = cfg.Logger
+	return c, nil
+}
+
+func (c ClientConfig) withDefaults() (ClientConfig, error) {
+	if c.Transports == nil {
+		c.Transports = []string{WebSocket, LongPolling}
+	}
+	if len(c.Transports) == 0 {
+		return c, errors.New("bayeux: no transport")
+	}
+	for _, t := range c.Transports {
+		if t != WebSocket && t != LongPolling {
+			return c, fmt.Errorf("bayeux: unknown transport %q", t)
+		}
+	}
+	c.Transports = slices.Clone(c.Transports)
+	c.Extensions = slices.Clone(c.Extensions)
+	c.Header = c.Header.Clone()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, errors.Join(
+		defaulted("Backoff", &c.Backoff, defaultBackoff),
+		defaulted("MaxBackoff", &c.MaxBackoff, defaultMaxBackoff),
+		defaulted("RequestTimeout", &c.RequestTimeout, defaultRequestTimeout),
+		defaulted("MaxReply", &c.MaxReply, defaultMaxReply),
+		defaulted("MaxPending", &c.MaxPending, defaultMaxPending),
+	)
+}
+
+func ownHTTPClient(given *http.Client) (*http.Client, error) {
+	own := new(http.Client)
+	if given != nil {
+		*own = *given
+	}
+	own.Timeout = 0
+	if own.Jar == nil {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			return nil, err
+		}
+		own.Jar = jar
+	}
+	return own, nil
+}
+
+// ID returns the clientId of the current session, or "".
+func (c *Client) ID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id
+}
+
+// State returns where the client stands now.
+func (c *Client) State() ClientState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// OnState calls f at each change of state, in order and between messages.
+func (c *Client) OnState(f func(ClientState)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listeners = append(c.listeners, f)
+}
+
+// Connect shakes hands and makes the first connect, once over each transport.
+// When it returns nil the client is connected, and stays so by itself until
+// [Client.Close] or until the server tells it to stop. ctx is for this call
+// only.
+//
+// It returns an error wrapping [*Error] if the server refused, or [ErrClosed].
+// After another error Connect may be called again.
+func (c *Client) Connect(ctx context.Context) error {
+	c.mu.Lock()
+	if c.closing || c.state == StateClosed {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	if c.cancel != nil {
+		c.mu.Unlock()
+		return errors.New("bayeux: Connect called twice")
+	}
+	loopCtx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	c.mu.Unlock()
+	// Close during Connect must end it too.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(loopCtx, stop)()
+
+	err := c.start(ctx)
+	c.mu.Lock()
+	closing := c.closing
+	if err == nil && !closing {
+		c.done = make(chan struct{})
+		go c.keep(loopCtx, c.done)
+		c.mu.Unlock()
+		return nil
+	}
+	c.cancel, c.id = nil, ""
+	c.mu.Unlock()
+	cancel()
+	c.dropLink()
+	if closing {
+		return ErrClosed
+	}
+	c.setState(StateIdle, nil)
+	return err
+}
+
+// Subscribe calls f for each message on channel, which may be a wildcard.
+// Handlers of one client are called one at a time, in the order of the
+// messages; they may call the client's methods. The subscription outlives the
+// server's session: it is renewed after each handshake. Before Connect it is
+// only noted down.
+//
+// It returns an error wrapping [ErrChannel], [*Error], [ErrNotConnected] or
+// [ErrClosed]; f is then not registered.
+func (c *Client) Subscribe(ctx context.Context, channel string, f func(*Message)) error {
+	if !validChannel(channel) || isMeta(channel) || f == nil {
+		return ErrChannel
+	}
+	c.mu.Lock()
+	if c.closing || c.state == StateClosed {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	first := len(c.subs[channel]) == 0
+	c.subs[channel] = append(c.subs[channel], f)
+	idle := c.state == StateIdle
+	c.mu.Unlock()
+	if !first || idle {
+		return nil
+	}
+	forget := func() { c.forget(channel) }
+	m := &Message{Channel: MetaSubscribe, Subscription: []string{channel}}
+	if err := c.call(ctx, m, forget); err != nil {
+		forget()
+		return err
+	}
+	return nil
+}
+
+// Unsubscribe drops all handlers of channel.
+func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
+	c.mu.Lock()
+	_, have := c.subs[channel]
+	idle := c.state == StateIdle
+	c.mu.Unlock()
+	if !have {
+		return nil
+	}
+	c.forget(channel)
+	if idle {
+		return nil
+	}
+	return c.call(ctx, &Message{Channel: MetaUnsubscribe, Subscription: []string{channel}}, nil)
+}
+
+func (c *Client) forget(channel string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.subs, channel)
+}
+
+// Publish sends data on channel and waits for the server's word. data is
+// encoded as by [ServerSession.Deliver].
+//
+// While the connection is down it waits for another, as long as ctx and
+// [ClientConfig.RequestTimeout] let it. A message that the server refused
+// because it did not know the session is sent again, once, after the new
+// handshake; after any other failure the message may or may not have arrived.
+//
+// It returns an error wrapping [ErrChannel], [*Error], [ErrNotConnected] or
+// [ErrClosed].
+func (c *Client) Publish(ctx context.Context, channel string, data any) error {
+	if err := checkPublish(channel); err != nil {
+		return err
+	}
+	raw, err := encodeValue(data)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, &Message{Channel: channel, Data: raw}, nil)
+}
+
+// Batch runs f, and sends in one request what the client is told to publish,
+// subscribe or unsubscribe meanwhile. Those calls return nil at once; what the
+// server refuses is logged. Batch returns when the server answered, or
+// [ClientConfig.RequestTimeout] is over. Batches nest.
+func (c *Client) Batch(f func()) {
+	c.mu.Lock()
+	c.batching++
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		var out []batched
+		if c.batching--; c.batching == 0 {
+			out, c.batched = c.batched, nil
+		}
+		c.mu.Unlock()
+		c.sendBatch(out)
+	}()
+	f()
+}
+
+// Close says good-bye to the server, as far as ctx allows, and ends the client
+// for good. Handlers that run are not waited for.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closing = true
+	l, id, connected := c.link, c.id, c.state == StateConnected
+	cancel, done := c.cancel, c.done
+	c.mu.Unlock()
+
+	var err error
+	if connected && l != nil {
+		bye := &Message{Channel: MetaDisconnect, ClientID: id, ID: c.newID()}
+		bctx, stop := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+		_, err = c.exchange(bctx, l, []*Message{bye})
+		stop()
+	}
+	if cancel != nil {
+		cancel()
+	}
+	c.dropLink()
+	if done != nil {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			err = errors.Join(err, ctx.Err())
+		}
+	}
+	c.setState(StateClosed, ErrClosed)
+	return err
+}
+
+func (c *Client) newID() jsontext.Value {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastID++
+	return jsontext.Value(strconv.AppendQuote(nil, strconv.FormatUint(c.lastID, 36)))
+}
+
+func (c *Client) setState(s ClientState, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == s || c.state == StateClosed {
+		return
+	}
+	c.state = s
+	if s == StateClosed {
+		c.cause = cause
+		c.id = ""
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+	for _, f := range c.listeners {
+		c.events.add(func() { f(s) }, false)
+	}
+}
+
+func (c *Client) dropLink() {
+	c.mu.Lock()
+	l := c.link
+	c.link = nil
+	c.mu.Unlock()
+	if l != nil {
+		l.close()
+	}
+}

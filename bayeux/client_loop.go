@@ -1,0 +1,373 @@
+package bayeux
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Bounds on what a server can make the client do by its advice.
+const (
+	maxAdvisedInterval = 10 * time.Minute
+	maxAdvisedTimeout  = 10 * time.Minute
+	// A server that ends this many connects in a row at once, without any news,
+	// is slowed down; so is one that keeps asking for handshakes.
+	maxQuickConnects = 8
+	quickConnect     = 100 * time.Millisecond
+)
+
+// next is what a step of the loop leads to.
+type next int
+
+const (
+	nextConnect next = iota
+	nextHandshake
+	nextStop
+)
+
+// step is the outcome of one handshake or connect.
+type step struct {
+	next  next
+	delay time.Duration // the server's interval
+	err   error         // nil if the server said yes
+}
+
+// start makes the first steps up to a successful connect. One node may give the
+// session and another not know it: a few handshakes are tried.
+func (c *Client) start(ctx context.Context) error {
+	var s step
+	for range 3 {
+		if s = c.establish(ctx); s.err == nil || s.next != nextHandshake || ctx.Err() != nil {
+			break
+		}
+		var no *Error
+		if !errors.As(s.err, &no) {
+			break // no server there: the caller decides whether to go on
+		}
+		if err := sleep(ctx, max(s.delay, c.backoff(1))); err != nil {
+			return err
+		}
+	}
+	if s.err != nil && ctx.Err() != nil {
+		return errors.Join(ctx.Err(), s.err)
+	}
+	return s.err
+}
+
+// keep keeps the connection until ctx ends or the server says stop.
+func (c *Client) keep(ctx context.Context, done chan struct{}) {
+	defer close(done)
+	defer c.dropLink()
+	s := step{next: nextConnect}
+	var failures, handshakes, quick int
+	for {
+		delay := s.delay
+		switch {
+		case s.next == nextStop:
+			c.setState(StateClosed, s.err)
+			return
+		case s.next == nextHandshake && handshakes > 0:
+			delay = max(delay, c.backoff(handshakes))
+		case failures > 0:
+			delay = max(delay, c.backoff(failures))
+		case quick > maxQuickConnects:
+			delay = max(delay, c.backoff(quick-maxQuickConnects))
+		}
+		if sleep(ctx, delay) != nil {
+			return
+		}
+		began, news := time.Now(), c.events.count()
+		if s.next == nextHandshake {
+			handshakes++
+			s = c.establish(ctx)
+		} else {
+			s = c.reconnect(ctx)
+			switch {
+			case s.err == nil && (time.Since(began) >= quickConnect || c.events.count() != news || s.delay >= quickConnect):
+				handshakes, quick = 0, 0
+			case s.err == nil:
+				quick++
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if s.err == nil {
+			failures = 0
+			continue
+		}
+		failures++
+		c.cfg.Logger.Debug("bayeux: connection lost", "error", s.err)
+		if s.next != nextStop {
+			c.setState(StateBroken, nil)
+		}
+	}
+}
+
+// backoff is the wait before try n+1: exponential, the upper half random.
+func (c *Client) backoff(n int) time.Duration {
+	d := c.cfg.Backoff
+	for i := 1; i < n && d < c.cfg.MaxBackoff; i++ {
+		d *= 2
+	}
+	d = min(d, c.cfg.MaxBackoff)
+	return d/2 + rand.N(d/2+1)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// establish shakes hands over the first transport that works, renews the
+// subscriptions and makes the first connect.
+func (c *Client) establish(ctx context.Context) step {
+	c.setState(StateHandshaking, nil)
+	c.dropLink()
+	var failed []error
+	for _, kind := range c.cfg.Transports {
+		l, err := c.open(ctx, kind)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		r, err := c.handshake(ctx, l)
+		if err != nil {
+			l.close()
+			failed = append(failed, err)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		return c.established(ctx, l, r)
+	}
+	return step{next: nextHandshake, err: errors.Join(failed...)}
+}
+
+func (c *Client) handshake(ctx context.Context, l link) (*Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	defer cancel()
+	replies, err := c.exchange(ctx, l, []*Message{{
+		Channel:                  MetaHandshake,
+		ID:                       c.newID(),
+		Version:                  "1.0",
+		MinimumVersion:           "1.0",
+		SupportedConnectionTypes: c.cfg.Transports,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return replies[0], nil
+}
+
+// established goes on from the server's answer r to a handshake over l.
+func (c *Client) established(ctx context.Context, l link, r *Message) step {
+	interval := c.heed(r)
+	if r.Successful == nil || !*r.Successful || r.ClientID == "" {
+		l.close()
+		s := step{next: nextHandshake, delay: interval, err: refusal(r)}
+		if r.Advice != nil && r.Advice.Reconnect == ReconnectNone {
+			s.next = nextStop
+		}
+		return s
+	}
+	c.mu.Lock()
+	c.id, c.types = r.ClientID, r.SupportedConnectionTypes
+	c.link = l
+	c.mu.Unlock()
+	if !slices.Contains(r.SupportedConnectionTypes, l.kind()) {
+		if err := c.relink(ctx); err != nil {
+			return step{next: nextHandshake, err: err}
+		}
+	}
+	if err := c.resubscribe(ctx); err != nil {
+		return step{next: nextHandshake, err: err}
+	}
+	return c.connect(ctx, true)
+}
+
+// relink replaces the link, the session staying the same: over the first
+// transport both sides speak. Only a WebSocket that the server, or the way to
+// it, refuses makes way for the next transport.
+func (c *Client) relink(ctx context.Context) error {
+	c.mu.Lock()
+	types := c.types
+	c.mu.Unlock()
+	c.dropLink()
+	err := errors.New("bayeux: no common transport")
+	for _, kind := range c.cfg.Transports {
+		if !slices.Contains(types, kind) {
+			continue
+		}
+		var l link
+		if l, err = c.open(ctx, kind); err == nil {
+			c.mu.Lock()
+			c.link = l
+			c.mu.Unlock()
+			return nil
+		}
+		if !errors.Is(err, errUpgradeRefused) {
+			return err
+		}
+	}
+	return err
+}
+
+// resubscribe renews the subscriptions in a new session. A refused one is
+// logged: its handlers stay, as the next session may allow it.
+func (c *Client) resubscribe(ctx context.Context) error {
+	c.mu.Lock()
+	id, l := c.id, c.link
+	msgs := make([]*Message, 0, len(c.subs))
+	for ch := range c.subs {
+		msgs = append(msgs, &Message{Channel: MetaSubscribe, ClientID: id, Subscription: []string{ch}})
+	}
+	c.mu.Unlock()
+	for chunk := range slices.Chunk(msgs, maxClientBatch) {
+		for _, m := range chunk {
+			m.ID = c.newID()
+		}
+		cctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+		replies, err := c.exchange(cctx, l, chunk)
+		cancel()
+		if err != nil {
+			return err
+		}
+		for _, r := range replies {
+			if r.failed() {
+				c.cfg.Logger.Warn("bayeux: subscription not renewed", "error", refusal(r))
+			}
+		}
+	}
+	return nil
+}
+
+// reconnect makes the next connect, over a new link if the old one broke.
+func (c *Client) reconnect(ctx context.Context) step {
+	c.mu.Lock()
+	l := c.link
+	again := c.state != StateConnected
+	c.mu.Unlock()
+	if l == nil || !l.alive() {
+		if err := c.relink(ctx); err != nil {
+			return step{next: nextConnect, err: err}
+		}
+	}
+	return c.connect(ctx, again)
+}
+
+// connect makes one connect. With now the server is asked to answer at once.
+func (c *Client) connect(ctx context.Context, now bool) step {
+	c.mu.Lock()
+	l, id, hold := c.link, c.id, c.timeout
+	c.mu.Unlock()
+	if l == nil {
+		return step{next: nextConnect, err: ErrNotConnected}
+	}
+	m := &Message{Channel: MetaConnect, ClientID: id, ID: c.newID(), ConnectionType: l.kind()}
+	if now {
+		hold = 0
+		m.Advice = &Advice{Timeout: ptr[int64](0)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, hold+c.cfg.RequestTimeout)
+	defer cancel()
+	replies, err := c.exchange(ctx, l, []*Message{m})
+	if err != nil {
+		l.close()
+		return step{next: nextConnect, err: err}
+	}
+	return c.connected(replies[0])
+}
+
+// connected goes by the advice of this very reply: one that came earlier, with
+// another message, must not stall the client.
+func (c *Client) connected(r *Message) step {
+	s := step{delay: c.heed(r)}
+	reconnect := ""
+	if r.Advice != nil {
+		reconnect = r.Advice.Reconnect
+	}
+	if r.Successful == nil || !*r.Successful {
+		s.err = refusal(r)
+		if reconnect == "" {
+			reconnect = ReconnectHandshake
+		}
+	}
+	switch reconnect {
+	case ReconnectNone:
+		s.next = nextStop
+		if s.err == nil {
+			s.err = refusal(r)
+		}
+	case ReconnectHandshake:
+		s.next = nextHandshake
+	}
+	if s.err == nil {
+		c.setState(StateConnected, nil)
+	}
+	return s
+}
+
+// heed stores a reply's timers, within bounds, and returns the interval that
+// now holds.
+func (c *Client) heed(r *Message) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := r.Advice; a != nil {
+		if a.Interval != nil {
+			c.interval = millis(*a.Interval, maxAdvisedInterval)
+		}
+		if a.Timeout != nil {
+			c.timeout = millis(*a.Timeout, maxAdvisedTimeout)
+		}
+	}
+	return c.interval
+}
+
+// call is one batch waiting for its replies.
+type call struct {
+	msgs    []*Message
+	replies []*Message
+	left    int
+}
+
+func newCall(msgs []*Message) *call {
+	return &call{msgs: msgs, replies: make([]*Message, len(msgs)), left: len(msgs)}
+}
+
+// offer takes m if it answers a message of the call: same channel, and same id
+// unless the server left it out.
+func (c *call) offer(m *Message) bool {
+	for i, sent := range c.msgs {
+		if c.replies[i] == nil && sent.Channel == m.Channel && (m.ID == nil || sameID(sent.ID, m.ID)) {
+			c.replies[i] = m
+			c.left--
+			return true
+		}
+	}
+	return false
+}
+
+// sameID lets a server turn a string id into a number.
+func sameID(a, b jsontext.Value) bool { return bareID(a) == bareID(b) }
+
+func bareID(v jsontext.Value) string {
+	if len(v) >= 2 && v[0] == '"' {
+		return string(v[1 : len(v)-1])
+	}
+	return string(v)
+}
