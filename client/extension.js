@@ -15,7 +15,7 @@ import { isObject } from "./wire.js";
  *
  * @typedef {object} CometDLike
  * @property {() => Record<string, any>} getConfiguration
- * @property {() => {type?: string} | null | undefined} [getTransport]
+ * @property {() => {type?: string, getType?: () => string} | null | undefined} [getTransport] Its type is a property from release 8 on.
  * @property {() => string[]} [getTransportTypes]
  * @property {(type: string) => {reset(init: boolean): void} | null | undefined} [findTransport]
  */
@@ -157,7 +157,8 @@ function hookConfiguration(cometd, exempt) {
  * @returns {boolean} false if this handshake can never leave
  */
 function steer(cometd, message) {
-  if (cometd.getTransport?.()?.type !== CALLBACK_POLLING) return true;
+  const transport = cometd.getTransport?.();
+  if ((transport?.type ?? transport?.getType?.()) !== CALLBACK_POLLING) return true;
   const limit = Number(cometd.getConfiguration().maxURILength) || 2000;
   if (encodeURI(JSON.stringify([message])).length < limit - SLACK) return true;
   const others = (cometd.getTransportTypes?.() ?? []).filter((type) => type !== CALLBACK_POLLING);
