@@ -1,0 +1,162 @@
+// Package sessionext carries sealed sessions over Bayeux: it pushes each new
+// set to the browser, and restores a session from the handshake of a client
+// that comes from another server.
+//
+// Server side: make an [Extension] with [New] and register it at a
+// bayeux.Server. Client side, in Go: register a [Keeper] at a bayeux.Client;
+// browsers use the modules in client/. The session package does all checks; a
+// handshake is answered only after every field was verified.
+package sessionext
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/sealedblob/sealedblob/bayeux"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+// Extension is the server's side. It is safe for concurrent use.
+type Extension struct {
+	manager *session.Manager
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	clients map[string]*client // by clientId
+}
+
+// New makes the extension for manager's sessions. A nil logger logs nothing.
+func New(manager *session.Manager, logger *slog.Logger) *Extension {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &Extension{manager: manager, log: logger, clients: map[string]*client{}}
+}
+
+// client is one Bayeux client that is attached to a session.
+type client struct {
+	to      *bayeux.ServerSession
+	session *session.Session
+}
+
+// Push implements session.Client. What does not arrive is sent again when the
+// client says on its next connect what it holds.
+func (c *client) Push(p session.Push) { _ = c.to.Deliver(Channel, newUpdate(p)) }
+
+// Detached implements session.Client: the client must shake hands again, with
+// a node that has the session or with its blobs.
+func (c *client) Detached() { go c.to.Disconnect() }
+
+// Handshake implements bayeux.HandshakeHook.
+func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
+	var request Request
+	present, err := h.Request.DecodeExt(ExtName, &request)
+	if !present {
+		return // a client that keeps no blobs
+	}
+	holder, known := session.ParseHolder(h.HTTP)
+	reply := Reply{V: wireVersion, State: StateNone}
+	var s *session.Session
+	switch {
+	case err != nil || request.V != wireVersion || request.Proof != "" || request.Gen != "":
+		reply.State = StateRefused
+	case !known && !request.empty():
+		reply.State = StateRefused // without the cookie nobody is the holder
+	case !known:
+	case request.empty():
+		s, _ = e.manager.Live(holder)
+	default:
+		s, reply = e.restore(ctx, holder, request)
+	}
+	if reply.State == StateRefused && s == nil && known {
+		s, _ = e.manager.Live(holder) // its blobs were no good; the session may live here all the same
+	}
+	if reply.State == StateRetry {
+		wait := 500 + rand.Int64N(1500)
+		h.Refuse("503::try_again", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
+	} else if s != nil && e.attach(h.Session, s) {
+		reply.Gen = session.FormatVersion(s.Version())
+	}
+	if err := h.Reply.SetExt(ExtName, reply); err != nil {
+		e.log.Error("handshake reply not encoded", "err", err)
+	}
+}
+
+func (e *Extension) restore(ctx context.Context, holder session.Holder, request Request) (*session.Session, Reply) {
+	owner, err := parseOwner(request.Attempt)
+	if err != nil {
+		return nil, Reply{V: wireVersion, State: StateRefused}
+	}
+	restored, err := e.manager.Restore(ctx, session.Presented{Holder: holder, Attempt: owner, Manifest: request.Manifest, Blobs: request.Blobs})
+	switch session.Outward(err) {
+	case nil:
+	case session.ErrRejected:
+		return nil, Reply{V: wireVersion, State: StateRefused}
+	default:
+		return nil, Reply{V: wireVersion, State: StateRetry}
+	}
+	reply := Reply{V: wireVersion, State: StateRestored}
+	if restored.Joined {
+		reply.State = StateNone
+	}
+	for _, d := range restored.Dropped {
+		reply.Dropped = append(reply.Dropped, d.Slot)
+	}
+	return restored.Session, reply
+}
+
+// attach connects a Bayeux client with its session until one of them is gone.
+func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) bool {
+	c := &client{to: to, session: s}
+	if s.Attach(c) != nil {
+		return false
+	}
+	e.mu.Lock()
+	e.clients[to.ID()] = c
+	e.mu.Unlock()
+	to.OnRemove(func(bool) {
+		e.mu.Lock()
+		delete(e.clients, to.ID())
+		e.mu.Unlock()
+		s.Detach(c)
+	})
+	return true
+}
+
+// Incoming implements bayeux.Extension: each connect says which set the client
+// holds. Nobody publishes on the push channel.
+func (e *Extension) Incoming(ctx context.Context, from *bayeux.ServerSession, m *bayeux.Message) bool {
+	if m.Channel == Channel {
+		return false
+	}
+	if m.Channel != bayeux.MetaConnect || from == nil {
+		return true
+	}
+	e.mu.Lock()
+	c := e.clients[from.ID()]
+	e.mu.Unlock()
+	if c != nil {
+		e.acknowledge(ctx, c, m)
+	}
+	return true
+}
+
+func (e *Extension) acknowledge(ctx context.Context, c *client, m *bayeux.Message) {
+	var request Request
+	present, err := m.DecodeExt(ExtName, &request)
+	if !present || err != nil || request.V != wireVersion {
+		return
+	}
+	held, err := request.held()
+	if err != nil {
+		return
+	}
+	if err := c.session.Acknowledge(ctx, c, held); err != nil {
+		e.log.Info("client not served", "reason", err)
+	}
+}
+
+// Outgoing implements bayeux.Extension.
+func (e *Extension) Outgoing(*bayeux.ServerSession, *bayeux.Message) bool { return true }

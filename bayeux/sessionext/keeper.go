@@ -1,0 +1,164 @@
+package sessionext
+
+import (
+	"crypto/rand"
+	"maps"
+	"sync"
+
+	"github.com/sealedblob/sealedblob/bayeux"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+// Held is the sealed set that a client keeps. It is opaque to the client.
+type Held struct {
+	Version  session.Version
+	Manifest string
+	Blobs    map[string]string // envelope by slot
+}
+
+// Keeper is the client's side in Go: a bayeux.ClientExtension that keeps the
+// newest set in memory and presents it at each handshake. It is safe for
+// concurrent use.
+type Keeper struct {
+	mu       sync.Mutex
+	held     *Held
+	episode  *episode
+	answered bool // a handshake was answered on this connection
+	last     Reply
+	changed  chan struct{}
+}
+
+// episode is one try to restore: the token and the very set that is presented
+// are kept until that handshake is answered.
+type episode struct {
+	attempt string
+	set     Held
+}
+
+// NewKeeper makes a Keeper that holds nothing.
+func NewKeeper() *Keeper { return &Keeper{changed: make(chan struct{})} }
+
+// Held returns a copy of the set; ok is false if there is none.
+func (k *Keeper) Held() (held Held, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held == nil {
+		return Held{}, false
+	}
+	return Held{k.held.Version, k.held.Manifest, maps.Clone(k.held.Blobs)}, true
+}
+
+// Put replaces the set and ends any episode: for programs that store it.
+func (k *Keeper) Put(h Held) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held, k.episode = &h, nil
+	k.signal()
+}
+
+// Last is the newest answer to a handshake; its zero value says that there was none.
+func (k *Keeper) Last() Reply {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.last
+}
+
+// Changed returns a channel that is closed at the next change of what Held or
+// Last return.
+func (k *Keeper) Changed() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.changed
+}
+
+func (k *Keeper) signal() {
+	close(k.changed)
+	k.changed = make(chan struct{})
+}
+
+// Outgoing implements bayeux.ClientExtension.
+func (k *Keeper) Outgoing(m *bayeux.Message) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	request := Request{V: wireVersion}
+	switch m.Channel {
+	case bayeux.MetaHandshake:
+		k.answered = false
+		if k.episode == nil && k.held != nil {
+			var owner replay.Owner
+			rand.Read(owner[:])
+			k.episode = &episode{formatOwner(owner), *k.held}
+		}
+		if k.episode != nil {
+			request.Attempt, request.Manifest, request.Blobs = k.episode.attempt, k.episode.set.Manifest, k.episode.set.Blobs
+		}
+	case bayeux.MetaConnect:
+		if k.held != nil {
+			request.Gen = session.FormatVersion(k.held.Version)
+		}
+	default:
+		return true
+	}
+	return m.SetExt(ExtName, request) == nil
+}
+
+// Incoming implements bayeux.ClientExtension. Pushes do not reach the application.
+func (k *Keeper) Incoming(m *bayeux.Message) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch m.Channel {
+	case bayeux.MetaHandshake:
+		var reply Reply
+		if present, err := m.DecodeExt(ExtName, &reply); present && err == nil {
+			k.handshake(reply)
+		}
+	case Channel:
+		var u Update
+		if m.DecodeData(&u) == nil && u.V == wireVersion {
+			k.update(u)
+		}
+		return false
+	}
+	return true
+}
+
+func (k *Keeper) handshake(reply Reply) {
+	k.last = reply
+	defer k.signal()
+	if reply.State == StateRetry {
+		return // the same attempt and set again
+	}
+	if reply.State == StateRefused && k.episode != nil && k.held != nil && k.held.Version == k.episode.set.Version {
+		k.held = nil
+	}
+	k.episode, k.answered = nil, true
+}
+
+func (k *Keeper) update(u Update) {
+	v, ok := session.ParseVersion(u.Gen)
+	if !ok || !k.answered {
+		return
+	}
+	if u.End {
+		k.held = nil
+		k.signal()
+		return
+	}
+	if k.held != nil && !k.held.Version.Less(v) {
+		return
+	}
+	next := Held{Version: v, Manifest: u.Manifest, Blobs: map[string]string{}}
+	if u.Base != "" {
+		if k.held == nil || session.FormatVersion(k.held.Version) != u.Base {
+			return // a push was lost; the next connect says what we hold
+		}
+		maps.Copy(next.Blobs, k.held.Blobs)
+	}
+	maps.Copy(next.Blobs, u.Set)
+	for _, slot := range u.Del {
+		delete(next.Blobs, slot)
+	}
+	k.held = &next
+	k.signal()
+}

@@ -1,0 +1,150 @@
+package session_test
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+const shopPolicy = `{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"1s"},"attributes":{
+	"cart":{"ttl":"1h"},"login":{"ttl":"1m"},"pin":{"ttl":"1m","on_expiry":"refuse"},"ticket":{"ttl":"10m","once":true},"note":{"idle":"10m","max_bytes":64}}}`
+
+// cluster is what nodes share: keyring, policy and store.
+type cluster struct {
+	t      testing.TB
+	ring   *seal.Ring
+	policy *policy.Policy
+	store  replay.Store
+}
+
+func newCluster(t testing.TB) *cluster {
+	t.Helper()
+	ring, err := seal.InitRing(t.TempDir(), seal.A256GCM, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cluster{t, ring, parsePolicy(t, shopPolicy), replay.NewMemory(replay.MemoryConfig{})}
+}
+
+func parsePolicy(t testing.TB, text string) *policy.Policy {
+	t.Helper()
+	p, err := policy.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (c *cluster) node() *session.Manager { return c.nodeOf("shop", "") }
+
+func (c *cluster) nodeOf(app, tenant string) *session.Manager {
+	c.t.Helper()
+	m, err := session.New(context.Background(), session.Config{Keys: c.ring, Policy: c.policy, Store: c.store, App: app, Tenant: tenant})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return m
+}
+
+// browser is a client that keeps the sealed set.
+type browser struct {
+	mu       sync.Mutex
+	version  *session.Version
+	manifest string
+	blobs    map[string]string
+	pushes   []session.Push
+	ended    bool
+	detached bool
+	deaf     bool // loses what is pushed
+}
+
+func (b *browser) Push(p session.Push) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deaf {
+		return
+	}
+	b.pushes = append(b.pushes, p)
+	switch {
+	case p.End:
+		b.ended, b.blobs, b.manifest, b.version = true, nil, "", nil
+		return
+	case p.Delta && (b.version == nil || *b.version != p.Base):
+		return
+	case !p.Delta:
+		b.blobs = map[string]string{}
+	}
+	maps.Copy(b.blobs, p.Set)
+	for _, slot := range p.Del {
+		delete(b.blobs, slot)
+	}
+	v := p.Version
+	b.version, b.manifest = &v, p.Manifest
+}
+
+func (b *browser) Detached() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.detached = true
+}
+
+func (b *browser) set(h session.Holder) session.Presented {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return session.Presented{Holder: h, Attempt: replay.Owner(seal.NewID()), Manifest: b.manifest, Blobs: maps.Clone(b.blobs)}
+}
+
+// shopping makes a session with a cart, a login and a ticket, and its browser.
+func shopping(t testing.TB, m *session.Manager) (*session.Session, *browser) {
+	t.Helper()
+	s, err := m.Start()
+	must(t, err)
+	must(t, s.Set("cart", []string{"tea"}))
+	must(t, s.Set("login", "ada"))
+	must(t, s.Set("ticket", "row 7"))
+	must(t, s.Save(t.Context()))
+	b := &browser{}
+	must(t, s.Attach(b))
+	must(t, s.Acknowledge(t.Context(), b, nil))
+	if len(b.blobs) != 3 {
+		t.Fatalf("the browser holds %d blobs, want 3", len(b.blobs))
+	}
+	return s, b
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t testing.TB, s *session.Session, name string) (out string, err error) {
+	t.Helper()
+	var v any
+	err = s.Get(name, &v)
+	if list, ok := v.([]any); ok && len(list) > 0 {
+		v = list[len(list)-1]
+	}
+	out, _ = v.(string)
+	return out, err
+}
+
+// request makes a loopback request with the cookies of earlier responses.
+func request(method, path string, cookies ...*http.Cookie) *http.Request {
+	r := httptest.NewRequest(method, "http://127.0.0.1"+path, nil)
+	r.RemoteAddr = "127.0.0.1:5555"
+	for _, c := range cookies {
+		r.AddCookie(c)
+	}
+	return r
+}
