@@ -44,11 +44,12 @@ type Config struct {
 	// that go by time.Now in this process and do not use the network.
 	FakeTime bool
 
-	// FastForward moves the store's clock on. Nil means that it goes by the real
-	// clock, or by that of the bubble, and the kit sleeps.
+	// FastForward moves the clock of the stores on. Nil means that they go by the
+	// real clock, or by that of the bubble, and the kit sleeps. With each New the
+	// clock starts at the real time again.
 	FastForward func(d time.Duration)
 
-	// StepBack sets the store's clock back.
+	// StepBack sets the clock of the stores back.
 	StepBack func(d time.Duration)
 
 	// Steps is the length of the random walk; zero means 2000.
