@@ -69,7 +69,11 @@ func parseBatch(dec *jsontext.Decoder, maxBatch int) ([]*Message, error) {
 		if len(msgs) == maxBatch {
 			return nil, errTooMany
 		}
-		if dec.PeekKind() != '{' {
+		switch dec.PeekKind() {
+		case '{':
+		case jsontext.KindInvalid:
+			return nil, errSyntax
+		default:
 			return nil, errShape
 		}
 		m, err := parseMessage(dec)
