@@ -61,7 +61,7 @@ func (d *disk) compact(epoch int64) error {
 		return err
 	}
 	d.log.Close()
-	d.log, d.header, d.offset = f, next, size
+	d.log, d.header, d.offset, d.seen = f, next, size, size
 	d.torn, d.stale, d.suspect = false, false, false
 	if !d.ledger.Epoch().Equal(time.Unix(epoch, 0)) {
 		old := d.ledger

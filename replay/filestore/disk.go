@@ -33,6 +33,7 @@ type disk struct {
 	log    *os.File // nil before the first load and after a failure
 	header header   // of the generation loaded last
 	offset int64    // behind the last whole group
+	seen   int64    // the largest offset in this generation, ever
 	torn   bool     // there is a piece of a group behind offset
 	stale  bool     // others may have written what they did not sync
 	// suspect says that a sync failed: the log may hold, in memory only, what
@@ -224,6 +225,9 @@ func (d *disk) reload() error {
 		f.Close()
 		return err
 	}
+	if h.generation != d.header.generation {
+		d.seen = 0
+	}
 	d.log, d.header, d.offset, d.stale = f, h, headerSize, true
 	d.ledger = d.newLedger(h)
 	return nil
@@ -275,10 +279,22 @@ func (d *disk) readOn() error {
 		return err
 	}
 	size := info.Size()
+	if err := d.readTo(size); err != nil {
+		return err
+	}
+	if d.offset < d.seen {
+		return d.corrupt(d.offset, "the log lost its end")
+	}
+	d.seen = d.offset
+	return nil
+}
+
+// readTo applies the groups between offset and size.
+func (d *disk) readTo(size int64) error {
+	d.torn = false
 	if size < d.offset {
 		return d.corrupt(size, "the log lost its end")
 	}
-	d.torn = false
 	if size == d.offset {
 		return nil
 	}
@@ -357,7 +373,7 @@ func (d *disk) append() error {
 		return err
 	}
 	d.offset += int64(len(d.pending))
-	d.stale = false
+	d.seen, d.stale = d.offset, false
 	return nil
 }
 

@@ -1,0 +1,142 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// The log stays small, and what was purged stays refused, also by a process that
+// starts under a clock that went back.
+func TestCompaction(t *testing.T) {
+	var c clock
+	h := quick()
+	h.now, h.minCompact = c.now, 4096
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{}, h)
+	other := mustOpen(t, dir, Config{}, h)
+	lasting, o := newRight(), newOwner()
+	claim(t, s, o, replay.Won, lasting)
+	gone := newRight()
+	gone.KeepUntil = c.now().Add(10 * time.Second)
+	for range 50 {
+		for range 20 {
+			r := newRight()
+			r.KeepUntil = c.now().Add(10 * time.Second)
+			claim(t, s, o, replay.Won, r)
+		}
+		c.shift(6 * time.Second)
+	}
+	if size := len(read(t, dir)); size > 3*4096 {
+		t.Errorf("the log has %d bytes, though at most 41 rights are live", size)
+	}
+	claim(t, other, newOwner(), replay.Lost, lasting)
+	c.shift(-295 * time.Second)
+	third := mustOpen(t, dir, Config{}, h)
+	for name, s := range map[string]*Store{"the writer": s, "the other": other, "a new one": third} {
+		if got, err := s.Claim(context.Background(), newOwner(), gone); got.Granted() || !errors.Is(err, replay.ErrBeyondHorizon) {
+			t.Errorf("%s: Claim = %v, %v, want ErrBeyondHorizon", name, got, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, newName)); err == nil {
+		t.Errorf("%s was left", newName)
+	}
+}
+
+// A rewrite that fails leaves the log as it was.
+func TestCompactionFails(t *testing.T) {
+	dir, f := folder(t), newFailing()
+	s := mustOpen(t, dir, Config{}, f.hooked())
+	r, o := newRight(), newOwner()
+	claim(t, s, o, replay.Won, r)
+	f.sync = 2 // that of the group, if any, and that of the rewrite
+	if err := s.Purge(context.Background()); err == nil {
+		t.Error("Purge = nil, want an error")
+	}
+	f.sync = 0
+	claim(t, s, o, replay.Mine, r)
+	claim(t, mustOpen(t, dir, Config{}, realHooks()), newOwner(), replay.Lost, r)
+}
+
+// What a crash left of a rewrite is removed.
+func TestTidy(t *testing.T) {
+	dir := folder(t)
+	must(t, mustOpen(t, dir, Config{}, realHooks()).Close())
+	left := filepath.Join(dir, newName)
+	must(t, os.WriteFile(left, []byte("half"), 0o600))
+	s := mustOpen(t, dir, Config{}, realHooks())
+	if _, err := os.Stat(left); err == nil {
+		t.Errorf("%s was left", left)
+	}
+	claim(t, s, newOwner(), replay.Won, newRight())
+}
+
+// A raised epoch refuses all that is older, in every process and for good, and
+// forgets nothing.
+func TestRaiseEpoch(t *testing.T) {
+	var c clock
+	h := realHooks()
+	h.now = c.now
+	dir, ctx := folder(t), context.Background()
+	s, other := mustOpen(t, dir, Config{}, h), mustOpen(t, dir, Config{}, h)
+	held, old, o := newRight(), newRight(), newOwner()
+	held.Issued = soon().Add(time.Hour)
+	claim(t, s, o, replay.Won, held)
+	c.shift(10 * time.Second)
+	must(t, s.RaiseEpoch(ctx))
+	want := c.now().Unix() + 1
+	third := mustOpen(t, dir, Config{}, h)
+	for name, s := range map[string]*Store{"the writer": s, "the other": other, "a new one": third} {
+		if got, err := s.Epoch(ctx); err != nil || got.Unix() < want-1 || got.Unix() > want {
+			t.Errorf("%s: Epoch = %v, %v, want %v", name, got, err, time.Unix(want, 0))
+		}
+		if got, err := s.Claim(ctx, newOwner(), old); got.Granted() || !errors.Is(err, replay.ErrBeforeEpoch) {
+			t.Errorf("%s: Claim = %v, %v, want ErrBeforeEpoch", name, got, err)
+		}
+		claim(t, s, newOwner(), replay.Lost, held)
+	}
+	c.shift(-time.Hour)
+	must(t, s.RaiseEpoch(ctx)) // never lowers it
+	if got, err := s.Epoch(ctx); err != nil || got.Unix() < want-1 {
+		t.Errorf("Epoch = %v, %v, want %v", got, err, time.Unix(want, 0))
+	}
+}
+
+func TestStatus(t *testing.T) {
+	dir, ctx := folder(t), context.Background()
+	s := mustOpen(t, dir, Config{}, realHooks())
+	claim(t, s, newOwner(), replay.Won, newRight(), newRight())
+	must(t, s.Revoke(ctx, newID(), time.Now().Add(time.Hour)))
+	got, err := s.Status(ctx)
+	if err != nil || got.Rights != 2 || got.Sessions != 1 || got.Bytes != int64(len(read(t, dir))) || got.Epoch.IsZero() || !got.Horizon.IsZero() {
+		t.Errorf("Status = %+v, %v", got, err)
+	}
+}
+
+// Reading writes nothing.
+func TestReadsWriteNothing(t *testing.T) {
+	dir, ctx := folder(t), context.Background()
+	s := mustOpen(t, dir, Config{}, realHooks())
+	claim(t, s, newOwner(), replay.Won, newRight())
+	before, err := os.Stat(filepath.Join(dir, logName))
+	must(t, err)
+	if _, err := s.Spent(ctx, newID()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Epoch(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Status(ctx); err != nil {
+		t.Error(err)
+	}
+	after, err := os.Stat(filepath.Join(dir, logName))
+	must(t, err)
+	if !after.ModTime().Equal(before.ModTime()) || after.Size() != before.Size() {
+		t.Error("reading wrote")
+	}
+}

@@ -1,0 +1,360 @@
+package filestore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// quick are hooks that trust the page cache, for tests that open many logs.
+func quick() hooks {
+	h := realHooks()
+	h.sync = func(*os.File) error { return nil }
+	return h
+}
+
+// sample is a log of some groups, and who holds what in the last and before.
+type sample struct {
+	log          []byte
+	starts       []int // of the groups
+	owner        replay.Owner
+	early, late  []replay.Right
+	session      replay.ID
+	sessionStart int // the group that restored the session
+}
+
+// newSample makes a log with several groups; the last has a batch of n rights.
+func newSample(t testing.TB, n int) sample {
+	t.Helper()
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{}, quick())
+	p := sample{owner: newOwner(), session: newID()}
+	mark := func() { p.starts = append(p.starts, len(read(t, dir))) }
+	for range 3 {
+		r := newRight()
+		p.early = append(p.early, r)
+		mark()
+		claim(t, s, p.owner, replay.Won, r)
+	}
+	mark()
+	p.sessionStart = len(p.starts) - 1
+	got, err := s.Restore(context.Background(), p.restore())
+	if got.Verdict != replay.Granted || err != nil {
+		t.Fatalf("Restore = %v, %v", got, err)
+	}
+	for range n {
+		p.late = append(p.late, newRight())
+	}
+	mark()
+	claim(t, s, p.owner, replay.Won, p.late...)
+	must(t, s.Close())
+	p.log = read(t, dir)
+	return p
+}
+
+func (p sample) restore() replay.RestoreRequest {
+	return replay.RestoreRequest{Session: p.session, Set: replay.Version{Gen: 1}, Issued: soon(), KeepUntil: soon().Add(time.Hour), Attempt: newOwner()}
+}
+
+// last is where the last group begins.
+func (p sample) last() int { return p.starts[len(p.starts)-1] }
+
+func read(t testing.TB, dir string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, logName))
+	must(t, err)
+	return b
+}
+
+// place makes a folder with this log.
+func place(t testing.TB, log []byte) string {
+	t.Helper()
+	dir := folder(t)
+	must(t, os.Mkdir(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, logName), log, 0o600))
+	return dir
+}
+
+// expect opens the log, and again after it was written to, and looks whether all
+// but the last group is remembered, and that too if whole.
+func (p sample) expect(t *testing.T, log []byte, whole bool) {
+	t.Helper()
+	dir := place(t, log)
+	late := replay.Won
+	if whole {
+		late = replay.Lost
+	}
+	other := newOwner()
+	for range 2 {
+		s, err := open(dir, Config{}, quick())
+		if err != nil {
+			t.Fatalf("Open of %d of %d bytes = %v", len(log), len(p.log), err)
+		}
+		for _, r := range p.early {
+			claim(t, s, other, replay.Lost, r)
+			claim(t, s, p.owner, replay.Mine, r)
+		}
+		if got, err := s.Restore(context.Background(), p.restore()); got.Verdict != replay.Superseded || err != nil {
+			t.Fatalf("Restore = %v, %v, want superseded", got.Verdict, err)
+		}
+		claim(t, s, other, late, p.late...)
+		if !whole {
+			late = replay.Mine
+		}
+		must(t, s.Close())
+	}
+}
+
+// A group that was cut off anywhere is gone as a whole, and nothing else is.
+func TestTornTail(t *testing.T) {
+	p := newSample(t, 3)
+	for cut := p.last(); cut <= len(p.log); cut++ {
+		p.expect(t, p.log[:cut], cut == len(p.log))
+	}
+}
+
+// So is one of which the disk wrote some sectors and others not.
+func TestTornSectors(t *testing.T) {
+	p := newSample(t, 60)
+	var sectors [][2]int
+	for at := p.last(); at < len(p.log); {
+		end := min(len(p.log), at+sector-at%sector)
+		sectors = append(sectors, [2]int{at, end})
+		at = end
+	}
+	if len(sectors) < 5 {
+		t.Fatalf("the last group has only %d sectors", len(sectors))
+	}
+	for written := range 1 << len(sectors) {
+		log := bytes.Clone(p.log)
+		for i, s := range sectors {
+			if written&(1<<i) == 0 {
+				clear(log[s[0]:s[1]])
+			}
+		}
+		p.expect(t, log, written == 1<<len(sectors)-1)
+	}
+}
+
+// Damage to what was once whole is refused, told, and left as it is.
+func TestCorruption(t *testing.T) {
+	p := newSample(t, 3)
+	for at := range p.log {
+		log := bytes.Clone(p.log)
+		log[at] ^= 0x40
+		p.refused(t, log, fmt.Sprintf("byte %d flipped", at))
+	}
+	first, second := p.starts[1], p.starts[2]
+	p.refused(t, append(bytes.Clone(p.log[:first]), p.log[second:]...), "a group was cut out")
+	p.refused(t, append(bytes.Clone(p.log[:second]), p.log[first:]...), "a group stands twice")
+	swapped := append(bytes.Clone(p.log[:p.starts[0]]), p.log[first:second]...)
+	p.refused(t, append(append(swapped, p.log[p.starts[0]:first]...), p.log[second:]...), "two groups exchanged")
+	zeroed := bytes.Clone(p.log)
+	clear(zeroed[first:second])
+	p.refused(t, zeroed, "a group zeroed in the middle")
+}
+
+func (p sample) refused(t *testing.T, log []byte, what string) {
+	t.Helper()
+	dir := place(t, log)
+	s, err := open(dir, Config{}, quick())
+	if err == nil {
+		s.Close()
+		t.Fatalf("%s: Open = nil, want ErrCorrupt", what)
+	}
+	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), filepath.Join(dir, logName)) || !strings.Contains(err.Error(), "offset") {
+		t.Fatalf("%s: Open = %v, want ErrCorrupt with path and offset", what, err)
+	}
+	if !bytes.Equal(read(t, dir), log) {
+		t.Fatalf("%s: Open changed the log", what)
+	}
+}
+
+// What another process left torn does not stop those that live.
+func TestTornWhileOpen(t *testing.T) {
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{}, realHooks())
+	o, a, b := newOwner(), newRight(), newRight()
+	claim(t, s, o, replay.Won, a)
+	whole := read(t, dir)
+	h, err := decodeHeader(whole[:headerSize])
+	must(t, err)
+	group := appendRecord(make([]byte, frameSize), replay.Change{ID: b.ID, Owner: newOwner(), KeepUntil: b.KeepUntil})
+	group = h.frame(group, int64(len(whole)))
+	must(t, os.WriteFile(filepath.Join(dir, logName), append(whole, group[:len(group)-1]...), 0o600))
+	if spent, err := s.Spent(context.Background(), a.ID, b.ID); err != nil || !spent[0] || spent[1] {
+		t.Fatalf("Spent = %v, %v", spent, err)
+	}
+	claim(t, s, o, replay.Won, b)
+	other := mustOpen(t, dir, Config{}, realHooks())
+	claim(t, other, newOwner(), replay.Lost, a)
+	claim(t, other, newOwner(), replay.Lost, b)
+}
+
+// A log that lost what it had, or is another one, is not believed.
+func TestReplacedWhileOpen(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, dir string, early []byte){
+		"cut off": func(t *testing.T, dir string, early []byte) {
+			must(t, os.Truncate(filepath.Join(dir, logName), int64(len(early))))
+		},
+		"set back": func(t *testing.T, dir string, early []byte) {
+			must(t, os.WriteFile(filepath.Join(dir, "x"), early, 0o600))
+			must(t, os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, logName)))
+		},
+		"removed": func(t *testing.T, dir string, _ []byte) { must(t, os.Remove(filepath.Join(dir, logName))) },
+		"folder replaced": func(t *testing.T, dir string, early []byte) {
+			must(t, os.Rename(dir, dir+".old"))
+			must(t, os.Mkdir(dir, 0o700))
+			must(t, os.WriteFile(filepath.Join(dir, logName), early, 0o600))
+		},
+		"another store": func(t *testing.T, dir string, _ []byte) {
+			other := folder(t)
+			must(t, mustOpen(t, other, Config{}, realHooks()).Close())
+			must(t, os.Rename(filepath.Join(other, logName), filepath.Join(dir, logName)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			s := mustOpen(t, dir, Config{}, realHooks())
+			claim(t, s, newOwner(), replay.Won, newRight())
+			must(t, s.Purge(context.Background())) // so that there is an older generation
+			early := read(t, dir)
+			r := newRight()
+			claim(t, s, newOwner(), replay.Won, r)
+			must(t, s.Purge(context.Background()))
+			spoil(t, dir, early)
+			for range 3 {
+				if o, err := s.Claim(context.Background(), newOwner(), r); o.Granted() || err == nil {
+					t.Fatalf("Claim = %v, %v, want an error", o, err)
+				}
+				if _, err := s.Spent(context.Background(), r.ID); err == nil {
+					t.Fatal("Spent = nil, want an error")
+				}
+			}
+		})
+	}
+}
+
+// failing are hooks whose next write or sync of the log goes wrong.
+type failing struct {
+	hooks
+	write, sync int // how many to fail
+}
+
+func newFailing() *failing {
+	f := &failing{hooks: realHooks()}
+	write, sync := f.hooks.write, f.hooks.sync
+	f.hooks.write = func(file *os.File, b []byte, off int64) error {
+		if f.write > 0 {
+			f.write--
+			write(file, b[:len(b)/2], off)
+			return errors.New("no space left on device")
+		}
+		return write(file, b, off)
+	}
+	f.hooks.sync = func(file *os.File) error {
+		if f.sync > 0 {
+			f.sync--
+			return errors.New("input/output error")
+		}
+		return sync(file)
+	}
+	return f
+}
+
+func (f *failing) hooked() hooks { return f.hooks }
+
+// After a failed write nothing is known but what the log says.
+func TestWriteFails(t *testing.T) {
+	dir, f := folder(t), newFailing()
+	s := mustOpen(t, dir, Config{}, f.hooked())
+	o, a, b := newOwner(), newRight(), newRight()
+	claim(t, s, o, replay.Won, a)
+	f.write = 2
+	for range 2 {
+		if got, err := s.Claim(context.Background(), newOwner(), b); got != replay.Lost || err == nil {
+			t.Fatalf("Claim = %v, %v, want an error", got, err)
+		}
+	}
+	claim(t, s, newOwner(), replay.Lost, a)
+	claim(t, s, o, replay.Won, b) // those who were not told hold nothing
+	must(t, s.Close())
+	s = mustOpen(t, dir, Config{}, realHooks())
+	claim(t, s, o, replay.Mine, a, b)
+}
+
+// After a failed sync the log is written anew before anything is answered: what
+// the kernel shows of the old one need not be on the disk.
+func TestSyncFails(t *testing.T) {
+	dir, f := folder(t), newFailing()
+	s := mustOpen(t, dir, Config{}, f.hooked())
+	other := mustOpen(t, dir, Config{}, realHooks())
+	o, a, b := newOwner(), newRight(), newRight()
+	claim(t, s, o, replay.Won, a)
+	f.sync = 6
+	for f.sync > 0 {
+		if got, err := s.Claim(context.Background(), newOwner(), b); got != replay.Lost || err == nil {
+			t.Fatalf("Claim = %v, %v, want an error", got, err)
+		}
+		if f.sync > 0 {
+			if got, err := s.Claim(context.Background(), o, a); got != replay.Lost || err == nil {
+				t.Fatalf("Claim of what is held = %v, %v, want an error", got, err)
+			}
+		}
+	}
+	before, err := decodeHeader(read(t, dir)[:headerSize])
+	must(t, err)
+	claim(t, s, o, replay.Mine, a)
+	after, err := decodeHeader(read(t, dir)[:headerSize])
+	must(t, err)
+	if after.generation <= before.generation {
+		t.Errorf("generation %d, then %d: the log was not written anew", before.generation, after.generation)
+	}
+	claim(t, other, newOwner(), replay.Lost, a)
+	claim(t, other, o, replay.Won, b)
+	claim(t, s, o, replay.Mine, a, b)
+}
+
+// Another process that holds the folder is waited for, but not for ever.
+func TestLocked(t *testing.T) {
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{LockWait: 50 * time.Millisecond}, realHooks())
+	patient := mustOpen(t, dir, Config{LockWait: time.Hour}, realHooks())
+	holder, err := os.Open(dir)
+	must(t, err)
+	defer holder.Close()
+	if ok, err := tryLock(holder); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, err := s.Claim(context.Background(), newOwner(), newRight()); !errors.Is(err, ErrLocked) {
+		t.Errorf("Claim = %v, want ErrLocked", err)
+	}
+	if _, err := open(dir, Config{LockWait: 10 * time.Millisecond}, realHooks()); !errors.Is(err, ErrLocked) {
+		t.Errorf("Open = %v, want ErrLocked", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := patient.Claim(ctx, newOwner(), newRight()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Claim = %v, want %v", err, context.DeadlineExceeded)
+	}
+	waiting := make(chan error)
+	go func() {
+		_, err := patient.Claim(context.Background(), newOwner(), newRight())
+		waiting <- err
+	}()
+	time.Sleep(10 * time.Millisecond)
+	must(t, patient.Close())
+	if err := <-waiting; !errors.Is(err, replay.ErrClosed) {
+		t.Errorf("Claim under Close = %v, want ErrClosed", err)
+	}
+	must(t, unlock(holder))
+	claim(t, s, newOwner(), replay.Won, newRight())
+}
