@@ -1,0 +1,310 @@
+package filestore
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// The tests here start this program again as another process on the same folder.
+const (
+	childEnv  = "SEALEDBLOB_FILESTORE_CHILD"
+	roundsEnv = "SEALEDBLOB_CRASH_ROUNDS"
+)
+
+func TestMain(m *testing.M) {
+	switch kind, dir, _ := strings.Cut(os.Getenv(childEnv), ":"); kind {
+	case "":
+		os.Exit(m.Run())
+	case "load":
+		os.Exit(childLoad(dir))
+	case "race":
+		os.Exit(childRace(dir))
+	default:
+		os.Exit(2)
+	}
+}
+
+// child starts this program as kind on dir.
+func child(t *testing.T, kind, dir string) (*exec.Cmd, *bufio.Scanner) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+kind+":"+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	return cmd, bufio.NewScanner(out)
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// childLoad claims, restores and revokes until it is killed, and says what was
+// acknowledged, one line each, after the fact. The log is rewritten all the time.
+func childLoad(dir string) int {
+	s, err := Open(dir, Config{})
+	if err != nil {
+		return fail(err)
+	}
+	fmt.Println("open")
+	failed := make(chan error)
+	for range 8 {
+		go func() { failed <- load(s) }()
+	}
+	go func() {
+		for {
+			if err := s.Purge(context.Background()); err != nil {
+				failed <- err
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}()
+	return fail(<-failed)
+}
+
+// moves is how often each session of childLoad is restored.
+const moves = 3
+
+func load(s *Store) error {
+	ctx := context.Background()
+	for {
+		o, r := newOwner(), newRight()
+		if got, err := s.Claim(ctx, o, r); err != nil || got != replay.Won {
+			return fmt.Errorf("claim: %v, %w", got, err)
+		}
+		fmt.Printf("claim %x %x\n", r.ID, o)
+		moved, revoked := newID(), newID()
+		for fence := range uint64(moves) {
+			got, err := s.Restore(ctx, restoring(moved, fence, o))
+			if err != nil || got.Verdict != replay.Granted {
+				return fmt.Errorf("restore: %v, %w", got.Verdict, err)
+			}
+		}
+		fmt.Printf("moved %x %x\n", moved, o)
+		if err := s.Revoke(ctx, revoked, r.KeepUntil); err != nil {
+			return err
+		}
+		fmt.Printf("revoked %x %x\n", revoked, o)
+	}
+}
+
+func restoring(session replay.ID, fence uint64, o replay.Owner) replay.RestoreRequest {
+	return replay.RestoreRequest{
+		Session: session, Set: replay.Version{Fence: fence, Gen: 1},
+		Issued: soon(), KeepUntil: time.Now().Add(time.Hour), Attempt: o,
+	}
+}
+
+// acknowledged is a line of a child.
+type acknowledged struct {
+	what  string
+	id    replay.ID
+	owner replay.Owner
+}
+
+func parseLine(line string) (a acknowledged, ok bool) {
+	var id, owner []byte
+	n, err := fmt.Sscanf(line, "%s %x %x", &a.what, &id, &owner)
+	copy(a.id[:], id)
+	copy(a.owner[:], owner)
+	return a, err == nil && n == 3 && len(id) == 16 && len(owner) == 16
+}
+
+// check looks whether s still knows a.
+func (a acknowledged) check(s *Store) error {
+	ctx := context.Background()
+	switch a.what {
+	case "claim":
+		r := newRight()
+		r.ID = a.id
+		if got, err := s.Claim(ctx, newOwner(), r); got != replay.Lost || err != nil {
+			return fmt.Errorf("claim by another = %v, %v, want lost", got, err)
+		}
+		if got, err := s.Claim(ctx, a.owner, r); got != replay.Mine || err != nil {
+			return fmt.Errorf("claim by its owner = %v, %v, want mine", got, err)
+		}
+	case "moved":
+		for fence := range uint64(moves) {
+			if got, err := s.Restore(ctx, restoring(a.id, fence, newOwner())); got.Verdict != replay.Superseded || err != nil {
+				return fmt.Errorf("restore = %v, %v, want superseded", got.Verdict, err)
+			}
+		}
+	case "revoked":
+		if got, err := s.Restore(ctx, restoring(a.id, 0, newOwner())); got.Verdict != replay.Revoked || err != nil {
+			return fmt.Errorf("restore = %v, %v, want revoked", got.Verdict, err)
+		}
+	default:
+		return fmt.Errorf("unknown line %q", a.what)
+	}
+	return nil
+}
+
+// Nothing that was acknowledged is ever lost, however often the process is killed
+// in the middle of it, and the store opens every time.
+func TestKill(t *testing.T) {
+	rounds := 20
+	if n, err := strconv.Atoi(os.Getenv(roundsEnv)); err == nil {
+		rounds = n
+	}
+	dir := folder(t)
+	var all []acknowledged
+	for round := range rounds {
+		got := killRound(t, dir)
+		all = append(all, got...)
+		s := mustOpen(t, dir, Config{}, realHooks())
+		for _, a := range got {
+			if err := a.check(s); err != nil {
+				t.Fatalf("round %d: %s %x: %v", round, a.what, a.id, err)
+			}
+		}
+		must(t, s.Close())
+	}
+	if len(all) < rounds {
+		t.Fatalf("only %d acknowledged in %d rounds", len(all), rounds)
+	}
+	s := mustOpen(t, dir, Config{}, realHooks())
+	generation := s.disk.header.generation
+	for _, a := range all {
+		if err := a.check(s); err != nil {
+			t.Errorf("at the end: %s %x: %v", a.what, a.id, err)
+		}
+	}
+	if generation < 2 {
+		t.Errorf("the log was never rewritten")
+	}
+	t.Logf("%d rounds, %d acknowledged, generation %d of the log", rounds, len(all), generation)
+}
+
+// killRound runs a child for a moment, kills it and returns what it acknowledged.
+func killRound(t *testing.T, dir string) (got []acknowledged) {
+	t.Helper()
+	cmd, lines := child(t, "load", dir)
+	if !lines.Scan() || lines.Text() != "open" {
+		cmd.Wait()
+		t.Fatalf("the child did not open the store: %q", lines.Text())
+	}
+	timer := time.AfterFunc(time.Duration(1+rand.IntN(60))*time.Millisecond, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	for lines.Scan() {
+		if a, ok := parseLine(lines.Text()); ok {
+			got = append(got, a)
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Exited() {
+		t.Fatalf("the child ended by itself: %v", err)
+	}
+	return got
+}
+
+const raceIDs = 500
+
+// raceRight is the same for all children.
+func raceRight(i int) replay.Right {
+	sum := sha256.Sum256([]byte(strconv.Itoa(i)))
+	r := newRight()
+	copy(r.ID[:], sum[:])
+	return r
+}
+
+// childRace claims all ids, in an order of its own, once told to, and prints those
+// it won.
+func childRace(dir string) int {
+	s, err := Open(dir, Config{LockWait: time.Minute})
+	if err != nil {
+		return fail(err)
+	}
+	fmt.Println("open")
+	io.ReadAll(os.Stdin)
+	order, failed := rand.Perm(raceIDs), make(chan error, 4)
+	var wg sync.WaitGroup
+	for part := range 4 {
+		wg.Go(func() {
+			for n := part; n < raceIDs; n += 4 {
+				got, err := s.Claim(context.Background(), newOwner(), raceRight(order[n]))
+				if err != nil {
+					failed <- err
+					return
+				}
+				if got == replay.Won {
+					fmt.Println(order[n])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-failed:
+		return fail(err)
+	default:
+	}
+	if err := s.Close(); err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+// Four processes race for the same rights: each is won by exactly one.
+func TestProcessesRace(t *testing.T) {
+	dir, winners := folder(t), make(map[string]int)
+	var mu sync.Mutex
+	var wg, ready sync.WaitGroup
+	start := make(chan struct{})
+	for range 4 {
+		ready.Add(1)
+		wg.Go(func() {
+			opened := sync.OnceFunc(ready.Done)
+			defer opened()
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), childEnv+"=race:"+dir)
+			cmd.Stderr = os.Stderr
+			in, _ := cmd.StdinPipe()
+			out, _ := cmd.StdoutPipe()
+			if err := cmd.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+			lines := bufio.NewScanner(out)
+			lines.Scan()
+			opened()
+			<-start
+			in.Close()
+			for lines.Scan() {
+				mu.Lock()
+				winners[lines.Text()]++
+				mu.Unlock()
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("child: %v", err)
+			}
+		})
+	}
+	ready.Wait()
+	close(start)
+	wg.Wait()
+	for i := range raceIDs {
+		if n := winners[strconv.Itoa(i)]; n != 1 {
+			t.Errorf("right %d was won %d times", i, n)
+		}
+	}
+	s := mustOpen(t, dir, Config{}, realHooks())
+	for i := range raceIDs {
+		claim(t, s, newOwner(), replay.Lost, raceRight(i))
+	}
+}
