@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"net/http"
 
 	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/replay"
@@ -65,4 +66,21 @@ func Outward(err error) error {
 		}
 	}
 	return ErrUnavailable
+}
+
+// HTTPStatus is the status code that fits an error of this package.
+func HTTPStatus(err error) int {
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.Is(err, ErrNoAttribute), errors.Is(err, replay.ErrReplayed):
+		return http.StatusConflict
+	case errors.Is(err, ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, seal.ErrMalformed):
+		return http.StatusBadRequest
+	case errors.Is(err, ErrEnded), Outward(err) == ErrRejected:
+		return http.StatusUnauthorized
+	}
+	return http.StatusServiceUnavailable
 }

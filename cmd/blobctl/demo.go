@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+
+	"github.com/sealedblob/sealedblob/internal/demo"
+	"github.com/spf13/cobra"
+)
+
+func newDemo() *cobra.Command {
+	var headless bool
+	var listen string
+	cmd := &cobra.Command{
+		Use: "demo [--headless]", Args: cobra.NoArgs,
+		Short: "Run three nodes and a front; see a session outlive its server",
+		Long: `Run three nodes and a front on loopback, in a temporary folder, and print the URL
+of the shop. With --headless a program plays the visitors, honest and hostile, and
+prints one PASS line for each promise.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			program, err := os.Executable()
+			if err != nil {
+				return fail(exitFailure, err)
+			}
+			if headless {
+				if err := demo.Headless(cmd.Context(), program, cmd.OutOrStdout()); err != nil {
+					return fail(exitFailure, err)
+				}
+				return nil
+			}
+			host, _, err := net.SplitHostPort(listen)
+			if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+				return fail(exitUsage, errors.New("--listen wants a loopback address such as 127.0.0.1:0: the demonstration kills nodes for anybody who asks"))
+			}
+			if err := demo.Interactive(cmd.Context(), program, listen, cmd.OutOrStdout()); err != nil {
+				return fail(exitFailure, err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&headless, "headless", false, "play the whole story without a browser")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback `ADDR`ess of the front")
+	return cmd
+}

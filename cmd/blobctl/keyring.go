@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/spf13/cobra"
+)
+
+func newKeyring() *cobra.Command {
+	cmd := &cobra.Command{Use: "keyring", Short: "Make, rotate and list the keys that seal", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return usage("keyring wants init, rotate or list") }}
+	cmd.AddCommand(newKeyringInit(), newKeyringRotate(), newKeyringList())
+	return cmd
+}
+
+// ringFlags are common to the keyring commands.
+type ringFlags struct {
+	dir, enc string
+	json     bool
+}
+
+func (f *ringFlags) add(cmd *cobra.Command, enc bool) {
+	cmd.Flags().StringVar(&f.dir, "dir", "", "keyring `DIR`ectory (required)")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON, version 1")
+	_ = cmd.MarkFlagRequired("dir")
+	if enc {
+		cmd.Flags().StringVar(&f.enc, "enc", string(seal.A256GCM), "content encryption of the new key: A256GCM or A256CBC-HS512")
+	}
+}
+
+func (f *ringFlags) profile() (seal.Enc, error) {
+	switch enc := seal.Enc(f.enc); enc {
+	case seal.A256GCM, seal.A256CBCHS512:
+		return enc, nil
+	}
+	return "", usage("--enc wants A256GCM or A256CBC-HS512")
+}
+
+func newKeyringInit() *cobra.Command {
+	var f ringFlags
+	cmd := &cobra.Command{
+		Use: "init --dir DIR", Args: cobra.NoArgs,
+		Short: "Make a keyring with one primary key",
+		Long: `Make a keyring directory: ring.age (the keys, encrypted and signed), identity.txt
+(opens it; nodes need it), signer.key (changes it; keep it off the nodes) and
+signer.pub (checks it).`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			enc, err := f.profile()
+			if err != nil {
+				return err
+			}
+			ring, err := seal.InitRing(f.dir, enc, time.Now())
+			if errors.Is(err, fs.ErrExist) {
+				return &failure{exitUsage, err, "a keyring is never overwritten; add a key with: blobctl keyring rotate --dir DIR"}
+			}
+			if err != nil {
+				return classify(err)
+			}
+			return printRing(cmd, "keyring init", ring, f.json)
+		},
+	}
+	f.add(cmd, true)
+	return cmd
+}
+
+func newKeyringRotate() *cobra.Command {
+	var f ringFlags
+	var in time.Duration
+	cmd := &cobra.Command{
+		Use: "rotate --dir DIR", Args: cobra.NoArgs,
+		Short: "Add a key that becomes primary",
+		Long: `Add a key. Until its activation nodes know it as pending, so that all of them can
+open what it seals before any of them seals with it. The present primary key
+then only opens.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			enc, err := f.profile()
+			if err != nil {
+				return err
+			}
+			if in < 0 {
+				return usage("--activate-in can't be negative")
+			}
+			now := time.Now()
+			ring, err := seal.RotateRing(cmd.Context(), f.dir, enc, now, now.Add(in))
+			if err != nil {
+				return classify(err)
+			}
+			return printRing(cmd, "keyring rotate", ring, f.json)
+		},
+	}
+	f.add(cmd, true)
+	cmd.Flags().DurationVar(&in, "activate-in", 2*seal.ReloadInterval, "when the key becomes primary; less than the default is for rings that no node has read")
+	return cmd
+}
+
+func newKeyringList() *cobra.Command {
+	var f ringFlags
+	cmd := &cobra.Command{
+		Use: "list --dir DIR", Args: cobra.NoArgs,
+		Short: "List the keys and their states",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ring, err := seal.LoadRing(f.dir)
+			if err != nil {
+				return keyringError(err)
+			}
+			return printRing(cmd, "keyring list", ring, f.json)
+		},
+	}
+	f.add(cmd, false)
+	return cmd
+}
+
+func printRing(cmd *cobra.Command, command string, ring *seal.Ring, asJSON bool) error {
+	now := time.Now()
+	if asJSON {
+		keys := []map[string]any{}
+		for _, k := range ring.Keys() {
+			keys = append(keys, map[string]any{"id": k.ID(), "enc": k.Enc(), "state": ring.State(k, now), "created": stamp(k.Created()), "activation": stamp(k.Activation())})
+		}
+		return printJSON(cmd, command, map[string]any{"ring": ring.Version(), "keys": keys})
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "KEY\tSTATE\tENC\tCREATED\tACTIVATION\n")
+	for _, k := range ring.Keys() {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID(), ring.State(k, now), k.Enc(), stamp(k.Created()), stamp(k.Activation()))
+	}
+	if err := w.Flush(); err != nil {
+		return fail(exitFailure, fmt.Errorf("writing the result: %w", err))
+	}
+	return nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/spf13/cobra"
+)
+
+type sealFlags struct {
+	keyring, policy, app, tenant string
+	session, name                string
+	ttl                          time.Duration
+	binary, json                 bool
+}
+
+func newSeal() *cobra.Command {
+	var f sealFlags
+	cmd := &cobra.Command{
+		Use: "seal --keyring DIR --policy FILE --app APP --session SID --name ATTR < value > envelope", Args: cobra.NoArgs,
+		Short: "Seal one value as an attribute",
+		Long: `Read a JSON value (or, with --binary, bytes) from standard input and print its
+envelope. The policy must declare the attribute. --session new draws a session ID
+and prints it on standard error.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runSeal(cmd, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.keyring, "keyring", "", "keyring `DIR`ectory (required)")
+	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (required)")
+	flags.StringVar(&f.app, "app", "", "application to bind to (required)")
+	flags.StringVar(&f.tenant, "tenant", "", "tenant to bind to")
+	flags.StringVar(&f.session, "session", "", "session `ID`, or new (required)")
+	flags.StringVar(&f.name, "name", "", "attribute's name (required)")
+	flags.DurationVar(&f.ttl, "ttl", 0, "a shorter life than the policy's")
+	flags.BoolVar(&f.binary, "binary", false, "the value is bytes, not JSON")
+	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
+	for _, name := range []string{"keyring", "policy", "app", "session", "name"} {
+		_ = cmd.MarkFlagRequired(name)
+	}
+	return cmd
+}
+
+func runSeal(cmd *cobra.Command, f sealFlags) error {
+	p, err := loadPolicy(f.policy)
+	if err != nil {
+		return err
+	}
+	rule, ok := p.Rule(f.name)
+	if !ok {
+		return usage("the policy declares no attribute %q", f.name)
+	}
+	ring, err := seal.LoadRing(f.keyring)
+	if err != nil {
+		return keyringError(err)
+	}
+	value, err := readValue(cmd.InOrStdin(), rule, f.binary)
+	if err != nil {
+		return err
+	}
+	id, err := sessionID(cmd, f.session)
+	if err != nil {
+		return err
+	}
+	claims, err := f.claims(p, rule, id, value)
+	if err != nil {
+		return err
+	}
+	sealer, err := ring.NewSealer(seal.Scope{App: f.app, Tenant: f.tenant}, time.Now())
+	if err != nil {
+		return classify(err)
+	}
+	envelope, err := sealer.Attribute(claims)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	if f.json {
+		return printJSON(cmd, "seal", map[string]any{"envelope": envelope, "session": id.String(), "name": f.name, "expires": stamp(time.Unix(claims.Expires, 0))})
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), envelope)
+	return nil
+}
+
+func sessionID(cmd *cobra.Command, text string) (seal.ID, error) {
+	if text != "new" {
+		return parseSession(text)
+	}
+	id := seal.NewID()
+	fmt.Fprintf(cmd.ErrOrStderr(), "blobctl: session %s\n", id)
+	return id, nil
+}
+
+func readValue(in io.Reader, rule policy.Rule, binary bool) ([]byte, error) {
+	value, err := readAtMost(in, rule.MaxBytes+4096) // room for white space that compacting removes
+	if err != nil {
+		return nil, usage("the value is over the policy's %d bytes", rule.MaxBytes)
+	}
+	if !binary {
+		var compact bytes.Buffer
+		if len(bytes.TrimSpace(value)) == 0 || json.Compact(&compact, value) != nil || !seal.ValidValue(compact.Bytes()) {
+			return nil, &failure{exitUsage, fmt.Errorf("the value is not one JSON value"), `quote a string: echo '"text"'; or use --binary for bytes`}
+		}
+		value = compact.Bytes()
+	}
+	if len(value) > rule.MaxBytes {
+		return nil, usage("the value has %d bytes, the policy allows %d", len(value), rule.MaxBytes)
+	}
+	return value, nil
+}
+
+func readAtMost(in io.Reader, limit int) ([]byte, error) {
+	out, err := io.ReadAll(io.LimitReader(in, int64(limit)+1))
+	if err == nil && len(out) > limit {
+		err = fmt.Errorf("over %d bytes", limit)
+	}
+	return out, err
+}
+
+func (f sealFlags) claims(p *policy.Policy, rule policy.Rule, id seal.ID, value []byte) (*seal.Claims, error) {
+	life := p.Session().Absolute
+	if rule.TTL > 0 {
+		life = rule.TTL
+	}
+	if rule.Absolute > 0 {
+		life = min(life, rule.Absolute)
+	}
+	if f.ttl != 0 {
+		if f.ttl < time.Second || f.ttl > life {
+			return nil, usage("--ttl wants 1s to the policy's %v", life)
+		}
+		life = f.ttl.Truncate(time.Second)
+	}
+	now := time.Now().Unix()
+	c := &seal.Claims{
+		JTI: seal.NewID(), IssuedAt: now, Expires: now + int64(life/time.Second), Session: id,
+		Gen: 1, Name: rule.Name, Policy: p.Version(), Value: value, Binary: f.binary,
+	}
+	if rule.Once {
+		c.Once, c.UID, c.AbsoluteExpires = true, seal.NewID(), c.Expires
+	}
+	return c, nil
+}

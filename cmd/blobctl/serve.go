@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/sealedblob/sealedblob/internal/shop"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/spf13/cobra"
+)
+
+type serveFlags struct {
+	listen, name, keyring, policy, app, tenant, replay string
+	timeout, maxInterval                               time.Duration
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use: "serve --listen ADDR --keyring DIR --policy FILE --replay URL", Args: cobra.NoArgs,
+		Short: "Run a node: Bayeux at /bayeux, the demonstration shop at /",
+		Long: `Run a node. Prints its URL on standard output when it accepts connections; logs
+JSON lines on standard error. SIGTERM and SIGINT stop it in good order.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`ADDR`ess to listen on; port 0 takes a free one")
+	flags.StringVar(&f.name, "name", "", "the node's name, for logs and visitors (default: its address)")
+	flags.StringVar(&f.keyring, "keyring", "", "keyring `DIR`ectory (required)")
+	flags.StringVar(&f.policy, "policy", "", "policy `FILE` that declares login, cart and ticket (required)")
+	flags.StringVar(&f.replay, "replay", "", "replay store: file:`PATH`, shared by the nodes of this host (required)")
+	flags.StringVar(&f.app, "app", "shop", "application to bind to")
+	flags.StringVar(&f.tenant, "tenant", "", "tenant to bind to")
+	flags.DurationVar(&f.timeout, "bayeux-timeout", 0, "how long a Bayeux connect is held (default 30s)")
+	flags.DurationVar(&f.maxInterval, "bayeux-max-interval", 0, "how long a silent Bayeux client is remembered (default 10s)")
+	for _, name := range []string{"keyring", "policy", "replay"} {
+		_ = cmd.MarkFlagRequired(name)
+	}
+	return cmd
+}
+
+func runServe(cmd *cobra.Command, f serveFlags) error {
+	if f.timeout < 0 || f.maxInterval < 0 {
+		return usage("--bayeux-timeout and --bayeux-max-interval can't be negative")
+	}
+	ring, err := seal.LoadRing(f.keyring)
+	if err != nil {
+		return keyringError(err)
+	}
+	p, err := loadPolicy(f.policy)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(f.replay)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	defer l.Close()
+	if f.name == "" {
+		f.name = l.Addr().String()
+	}
+	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)).With("node", f.name)
+	node, err := shop.New(cmd.Context(), shop.Config{
+		Name: f.name, Keys: ring, Policy: p, Store: store, App: f.app, Tenant: f.tenant,
+		Timeout: f.timeout, MaxInterval: f.maxInterval, Logger: log,
+	})
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s/\n", l.Addr()); err != nil {
+		return fail(exitFailure, fmt.Errorf("writing the URL: %w", err))
+	}
+	return serve(cmd.Context(), l, node, log)
+}
+
+// serve runs until ctx ends and then stops in order: polls and WebSockets
+// first, so that clients go elsewhere, then the HTTP server.
+func serve(ctx context.Context, l net.Listener, node *shop.Node, log *slog.Logger) error {
+	server := &http.Server{Handler: node, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	go node.Run(ctx)
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fail(exitFailure, err)
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := errors.Join(node.Shutdown(stop), server.Shutdown(stop)); err != nil {
+		return fail(exitFailure, fmt.Errorf("stopping: %w", err))
+	}
+	return nil
+}

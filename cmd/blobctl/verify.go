@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/sealedblob/sealedblob/session"
+	"github.com/spf13/cobra"
+)
+
+const replayHelp = "also look whether a once-only envelope is spent, in this store: file:`PATH`"
+
+func newVerify() *cobra.Command {
+	var f checkFlags
+	cmd := &cobra.Command{
+		Use: "verify --keyring DIR --policy FILE --app APP [FILE|-]", Args: cobra.MaximumNArgs(1),
+		Short: "Check envelopes, one a line; write nothing",
+		Long: `Check each envelope: form, key, authenticity, claims, session (if given), policy
+and, with --replay, whether it is spent. No store is written to. The worst result
+decides the exit code. A single envelope says nothing about the rest of its set.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.each(cmd, args, "verify", func(v session.Verifier, text string, id seal.ID, now time.Time) (session.Verified, error) {
+				return v.Verify(cmd.Context(), text, id, now)
+			}, printVerified)
+		},
+	}
+	f.add(cmd)
+	f.addReplay(cmd, replayHelp)
+	return cmd
+}
+
+func newOpen() *cobra.Command {
+	var f checkFlags
+	var reveal bool
+	cmd := &cobra.Command{
+		Use: "open --keyring DIR --policy FILE --app APP --reveal [FILE|-]", Args: cobra.MaximumNArgs(1),
+		Short: "Check envelopes and print their values",
+		Long: `Check each envelope as verify does, and print its value: JSON on a line of its own,
+bytes as they are. The value is shown only with --reveal.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !reveal {
+				return &failure{exitUsage, fmt.Errorf("open prints plaintext only with --reveal"), "verify checks an envelope without showing its value"}
+			}
+			return f.each(cmd, args, "open", func(v session.Verifier, text string, id seal.ID, now time.Time) (session.Verified, error) {
+				return v.Verify(cmd.Context(), text, id, now)
+			}, printValue)
+		},
+	}
+	f.add(cmd)
+	f.addReplay(cmd, replayHelp)
+	cmd.Flags().BoolVar(&reveal, "reveal", false, "print the plaintext")
+	return cmd
+}
+
+func newTake() *cobra.Command {
+	var f checkFlags
+	var attempt string
+	cmd := &cobra.Command{
+		Use: "take --keyring DIR --policy FILE --app APP --replay URL [FILE|-]", Args: cobra.MaximumNArgs(1),
+		Short: "Check once-only envelopes and spend them",
+		Long: `Check each envelope as verify does and then spend its right, once, for all users of
+the store: exit code 0 if it is ours now, 4 if it was already spent. Repeat a take
+whose answer was lost with the same --attempt.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			owner := seal.NewID()
+			if attempt != "" {
+				var err error
+				if owner, err = seal.ParseID(attempt); err != nil {
+					return usage("--attempt wants 22 characters of base64url: your own random 128 bits")
+				}
+			}
+			return f.each(cmd, args, "take", func(v session.Verifier, text string, id seal.ID, now time.Time) (session.Verified, error) {
+				out, _, err := v.Take(cmd.Context(), text, id, now, replay.Owner(owner))
+				return out, err
+			}, printVerified)
+		},
+	}
+	f.add(cmd)
+	f.addReplay(cmd, "spend in this store: file:`PATH` (required)")
+	_ = cmd.MarkFlagRequired("replay")
+	cmd.Flags().StringVar(&attempt, "attempt", "", "your own `TOKEN`, to repeat a take safely")
+	return cmd
+}
+
+type printer func(cmd *cobra.Command, command string, v session.Verified, asJSON bool) error
+
+// each checks every line of the input with one verifier and prints the good ones.
+func (f *checkFlags) each(cmd *cobra.Command, args []string, command string,
+	check func(session.Verifier, string, seal.ID, time.Time) (session.Verified, error), print printer) error {
+	id, now, err := f.want()
+	if err != nil {
+		return err
+	}
+	v, done, err := f.verifier(cmd)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return eachEnvelope(cmd, args, func(line int, text string) error {
+		verified, err := check(v, text, id, now)
+		if err != nil {
+			if f.json {
+				f := classify(err).(*failure)
+				return firstError(printJSON(cmd, command, map[string]any{"line": line, "good": false, "exit": f.code, "reason": printable(f.Error())}), f)
+			}
+			return err
+		}
+		return print(cmd, command, verified, f.json)
+	})
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printVerified(cmd *cobra.Command, command string, v session.Verified, asJSON bool) error {
+	c := v.Claims
+	if asJSON {
+		return printJSON(cmd, command, verifiedFields(v))
+	}
+	word := map[string]string{"verify": "good", "take": "taken"}[command]
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, session %s, generation %d, ends %s, key %s%s%s\n",
+		word, c.Name, c.Session, c.Gen, stamp(v.Decision.Expires), v.Opened.KeyID, note(v.Opened.Stale, " (stale)"), onceNote(v))
+	return nil
+}
+
+func note(on bool, text string) string {
+	if on {
+		return text
+	}
+	return ""
+}
+
+func onceNote(v session.Verified) string {
+	return note(v.Claims.Once && !v.ReplayChecked, "; once-only, and no --replay store was asked whether it is spent")
+}
+
+func verifiedFields(v session.Verified) map[string]any {
+	c := v.Claims
+	return map[string]any{
+		"good": true, "exit": exitGood, "name": c.Name, "session": c.Session.String(), "gen": c.Gen, "jti": c.JTI.String(),
+		"once": c.Once, "issued": stamp(time.Unix(c.IssuedAt, 0)), "expires": stamp(v.Decision.Expires),
+		"policy": c.Policy, "key": v.Opened.KeyID, "stale": v.Opened.Stale, "replay_checked": v.ReplayChecked,
+	}
+}
+
+func printValue(cmd *cobra.Command, command string, v session.Verified, asJSON bool) error {
+	switch {
+	case asJSON:
+		fields := verifiedFields(v)
+		if v.Claims.Binary {
+			fields["bytes"] = base64.RawURLEncoding.EncodeToString(v.Claims.Value)
+		} else {
+			fields["value"] = json.RawMessage(v.Claims.Value)
+		}
+		return printJSON(cmd, command, fields)
+	case v.Claims.Binary:
+		_, _ = cmd.OutOrStdout().Write(v.Claims.Value)
+	default:
+		fmt.Fprintf(cmd.OutOrStdout(), "%s\n", v.Claims.Value)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package shop
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+// Ticket is the right to buy one seat.
+type Ticket struct {
+	Show string `json:"show"`
+	Seat string `json:"seat"`
+}
+
+// State is what a visitor's page shows.
+type State struct {
+	Node       string      `json:"node"`
+	Session    string      `json:"session,omitempty"` // beginning of the id; empty: none yet
+	Version    string      `json:"version"`
+	Expires    time.Time   `json:"expires"`
+	Attributes []Attribute `json:"attributes"`
+	Rules      []Rule      `json:"rules"`
+	Now        time.Time   `json:"now"`
+}
+
+// Attribute is one attribute with its value.
+type Attribute struct {
+	Name    string    `json:"name"`
+	Value   any       `json:"value"`
+	Issued  time.Time `json:"issued"`
+	Expires time.Time `json:"expires"`
+	Once    bool      `json:"once"`
+}
+
+// Rule is the part of the policy that the page explains.
+type Rule struct {
+	Name     string `json:"name"`
+	TTL      int    `json:"ttl"` // seconds
+	Once     bool   `json:"once"`
+	OnExpiry string `json:"on_expiry"`
+}
+
+const maxCart = 20
+
+func (n *Node) api() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/state", n.handle(func(*http.Request, *session.Session) (any, error) { return nil, nil }))
+	mux.HandleFunc("POST /api/login", n.handle(login))
+	mux.HandleFunc("POST /api/cart", n.handle(addToCart))
+	mux.HandleFunc("POST /api/ticket", n.handle(reserve))
+	mux.HandleFunc("POST /api/buy", n.handle(buy))
+	mux.HandleFunc("POST /api/logout", n.handle(logout))
+	return mux
+}
+
+// action changes the session; its result, if any, is shown as "result".
+type action func(r *http.Request, s *session.Session) (any, error)
+
+var errInput = errors.New("the request is not understood")
+
+// handle runs an action and answers with its result and the new state.
+func (n *Node) handle(do action) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 8<<10)
+		s := session.FromContext(r.Context())
+		result, err := do(r, s)
+		status, body := http.StatusOK, map[string]any{"result": result}
+		if err != nil {
+			status = session.HTTPStatus(err)
+			if errors.Is(err, errInput) {
+				status = http.StatusBadRequest
+			}
+			body = map[string]any{"error": publicText(err)}
+			if errors.Is(err, session.ErrMoved) {
+				w.Header().Set(session.StatusHeader, session.StatusRequired)
+			}
+			if status == http.StatusServiceUnavailable {
+				w.Header().Set("Retry-After", "1")
+			}
+		}
+		body["state"] = n.state(s)
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body)
+	}
+}
+
+// publicText says what a visitor may know.
+func publicText(err error) string {
+	switch {
+	case errors.Is(err, replay.ErrReplayed):
+		return "This ticket was already used."
+	case errors.Is(err, session.ErrNoAttribute):
+		return "There is no ticket to use. It may have expired, or it was used."
+	case errors.Is(err, session.ErrTooLarge):
+		return "The cart is full."
+	case errors.Is(err, errInput):
+		return "That request was not understood."
+	case errors.Is(err, session.ErrEnded):
+		return "You are logged out."
+	}
+	return "Please try again in a moment."
+}
+
+func (n *Node) state(s *session.Session) State {
+	out := State{Node: n.name, Version: session.FormatVersion(s.Version()), Expires: s.Expires(), Now: time.Now(), Attributes: []Attribute{}}
+	for _, info := range s.Attributes() {
+		a := Attribute{Name: info.Name, Issued: info.Issued, Expires: info.Expires, Once: info.Once}
+		if s.Get(info.Name, &a.Value) == nil {
+			out.Attributes = append(out.Attributes, a)
+		}
+	}
+	if len(out.Attributes) > 0 || s.Version().Gen > 0 {
+		out.Session = s.ID().String()[:6]
+	}
+	for _, r := range n.sessions.Policy().Rules() {
+		out.Rules = append(out.Rules, Rule{r.Name, int(r.TTL / time.Second), r.Once, r.OnExpiry.String()})
+	}
+	return out
+}
+
+func input(r *http.Request, into any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return fmt.Errorf("%w: %w", errInput, err)
+	}
+	return nil
+}
+
+func login(r *http.Request, s *session.Session) (any, error) {
+	var in struct {
+		User string `json:"user"`
+	}
+	if err := input(r, &in); err != nil {
+		return nil, err
+	}
+	if in.User == "" || len(in.User) > 60 {
+		return nil, errInput
+	}
+	if err := s.Set("login", in.User); err != nil {
+		return nil, err
+	}
+	return nil, s.SetSubject(in.User)
+}
+
+func addToCart(r *http.Request, s *session.Session) (any, error) {
+	var in struct {
+		Item string `json:"item"`
+	}
+	if err := input(r, &in); err != nil {
+		return nil, err
+	}
+	if in.Item == "" || len(in.Item) > 80 {
+		return nil, errInput
+	}
+	return nil, putInCart(s, in.Item)
+}
+
+func putInCart(s *session.Session, item string) error {
+	var cart []string
+	if err := s.Get("cart", &cart); err != nil && !errors.Is(err, session.ErrNoAttribute) {
+		return err
+	}
+	if len(cart) >= maxCart {
+		return session.ErrTooLarge
+	}
+	return s.Set("cart", append(cart, item))
+}
+
+// reserve grants the right to buy one seat.
+func reserve(_ *http.Request, s *session.Session) (any, error) {
+	row, err := rand.Int(rand.Reader, big.NewInt(20))
+	if err != nil {
+		return nil, err
+	}
+	seat, err := rand.Int(rand.Reader, big.NewInt(30))
+	if err != nil {
+		return nil, err
+	}
+	t := Ticket{Show: "The Failover, Act II", Seat: fmt.Sprintf("row %c, seat %d", 'A'+row.Int64(), 1+seat.Int64())}
+	return t, s.Set("ticket", t)
+}
+
+// buy spends the ticket. The page draws an Idempotency-Key for each purchase
+// and repeats it when an answer was lost.
+func buy(r *http.Request, s *session.Session) (any, error) {
+	owner, err := seal.ParseID(r.Header.Get("Idempotency-Key"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: Idempotency-Key", errInput)
+	}
+	var t Ticket
+	if err := s.Take(r.Context(), "ticket", replay.Owner(owner), &t); err != nil {
+		return nil, err
+	}
+	// The right is spent: from here on the purchase stands, whatever the cart says.
+	if err := putInCart(s, "Ticket: "+t.Seat+" (paid)"); err != nil && !errors.Is(err, session.ErrTooLarge) {
+		return t, err
+	}
+	return t, nil
+}
+
+func logout(r *http.Request, s *session.Session) (any, error) { return nil, s.Logout(r.Context()) }
