@@ -27,7 +27,7 @@ type LedgerConfig struct {
 	// Horizon is the largest KeepUntil purged so far; zero means none.
 	Horizon time.Time
 	// MaxRights and MaxSessions bound the live records. Zero means
-	// [DefaultMaxRights] and [DefaultMaxSessions], about 80 and 150 bytes each.
+	// [DefaultMaxRights] and [DefaultMaxSessions], about 120 and 200 bytes each.
 	MaxRights, MaxSessions int
 	// Journal, if not nil, is called with every record that an operation writes.
 	Journal func(Change)

@@ -10,7 +10,7 @@ import (
 type MemoryConfig struct {
 	// MaxRights and MaxSessions bound the live records; when one is reached, what
 	// needs another record is refused with [ErrFull]. Zero means
-	// [DefaultMaxRights] and [DefaultMaxSessions], about 80 and 150 bytes each.
+	// [DefaultMaxRights] and [DefaultMaxSessions], about 120 and 200 bytes each.
 	MaxRights, MaxSessions int
 }
 

@@ -40,6 +40,9 @@ type disk struct {
 	// looks whole. It must be written anew before it is believed.
 	suspect bool
 
+	unlocked time.Time // when we last held the lock
+	others   time.Time // when we last saw that we are not alone
+
 	ledger  *replay.Ledger
 	pending []byte // the group under construction, room for its frame in front
 	retryAt int64  // size of the log at which a failed compaction is tried again
@@ -132,12 +135,22 @@ func (d *disk) corrupt(off int64, why string) error {
 	return fmt.Errorf("%w: %s at offset %d: %s", ErrCorrupt, d.path(), off, why)
 }
 
+// A process that waits for the lock looks for it every poll or so. One that had
+// it just now stands back for that long if there have been others within the last
+// crowd: else whoever is busiest would keep it.
+const (
+	poll  = 150 * time.Microsecond
+	crowd = time.Second
+)
+
 // locked runs f under the lock on the folder. It gives up after wait, or when
 // quit is closed.
 func (d *disk) locked(wait time.Duration, quit <-chan struct{}, f func() error) error {
-	const shortest, longest = 50 * time.Microsecond, time.Millisecond
-	deadline := time.Now().Add(wait)
-	for pause := shortest; ; pause = min(2*pause, longest) {
+	start := time.Now()
+	if start.Sub(d.others) < crowd && start.Sub(d.unlocked) < poll {
+		time.Sleep(poll)
+	}
+	for {
 		ok, err := tryLock(d.folder)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.dir, err)
@@ -145,16 +158,17 @@ func (d *disk) locked(wait time.Duration, quit <-chan struct{}, f func() error) 
 		if ok {
 			break
 		}
-		if time.Now().After(deadline) {
+		if d.others = time.Now(); d.others.Sub(start) > wait {
 			return fmt.Errorf("%w: %s, for longer than %v", ErrLocked, d.dir, wait)
 		}
 		select {
 		case <-quit:
 			return replay.ErrClosed
-		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-time.After(poll/2 + rand.N(poll/2)):
 		}
 	}
 	err := f()
+	d.unlocked = time.Now()
 	return errors.Join(err, unlock(d.folder))
 }
 
@@ -297,6 +311,9 @@ func (d *disk) readTo(size int64) error {
 	}
 	if size == d.offset {
 		return nil
+	}
+	if d.seen > 0 {
+		d.others = time.Now()
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(d.log, d.offset, size-d.offset), 1<<16)
 	for {
