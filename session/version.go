@@ -11,6 +11,10 @@ import (
 // "fence.generation".
 type Version = replay.Version
 
+// Owner is a caller's own random attempt token: repeat an operation whose
+// answer was lost with the same one.
+type Owner = replay.Owner
+
 // FormatVersion writes v as on the wire.
 func FormatVersion(v Version) string {
 	return strconv.FormatUint(v.Fence, 10) + "." + strconv.FormatUint(v.Gen, 10)

@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/sealedblob/sealedblob/bayeux"
-	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/session"
 )
 
@@ -86,7 +85,7 @@ func (k *Keeper) Outgoing(m *bayeux.Message) bool {
 	case bayeux.MetaHandshake:
 		k.answered = false
 		if k.episode == nil && k.held != nil {
-			var owner replay.Owner
+			var owner session.Owner
 			rand.Read(owner[:])
 			k.episode = &episode{formatOwner(owner), *k.held}
 		}

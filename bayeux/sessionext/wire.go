@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 
-	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/session"
 )
 
@@ -69,15 +68,15 @@ func (r *Request) held() (*session.Version, error) {
 
 func (r *Request) empty() bool { return r.Manifest == "" && len(r.Blobs) == 0 }
 
-func parseOwner(text string) (owner replay.Owner, err error) {
+func parseOwner(text string) (owner session.Owner, err error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) != len(owner) || base64.RawURLEncoding.EncodeToString(raw) != text {
 		return owner, errWire
 	}
-	return replay.Owner(raw), nil
+	return session.Owner(raw), nil
 }
 
-func formatOwner(owner replay.Owner) string { return base64.RawURLEncoding.EncodeToString(owner[:]) }
+func formatOwner(owner session.Owner) string { return base64.RawURLEncoding.EncodeToString(owner[:]) }
 
 func newUpdate(p session.Push) Update {
 	u := Update{V: wireVersion, Gen: session.FormatVersion(p.Version), Manifest: p.Manifest, Set: p.Set, Del: p.Del, End: p.End}

@@ -54,7 +54,7 @@ func (f *checkFlags) verifier(cmd *cobra.Command) (v session.Verifier, close fun
 	}
 	v = session.Verifier{Keys: ring, Policy: p, Scope: seal.Scope{App: f.app, Tenant: f.tenant}}
 	if f.replay != "" {
-		store, err := openStore(f.replay)
+		store, err := openStore(f.replay, false)
 		if err != nil {
 			return v, close, err
 		}
@@ -120,8 +120,9 @@ func keyringError(err error) error {
 	return f
 }
 
-// openStore opens the replay store of a URL.
-func openStore(url string) (replay.Store, error) {
+// openStore opens the replay store of a URL. Without create, a folder that is
+// not there is an error: a mistyped path must not look like an empty memory.
+func openStore(url string, create bool) (replay.Store, error) {
 	scheme, rest, ok := strings.Cut(url, ":")
 	switch {
 	case ok && scheme == "mem" && rest == "":
@@ -129,6 +130,9 @@ func openStore(url string) (replay.Store, error) {
 	case ok && scheme == "none" && rest == "":
 		return replay.None{}, nil
 	case ok && scheme == "file" && rest != "":
+		if _, err := os.Lstat(rest); err != nil && !create {
+			return nil, &failure{exitUsage, fmt.Errorf("no replay store: %w", err), "blobctl serve and blobctl seal --replay make one"}
+		}
 		store, err := filestore.Open(rest, filestore.Config{})
 		if err != nil {
 			return nil, fail(exitFailure, err)

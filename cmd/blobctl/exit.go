@@ -46,6 +46,8 @@ func classify(err error) error {
 		return fail(exitSpent, err)
 	case errors.Is(err, seal.ErrUnknownKey):
 		return &failure{exitRefused, err, "the envelope was sealed under a key that is not in this keyring, or is retired or revoked"}
+	case errors.Is(err, replay.ErrBeforeEpoch):
+		return &failure{exitRefused, err, "the store is younger than the envelope and can't know whether it was spent; seal --replay makes the store first"}
 	case errors.Is(err, seal.ErrAuth):
 		return &failure{exitRefused, err, "changed, or sealed for another --app or --tenant, or a manifest"}
 	case session.Outward(err) == session.ErrRejected:

@@ -14,7 +14,7 @@ import (
 
 type sealFlags struct {
 	keyring, policy, app, tenant string
-	session, name                string
+	session, name, replay        string
 	ttl                          time.Duration
 	binary, json                 bool
 }
@@ -26,7 +26,8 @@ func newSeal() *cobra.Command {
 		Short: "Seal one value as an attribute",
 		Long: `Read a JSON value (or, with --binary, bytes) from standard input and print its
 envelope. The policy must declare the attribute. --session new draws a session ID
-and prints it on standard error.`,
+and prints it on standard error. Name the replay store that will spend a once-only
+attribute: it must not be younger than the envelope, so it is made if need be.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSeal(cmd, f) },
 	}
 	flags := cmd.Flags()
@@ -36,6 +37,7 @@ and prints it on standard error.`,
 	flags.StringVar(&f.tenant, "tenant", "", "tenant to bind to")
 	flags.StringVar(&f.session, "session", "", "session `ID`, or new (required)")
 	flags.StringVar(&f.name, "name", "", "attribute's name (required)")
+	flags.StringVar(&f.replay, "replay", "", "the store that will spend it: file:`PATH`")
 	flags.DurationVar(&f.ttl, "ttl", 0, "a shorter life than the policy's")
 	flags.BoolVar(&f.binary, "binary", false, "the value is bytes, not JSON")
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
@@ -66,7 +68,11 @@ func runSeal(cmd *cobra.Command, f sealFlags) error {
 	if err != nil {
 		return err
 	}
-	claims, err := f.claims(p, rule, id, value)
+	now, err := f.issued(cmd)
+	if err != nil {
+		return err
+	}
+	claims, err := f.claims(p, rule, id, value, now)
 	if err != nil {
 		return err
 	}
@@ -120,7 +126,25 @@ func readAtMost(in io.Reader, limit int) ([]byte, error) {
 	return out, err
 }
 
-func (f sealFlags) claims(p *policy.Policy, rule policy.Rule, id seal.ID, value []byte) (*seal.Claims, error) {
+// issued is now, or the epoch of a store that has only just begun.
+func (f sealFlags) issued(cmd *cobra.Command) (int64, error) {
+	now := time.Now().Unix()
+	if f.replay == "" {
+		return now, nil
+	}
+	store, err := openStore(f.replay, true)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	epoch, err := store.Epoch(cmd.Context())
+	if err != nil {
+		return 0, fail(exitFailure, err)
+	}
+	return max(now, epoch.Unix()), nil
+}
+
+func (f sealFlags) claims(p *policy.Policy, rule policy.Rule, id seal.ID, value []byte, now int64) (*seal.Claims, error) {
 	life := p.Session().Absolute
 	if rule.TTL > 0 {
 		life = rule.TTL
@@ -134,7 +158,6 @@ func (f sealFlags) claims(p *policy.Policy, rule policy.Rule, id seal.ID, value 
 		}
 		life = f.ttl.Truncate(time.Second)
 	}
-	now := time.Now().Unix()
 	c := &seal.Claims{
 		JTI: seal.NewID(), IssuedAt: now, Expires: now + int64(life/time.Second), Session: id,
 		Gen: 1, Name: rule.Name, Policy: p.Version(), Value: value, Binary: f.binary,

@@ -56,7 +56,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(f.replay)
+	store, err := openStore(f.replay, true)
 	if err != nil {
 		return err
 	}

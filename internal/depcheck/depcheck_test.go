@@ -1,0 +1,136 @@
+// Package depcheck holds the import rules of the house (docs/design.md) as a test.
+package depcheck
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sealedblob/sealedblob"
+
+// rule is what a package may import, directly. Patterns ending in /... cover
+// everything below. The standard library is always allowed.
+type rule struct {
+	ours, third []string
+}
+
+var (
+	age       = "filippo.io/age"
+	jose      = "github.com/go-jose/go-jose/v4/..."
+	xcrypto   = "golang.org/x/crypto/..."
+	xsys      = "golang.org/x/sys/unix"
+	jsonv2    = "github.com/go-json-experiment/json/..."
+	websocket = "github.com/lxzan/gws"
+	cobra     = "github.com/spf13/cobra"
+)
+
+var rules = map[string]rule{
+	"seal":              {third: []string{age, jose, xcrypto}},
+	"policy":            {third: []string{jsonv2}},
+	"replay":            {},
+	"replay/replaytest": {ours: []string{"replay"}},
+	"replay/filestore":  {ours: []string{"replay"}, third: []string{xsys}},
+	"session":           {ours: []string{"seal", "policy", "replay"}},
+	"bayeux":            {third: []string{websocket, jsonv2}},
+	"bayeux/sessionext": {ours: []string{"bayeux", "session"}},
+	"client":            {},
+	"cmd/blobctl": {
+		ours:  []string{"seal", "policy", "replay", "replay/filestore", "session", "internal/shop", "internal/demo"},
+		third: []string{cobra},
+	},
+	"internal/shop":     {ours: []string{"seal", "policy", "replay", "session", "bayeux", "bayeux/sessionext", "client"}},
+	"internal/demo":     {ours: []string{"seal", "session", "bayeux", "bayeux/sessionext", "internal/shop"}},
+	"internal/testkit":  {ours: []string{"seal", "policy", "replay", "session"}},
+	"internal/depcheck": {},
+	"fuzz":              {},
+	"examples/...":      {ours: []string{"seal", "policy", "replay", "replay/filestore", "session", "bayeux", "bayeux/sessionext", "client"}},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+func TestImports(t *testing.T) {
+	pkgs := list(t)
+	if len(pkgs) < 10 {
+		t.Fatalf("go list found %d packages; the check would be empty", len(pkgs))
+	}
+	for _, p := range pkgs {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		r, ok := find(name)
+		if !ok {
+			t.Errorf("%s has no import rule; add one here and say why in docs/design.md", name)
+			continue
+		}
+		for _, violation := range violations(r, p.Imports) {
+			t.Errorf("%s imports %s, which its rule does not allow", name, violation)
+		}
+	}
+}
+
+func find(name string) (rule, bool) {
+	for pattern, r := range rules {
+		if match(pattern, name) {
+			return r, true
+		}
+	}
+	return rule{}, false
+}
+
+func violations(r rule, imports []string) (out []string) {
+	for _, path := range imports {
+		if ours, ok := strings.CutPrefix(path, module+"/"); ok {
+			if !slices.ContainsFunc(r.ours, func(p string) bool { return match(p, ours) }) {
+				out = append(out, path)
+			}
+			continue
+		}
+		first, _, _ := strings.Cut(path, "/")
+		if strings.Contains(first, ".") && !slices.ContainsFunc(r.third, func(p string) bool { return match(p, path) }) {
+			out = append(out, path)
+		}
+	}
+	return out
+}
+
+func match(pattern, path string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == prefix || strings.HasPrefix(path, prefix+"/")
+	}
+	return pattern == path
+}
+
+// The check itself must be able to fail.
+func TestViolationsAreFound(t *testing.T) {
+	got := violations(rules["policy"], []string{"time", jsonv2[:len(jsonv2)-4], module + "/seal", "github.com/spf13/cobra", "golang.org/x/crypto/hkdf"})
+	want := []string{module + "/seal", "github.com/spf13/cobra", "golang.org/x/crypto/hkdf"}
+	if !slices.Equal(got, want) {
+		t.Errorf("violations = %v, want %v", got, want)
+	}
+}
