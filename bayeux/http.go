@@ -59,6 +59,7 @@ func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	msgs, status := s.readPost(w, r, rc)
 	if status != 0 {
+		_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
 		httpError(w, status)
 		return
 	}

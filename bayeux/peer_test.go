@@ -273,6 +273,10 @@ type wsPeer struct {
 	frames chan []*bayeux.Message
 	gone   chan error
 	id     string
+	rest   []*bayeux.Message
+
+	stall   chan struct{} // a token here stops the reader until release
+	release chan struct{}
 }
 
 func (p *peer) dialWS(header http.Header) (*wsPeer, *http.Response, error) {
@@ -280,7 +284,8 @@ func (p *peer) dialWS(header http.Header) (*wsPeer, *http.Response, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w := &wsPeer{t: p.t, frames: make(chan []*bayeux.Message, 4096), gone: make(chan error, 1)}
+	w := &wsPeer{t: p.t, frames: make(chan []*bayeux.Message, 4096), gone: make(chan error, 1),
+		stall: make(chan struct{}, 1), release: make(chan struct{})}
 	req, _ := http.NewRequest("GET", p.url, nil)
 	if header == nil {
 		header = http.Header{}
@@ -316,6 +321,11 @@ func (p *peer) ws() *wsPeer {
 }
 
 func (w *wsPeer) OnMessage(_ *gws.Conn, m *gws.Message) {
+	select {
+	case <-w.stall:
+		<-w.release
+	default:
+	}
 	msgs, err := decodeBatch(m.Bytes())
 	if err != nil {
 		w.t.Errorf("frame %.200s: %v", m.Bytes(), err)
@@ -347,7 +357,7 @@ func (w *wsPeer) next(channel string) (*bayeux.Message, []*bayeux.Message) {
 			before = append(before, msgs...)
 		case err := <-w.gone:
 			w.t.Fatalf("websocket closed while waiting for %s: %v", channel, err)
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			w.t.Fatalf("no message on %s", channel)
 		}
 	}

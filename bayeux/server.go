@@ -28,7 +28,7 @@ type Server struct {
 	closed   bool
 	sessions map[string]*ServerSession
 	browsers map[string]int
-	sockets  map[*socket]struct{}
+	sockets  map[*socket]bool // false while the upgrade is under way
 	services map[string]serviceHandler
 	idle     sync.WaitGroup // open sockets
 }
@@ -46,7 +46,7 @@ func NewServer(cfg Config) (*Server, error) {
 		registry: registry{channels: make(map[string]map[*ServerSession]struct{})},
 		sessions: make(map[string]*ServerSession),
 		browsers: make(map[string]int),
-		sockets:  make(map[*socket]struct{}),
+		sockets:  make(map[*socket]bool),
 		services: make(map[string]serviceHandler),
 	}
 	s.upgrader = newUpgrader(&s.cfg)
@@ -129,8 +129,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		sessions = append(sessions, sess)
 	}
 	sockets := make([]*socket, 0, len(s.sockets))
-	for sock := range s.sockets {
-		sockets = append(sockets, sock)
+	for sock, open := range s.sockets {
+		if open {
+			sockets = append(sockets, sock)
+		}
 	}
 	s.mu.Unlock()
 	for _, sess := range sessions {

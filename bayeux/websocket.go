@@ -28,10 +28,10 @@ const (
 	controlWindow = 10 * time.Second
 )
 
-// socket is one open WebSocket. Its reads are gws' loop on one goroutine;
-// writes come from that loop, from timers and from publishers, and are ordered
-// by wmu. A slow reader holds up its own connection only: publishers queue in
-// the session and never write themselves.
+// socket is one open WebSocket. Its reads are gws' loop on one goroutine. One
+// goroutine at a time writes: the read loop with the replies it made, or one
+// that lives as long as there is something to write. A slow reader holds up its
+// own connection only: publishers queue in the session and never write.
 type socket struct {
 	server  *Server
 	conn    *gws.Conn
@@ -41,11 +41,11 @@ type socket struct {
 	browser string
 	session atomic.Pointer[ServerSession]
 
-	wmu    sync.Mutex  // held over taking messages and writing them
-	kicked atomic.Bool // a flush is on its way
-
-	rmu     sync.Mutex
-	replies [][]byte // replies that are not the answer to what the loop reads
+	wmu     sync.Mutex
+	replies [][]byte      // to be written next
+	writing bool          // somebody is the writer
+	again   bool          // there is more for the writer
+	written chan struct{} // closed when the present write ends; nil if nobody waits
 
 	controls    int // read loop only
 	windowStart time.Time
@@ -76,7 +76,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sock := &socket{server: s, browser: browserID(r)}
-	if !s.openSocket(sock) {
+	if !s.reserveSocket(sock) {
 		httpError(w, http.StatusServiceUnavailable)
 		return
 	}
@@ -102,9 +102,13 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		s.closeSocket(sock)
 		return
 	}
-	sock.conn = conn
 	conn.Session().(*socketStore).sock = sock
 	_ = conn.SetReadDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
+	if !s.socketOpen(sock, conn) {
+		s.closeSocket(sock)
+		_ = conn.WriteClose(closeGoingAway, nil)
+		return
+	}
 	// A goroutine of its own lets net/http's, with its buffers, go.
 	go sock.loop()
 }
@@ -137,15 +141,25 @@ func hijack(w http.ResponseWriter) (net.Conn, *bufio.Reader, error) {
 	return nc, bufio.NewReaderSize(src, 4096), nil
 }
 
-func (s *Server) openSocket(sock *socket) bool {
+// reserveSocket counts a socket in before its upgrade, so that the limit holds.
+func (s *Server) reserveSocket(sock *socket) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || len(s.sockets) >= s.cfg.MaxSessions {
 		return false
 	}
-	s.sockets[sock] = struct{}{}
+	s.sockets[sock] = false
 	s.idle.Add(1)
 	return true
+}
+
+// socketOpen gives sock its connection, from where on Shutdown looks after it.
+func (s *Server) socketOpen(sock *socket, conn *gws.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sock.conn = conn
+	s.sockets[sock] = true
+	return !s.closed
 }
 
 func (s *Server) closeSocket(sock *socket) {
@@ -249,37 +263,81 @@ func (c *socket) post(reply []byte) {
 	if reply == nil {
 		return
 	}
-	c.rmu.Lock()
+	c.wmu.Lock()
 	c.replies = append(c.replies, reply)
-	c.rmu.Unlock()
+	c.wmu.Unlock()
 	c.kick()
 }
 
-// kick sees to it that what waits is written soon, by at most one writing and
-// one waiting goroutine.
+// kick sees to it that what waits is written soon.
 func (c *socket) kick() {
-	if c.kicked.CompareAndSwap(false, true) {
-		go c.flush(nil)
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.writing {
+		c.again = true
+		return
+	}
+	c.writing = true
+	go c.write(true)
+}
+
+// flush writes replies, and what waits for the session. While another goroutine
+// writes it leaves them to that one, but waits for the write in progress: a
+// client that sends without reading is not read any further.
+func (c *socket) flush(replies [][]byte) {
+	c.wmu.Lock()
+	c.replies = append(c.replies, replies...)
+	if !c.writing {
+		c.writing = true
+		c.wmu.Unlock()
+		c.write(false)
+		return
+	}
+	c.again = true
+	if c.written == nil {
+		c.written = make(chan struct{})
+	}
+	done := c.written
+	c.wmu.Unlock()
+	<-done
+}
+
+// write is the writer: it writes until there is nothing left, or, unless told
+// to stay, leaves the rest to another goroutine. That there is one at a time
+// keeps messages in order.
+func (c *socket) write(stay bool) {
+	for {
+		c.writeOnce()
+		c.wmu.Lock()
+		if c.written != nil {
+			close(c.written)
+			c.written = nil
+		}
+		c.writing, c.again = c.again, false
+		more := c.writing
+		c.wmu.Unlock()
+		switch {
+		case !more:
+			return
+		case !stay:
+			go c.write(true)
+			return
+		}
 	}
 }
 
-// flush writes what waits for the session, and replies, as one message. The
-// lock spans taking and writing, so that messages cannot overtake each other.
-func (c *socket) flush(replies [][]byte) {
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	c.kicked.Store(false)
+// writeOnce puts the session's messages and the replies into one frame.
+func (c *socket) writeOnce() {
 	var out [][]byte
 	sess := c.session.Load()
 	if sess != nil {
 		out = sess.take(c)
 	}
 	news := len(out)
-	c.rmu.Lock()
+	c.wmu.Lock()
 	out = append(out, c.replies...)
 	c.replies = nil
-	c.rmu.Unlock()
-	out = append(out, replies...)
+	c.wmu.Unlock()
 	if len(out) == 0 {
 		return
 	}

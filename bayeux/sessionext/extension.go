@@ -39,15 +39,32 @@ func New(manager *session.Manager, logger *slog.Logger) *Extension {
 type client struct {
 	to      *bayeux.ServerSession
 	session *session.Session
+
+	mu       sync.Mutex
+	prompted session.Version // asked once for an answer to this version
 }
 
 // Push implements session.Client. What does not arrive is sent again when the
-// client says on its next connect what it holds.
-func (c *client) Push(p session.Push) { _ = c.to.Deliver(Channel, newUpdate(p)) }
+// client says on its next connect what it holds; that connect is asked for at
+// once, because only what is acknowledged is safe from a rollback.
+func (c *client) Push(p session.Push) {
+	if c.to.Deliver(Channel, newUpdate(p)) == nil {
+		c.to.EndConnect()
+	}
+}
 
 // Detached implements session.Client: the client must shake hands again, with
 // a node that has the session or with its blobs.
-func (c *client) Detached() { go c.to.Disconnect() }
+func (c *client) Detached() { go c.to.Dismiss() }
+
+// prompt reports once for each version that the client's answer is wanted.
+func (c *client) prompt(v session.Version) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wanted := c.prompted != v
+	c.prompted = v
+	return wanted
+}
 
 // Handshake implements bayeux.HandshakeHook.
 func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
@@ -120,7 +137,7 @@ func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) bool {
 		e.mu.Lock()
 		delete(e.clients, to.ID())
 		e.mu.Unlock()
-		s.Detach(c)
+		go s.Detach(c) // a push that overflows the queue comes here under the session's lock
 	})
 	return true
 }
@@ -155,6 +172,11 @@ func (e *Extension) acknowledge(ctx context.Context, c *client, m *bayeux.Messag
 	}
 	if err := c.session.Acknowledge(ctx, c, held); err != nil {
 		e.log.Info("client not served", "reason", err)
+		return
+	}
+	if v := c.session.Version(); (held == nil || *held != v) && c.prompt(v) {
+		now := int64(0)
+		m.Advice = &bayeux.Advice{Timeout: &now} // don't hold this connect: the next one acknowledges
 	}
 }
 

@@ -1,0 +1,243 @@
+package bayeux_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sealedblob/sealedblob/bayeux"
+)
+
+// tap is an extension made of functions.
+type tap struct {
+	in   func(from *bayeux.ServerSession, m *bayeux.Message) bool
+	out  func(to *bayeux.ServerSession, m *bayeux.Message) bool
+	hook func(ctx context.Context, h *bayeux.Handshake)
+}
+
+func (e tap) Incoming(_ context.Context, from *bayeux.ServerSession, m *bayeux.Message) bool {
+	return e.in == nil || e.in(from, m)
+}
+
+func (e tap) Outgoing(to *bayeux.ServerSession, m *bayeux.Message) bool {
+	return e.out == nil || e.out(to, m)
+}
+
+func (e tap) Handshake(ctx context.Context, h *bayeux.Handshake) {
+	if e.hook != nil {
+		e.hook(ctx, h)
+	}
+}
+
+func TestExtensionOrder(t *testing.T) {
+	r := newRig(t, bayeux.Config{})
+	var mu sync.Mutex
+	var log []string
+	add := func(s string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		log = append(log, s)
+		return true
+	}
+	for _, name := range []string{"1", "2"} {
+		r.server.AddExtension(tap{
+			in: func(from *bayeux.ServerSession, m *bayeux.Message) bool {
+				if (from == nil) != (m.Channel == bayeux.MetaHandshake) {
+					t.Errorf("from = %v on %s", from, m.Channel)
+				}
+				return add("in" + name + " " + m.Channel)
+			},
+			out: func(to *bayeux.ServerSession, m *bayeux.Message) bool {
+				if to == nil {
+					t.Errorf("to = nil on %s", m.Channel)
+				}
+				return add("out" + name + " " + m.Channel)
+			},
+			hook: func(_ context.Context, h *bayeux.Handshake) { add("hook" + name) },
+		})
+	}
+	p := r.peer()
+	p.handshake()
+	want := []string{"in1 /meta/handshake", "in2 /meta/handshake", "hook1", "hook2", "out2 /meta/handshake", "out1 /meta/handshake"}
+	if !slices.Equal(log, want) {
+		t.Errorf("handshake: %q, want %q", log, want)
+	}
+	p.connect()
+	p.subscribe("/a")
+	log = nil
+	p.send(`{"channel":"/a","clientId":"$ID","data":1}`)
+	want = []string{"in1 /a", "in2 /a", "out2 /a", "out1 /a", "out2 /a", "out1 /a"}
+	if !slices.Equal(log, want) {
+		t.Errorf("publish: %q, want %q", log, want)
+	}
+	log = nil
+	r.peer().withID("nobody").connect()
+	if len(log) != 0 {
+		t.Errorf("an unknown client's message reached %q", log)
+	}
+}
+
+func TestExtensionVetoAndChange(t *testing.T) {
+	r := newRig(t, bayeux.Config{})
+	r.server.AddExtension(tap{
+		in: func(_ *bayeux.ServerSession, m *bayeux.Message) bool {
+			switch m.Channel {
+			case "/veto":
+				return false
+			case "/panic":
+				panic("extension")
+			case "/move":
+				m.Channel = "/moved"
+			case bayeux.MetaHandshake:
+				return m.Ext["veto"] == nil
+			}
+			return true
+		},
+		out: func(to *bayeux.ServerSession, m *bayeux.Message) bool {
+			if m.Channel == "/moved" && m.Data != nil {
+				m.SetExt("for", to.ID())
+			}
+			return m.Channel != "/hidden" || m.Successful != nil
+		},
+	})
+	p, q := r.peer().ready(), r.peer().ready()
+	for _, x := range []*peer{p, q} {
+		wantOK(t, x.subscribe("/**"))
+	}
+	m := p.one(`{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"],"ext":{"veto":1}}`)
+	wantError(t, m, "404::message_deleted")
+	wantError(t, p.one(`{"channel":"/veto","clientId":"$ID","data":1,"id":"4"}`), "404::message_deleted")
+	wantError(t, p.one(`{"channel":"/panic","clientId":"$ID","data":1}`), "404::message_deleted")
+	wantOK(t, p.one(`{"channel":"/hidden","clientId":"$ID","data":1}`))
+	wantOK(t, p.one(`{"channel":"/move","clientId":"$ID","data":1}`))
+	msgs := q.send(`[{"channel":"/meta/connect","clientId":"$ID","advice":{"timeout":0}}]`)
+	if len(msgs) != 2 || msgs[0].Channel != "/moved" {
+		t.Fatalf("got %d messages", len(msgs))
+	}
+	var id string
+	if _, err := msgs[0].DecodeExt("for", &id); err != nil || id != q.id {
+		t.Errorf("ext is another session's: %q, want %q, %v", id, q.id, err)
+	}
+}
+
+func TestHandshakeHook(t *testing.T) {
+	type sealed struct {
+		State string `json:"state"`
+	}
+	var last *bayeux.ServerSession
+	var second bool
+	r := newRig(t, bayeux.Config{HandshakeTimeout: 50 * time.Millisecond})
+	r.server.AddExtension(tap{hook: func(ctx context.Context, h *bayeux.Handshake) {
+		last = h.Session
+		if r.server.Session(h.Session.ID()) != h.Session || h.Reply.ClientID != h.Session.ID() {
+			t.Error("the session does not exist yet")
+		}
+		if h.HTTP == nil || h.HTTP.Header.Get("X-Test") != "yes" {
+			t.Error("no HTTP request")
+		}
+		h.Reply.SetExt("sealed", sealed{"seen"})
+		var mode string
+		h.Request.DecodeExt("mode", &mode)
+		switch mode {
+		case "refuse":
+			h.Refuse("403::not_you", bayeux.Advice{})
+		case "later":
+			h.Refuse("", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: new(int64(700))})
+		case "panic":
+			panic("hook")
+		case "slow":
+			<-ctx.Done()
+			h.Refuse("503::too_slow", bayeux.Advice{})
+		case "deliver":
+			h.Session.Deliver("/service/sealed", 1)
+		}
+	}})
+	r.server.AddExtension(tap{hook: func(context.Context, *bayeux.Handshake) { second = true }})
+	tests := []struct {
+		mode, err, reconnect string
+		ext                  bool
+	}{
+		{"ok", "", bayeux.ReconnectRetry, true},
+		{"deliver", "", bayeux.ReconnectRetry, true},
+		{"refuse", "403::not_you", bayeux.ReconnectNone, true},
+		{"later", "403::handshake_denied", bayeux.ReconnectHandshake, true},
+		{"panic", "403::handshake_denied", bayeux.ReconnectNone, true},
+		{"slow", "503::too_slow", bayeux.ReconnectNone, true},
+	}
+	header := http.Header{"X-Test": {"yes"}}
+	for _, tt := range tests {
+		msg := `[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling","websocket"],"id":"5","ext":{"mode":"` + tt.mode + `"}}]`
+		check := func(t *testing.T, m *bayeux.Message) {
+			if tt.err == "" {
+				wantOK(t, m)
+			} else {
+				wantError(t, m, tt.err)
+			}
+			if m.Advice == nil || m.Advice.Reconnect != tt.reconnect || string(m.ID) != `"5"` {
+				t.Errorf("reply %+v, want advice %s", m, tt.reconnect)
+			}
+			var s sealed
+			if present, err := m.DecodeExt("sealed", &s); present != tt.ext || err != nil || s.State != "seen" {
+				t.Errorf("ext %v %v %v", present, s, err)
+			}
+			if alive := r.server.Session(last.ID()) != nil; alive != (tt.err == "") || second != alive || (m.ClientID != "") != alive {
+				t.Errorf("session alive %v, second hook %v, clientId %q", alive, second, m.ClientID)
+			}
+		}
+		t.Run(tt.mode, func(t *testing.T) {
+			second = false
+			p := r.peer()
+			_, _, msgs, err := p.do(t.Context(), request{body: msg, header: header})
+			if err != nil || len(msgs) != 1 {
+				t.Fatalf("%d messages, %v", len(msgs), err)
+			}
+			check(t, msgs[0])
+			if tt.mode == "deliver" {
+				p.id = msgs[0].ClientID
+				if got := find(p.connect(), "/service/sealed"); len(got) != 1 {
+					t.Errorf("the first connect brought %d deliveries, want 1", len(got))
+				}
+			}
+		})
+		t.Run(tt.mode+" websocket", func(t *testing.T) {
+			second = false
+			w, _, err := r.peer().dialWS(header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.send(msg)
+			m, before := w.next(bayeux.MetaHandshake)
+			if len(before) != 0 {
+				t.Errorf("%d messages before the handshake's reply", len(before))
+			}
+			check(t, m)
+			if tt.mode == "deliver" {
+				w.id = m.ClientID
+				w.connect()
+				w.next("/service/sealed")
+			}
+		})
+	}
+}
+
+func TestRefusedSessionIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, bayeux.Config{MaxSessions: 1})
+		removed := 0
+		r.server.AddExtension(tap{hook: func(_ context.Context, h *bayeux.Handshake) {
+			h.Session.OnRemove(func(expired bool) { removed++ })
+			h.Refuse("", bayeux.Advice{})
+		}})
+		p := r.peer()
+		for range 3 {
+			wantError(t, p.one(handshakeMessage), "403::handshake_denied")
+		}
+		if removed != 3 {
+			t.Errorf("OnRemove ran %d times, want 3", removed)
+		}
+	})
+}
