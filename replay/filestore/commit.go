@@ -49,6 +49,9 @@ func (s *Store) submit(ctx context.Context, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.readOnly && !o.reads {
+		return fmt.Errorf("replay/filestore: %w", errReadOnly)
+	}
 	select {
 	case s.ops <- o:
 	case <-ctx.Done():
@@ -122,7 +125,9 @@ func (s *Store) commit(group []*op) {
 			close(o.done)
 		}
 		answered = true
-		d.compactIfDue()
+		if writes {
+			d.compactIfDue()
+		}
 		return nil
 	})
 	if answered {

@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -115,6 +116,44 @@ func TestStatus(t *testing.T) {
 	got, err := s.Status(ctx)
 	if err != nil || got.Rights != 2 || got.Sessions != 1 || got.Bytes != int64(len(read(t, dir))) || got.Epoch.IsZero() || !got.Horizon.IsZero() {
 		t.Errorf("Status = %+v, %v", got, err)
+	}
+}
+
+// A store that is open for reading follows the others and changes nothing.
+func TestReadOnly(t *testing.T) {
+	dir, ctx := folder(t), context.Background()
+	if _, err := Open(dir, Config{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open of no store = %v, want %v", err, fs.ErrNotExist)
+	}
+	must(t, os.Mkdir(dir, 0o700))
+	if _, err := Open(dir, Config{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open of an empty folder = %v, want %v", err, fs.ErrNotExist)
+	}
+	s := mustOpen(t, dir, Config{}, realHooks())
+	reader := mustOpen(t, dir, Config{ReadOnly: true}, realHooks())
+	r := newRight()
+	claim(t, s, newOwner(), replay.Won, r)
+	must(t, s.Purge(ctx))
+	log := filepath.Join(dir, logName)
+	must(t, os.WriteFile(filepath.Join(dir, newName), nil, 0o600))
+	torn := append(read(t, dir), "SB"...)
+	must(t, os.WriteFile(log, torn, 0o600))
+	for _, reader := range []*Store{reader, mustOpen(t, dir, Config{ReadOnly: true}, realHooks())} {
+		if spent, err := reader.Spent(ctx, r.ID); err != nil || !spent[0] {
+			t.Errorf("Spent = %v, %v, want true", spent, err)
+		}
+		if o, err := reader.Claim(ctx, newOwner(), newRight()); o.Granted() || !errors.Is(err, errReadOnly) {
+			t.Errorf("Claim = %v, %v, want %v", o, err, errReadOnly)
+		}
+		if err := reader.Purge(ctx); !errors.Is(err, errReadOnly) {
+			t.Errorf("Purge = %v, want %v", err, errReadOnly)
+		}
+	}
+	if len(read(t, dir)) != len(torn) {
+		t.Error("a reader cut the log")
+	}
+	if _, err := os.Stat(filepath.Join(dir, newName)); err != nil {
+		t.Errorf("a reader tidied up: %v", err)
 	}
 }
 

@@ -57,8 +57,10 @@ func openDisk(dir string, cfg Config, h hooks) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeFolder(dir); err != nil {
-		return nil, err
+	if !cfg.ReadOnly {
+		if err := makeFolder(dir); err != nil {
+			return nil, err
+		}
 	}
 	d := &disk{dir: dir, cfg: cfg, hooks: h}
 	if err := d.openFolder(); err != nil {
@@ -218,13 +220,7 @@ func (d *disk) current() (bool, error) {
 func (d *disk) reload() error {
 	known := d.ledger != nil
 	d.drop()
-	f, err := d.root.OpenFile(logName, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) && !known {
-		if err := d.create(); err != nil {
-			return err
-		}
-		f, err = d.root.OpenFile(logName, os.O_RDWR, 0)
-	}
+	f, err := d.openLog(known || d.cfg.ReadOnly)
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.path(), err)
 	}
@@ -232,7 +228,7 @@ func (d *disk) reload() error {
 	if err == nil && known && (h.store != d.header.store || h.generation < d.header.generation) {
 		err = d.corrupt(0, "the log was replaced by an older or another one while it was open")
 	}
-	if err == nil {
+	if err == nil && !d.cfg.ReadOnly {
 		err = d.folder.Sync() // a rename may not have been synced before a crash
 	}
 	if err != nil {
@@ -245,6 +241,22 @@ func (d *disk) reload() error {
 	d.log, d.header, d.offset, d.stale = f, h, headerSize, true
 	d.ledger = d.newLedger(h)
 	return nil
+}
+
+// openLog opens the log; if there is none it makes the first, unless it must exist.
+func (d *disk) openLog(must bool) (*os.File, error) {
+	mode := os.O_RDWR
+	if d.cfg.ReadOnly {
+		mode = os.O_RDONLY
+	}
+	f, err := d.root.OpenFile(logName, mode, 0)
+	if !errors.Is(err, fs.ErrNotExist) || must {
+		return f, err
+	}
+	if err := d.create(); err != nil {
+		return nil, err
+	}
+	return d.root.OpenFile(logName, mode, 0)
 }
 
 func (d *disk) newLedger(h header) *replay.Ledger {

@@ -35,6 +35,8 @@ var (
 	ErrCorrupt = errors.New("replay log is corrupt")
 	// ErrLocked says that another process held the folder for too long.
 	ErrLocked = errors.New("replay folder is locked by another process")
+
+	errReadOnly = errors.New("replay store is open for reading only")
 )
 
 // Config sets up a [Store]. Its zero value is the safe choice.
@@ -49,6 +51,10 @@ type Config struct {
 	// LockWait bounds how long a call waits for other processes. Zero means 5 s.
 	LockWait time.Duration
 
+	// ReadOnly makes nothing, repairs nothing and writes nothing: Open fails if
+	// there is no store, and all but Spent, Epoch and Status returns an error.
+	ReadOnly bool
+
 	// UnsafeNetworkFilesystem opens a folder on NFS, SMB, 9p, FUSE and the like.
 	// Where such a file system does not lock or sync as a local disk does, a
 	// right can be spent twice.
@@ -59,7 +65,7 @@ type Config struct {
 // goroutines, and with other Stores on the same folder, by many processes.
 type Store struct {
 	lockWait time.Duration
-	hooks    hooks
+	readOnly bool
 	disk     *disk // the committer's own
 
 	ops     chan *op
@@ -113,14 +119,14 @@ func open(dir string, cfg Config, h hooks) (*Store, error) {
 	}
 	s := &Store{
 		lockWait: cfg.LockWait,
-		hooks:    h,
+		readOnly: cfg.ReadOnly,
 		disk:     d,
 		ops:      make(chan *op, maxGroup),
 		quit:     make(chan struct{}),
 		stopped:  make(chan struct{}),
 	}
 	err = d.locked(cfg.LockWait, s.quit, func() error {
-		if err := d.refresh(); err != nil {
+		if err := d.refresh(); err != nil || cfg.ReadOnly {
 			return err
 		}
 		d.tidy()

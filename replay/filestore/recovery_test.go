@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -321,6 +322,43 @@ func TestSyncFails(t *testing.T) {
 	claim(t, other, newOwner(), replay.Lost, a)
 	claim(t, other, o, replay.Won, b)
 	claim(t, s, o, replay.Mine, a, b)
+}
+
+// Whatever is granted, or answered on the strength of what another process wrote,
+// is in what was synced by then.
+func TestDurableBeforeAnswer(t *testing.T) {
+	var synced []byte
+	h := realHooks()
+	h.minCompact = 1024
+	h.sync = func(f *os.File) (err error) {
+		synced, err = io.ReadAll(io.NewSectionReader(f, 0, 1<<30)) // by now it may have another name
+		return err
+	}
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{}, h)
+	durable := func(o replay.Owner, rights ...replay.Right) {
+		t.Helper()
+		claim(t, mustOpen(t, place(t, synced), Config{}, quick()), o, replay.Mine, rights...)
+	}
+	session, o := newID(), newOwner()
+	for i := range 100 {
+		r := newRight()
+		claim(t, s, o, replay.Won, r)
+		durable(o, r)
+		if v, err := s.Protect(context.Background(), session, replay.Version{Gen: uint64(i)}, soon().Add(time.Hour)); v != replay.Granted || err != nil {
+			t.Fatal(v, err)
+		}
+	}
+	if s.disk.header.generation < 2 {
+		t.Error("the log was never rewritten")
+	}
+	// A process that was killed between its write and its fsync.
+	killed := realHooks()
+	killed.sync = func(*os.File) error { return nil }
+	r := newRight()
+	claim(t, mustOpen(t, dir, Config{}, killed), o, replay.Won, r)
+	claim(t, s, o, replay.Mine, r)
+	durable(o, r)
 }
 
 // Another process that holds the folder is waited for, but not for ever.
