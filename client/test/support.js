@@ -204,3 +204,41 @@ export async function until(condition, what = condition.toString()) {
 export function push(gen, set, more = {}) {
   return { v: 1, gen, manifest: `manifest-${gen}`, set, ...more };
 }
+
+/**
+ * A fetch and a WebSocket with the cookies of one browser.
+ *
+ * @param {any} WebSocket
+ */
+export function browser(WebSocket) {
+  /** @type {Map<string, string>} */
+  const jar = new Map();
+  const cookie = () => [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
+  /** @param {string[]} lines */
+  const keep = (lines) => {
+    for (const line of lines) {
+      const [pair] = line.split(";");
+      jar.set(pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1));
+    }
+  };
+  return {
+    jar,
+    /** @param {RequestInfo | URL} input @param {RequestInit} [init] */
+    async fetch(input, init = {}) {
+      const response = await fetch(input, { ...init, headers: { ...init.headers, ...(jar.size > 0 && { Cookie: cookie() }) } });
+      keep(response.headers.getSetCookie());
+      return response;
+    },
+    WebSocket: /** @type {typeof globalThis.WebSocket} */ (
+      /** @type {unknown} */ (
+        class extends WebSocket {
+          /** @param {string} url */
+          constructor(url) {
+            super(url, { headers: { Cookie: cookie() } });
+            /** @type {any} */ (this).on("upgrade", (/** @type {any} */ response) => keep(response.headers["set-cookie"] ?? []));
+          }
+        }
+      )
+    ),
+  };
+}
