@@ -7,16 +7,15 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/sealedblob/sealedblob/internal/testkit"
 	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
 )
 
-const shopPolicy = `{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"1s"},"attributes":{
-	"cart":{"ttl":"1h"},"login":{"ttl":"1m"},"pin":{"ttl":"1m","on_expiry":"refuse"},"ticket":{"ttl":"10m","once":true},"note":{"idle":"10m","max_bytes":64}}}`
+const shopPolicy = testkit.ShopPolicy
 
 // cluster is what nodes share: keyring, policy and store.
 type cluster struct {
@@ -28,20 +27,7 @@ type cluster struct {
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	ring, err := seal.InitRing(t.TempDir(), seal.A256GCM, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &cluster{t, ring, parsePolicy(t, shopPolicy), replay.NewMemory(replay.MemoryConfig{})}
-}
-
-func parsePolicy(t testing.TB, text string) *policy.Policy {
-	t.Helper()
-	p, err := policy.Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return &cluster{t, testkit.Ring(t), testkit.Policy(t, shopPolicy), replay.NewMemory(replay.MemoryConfig{})}
 }
 
 func (c *cluster) node() *session.Manager { return c.nodeOf("shop", "") }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sealedblob/sealedblob/internal/testkit"
 	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/session"
 )
@@ -210,7 +211,7 @@ func TestLimits(t *testing.T) {
 // The largest value that a policy can allow still fits into an envelope.
 func TestLargestValueSeals(t *testing.T) {
 	c := newCluster(t)
-	c.policy = parsePolicy(t, `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"big":{"max_bytes":11264,"ttl":"1h","absolute":"2h"}}}`)
+	c.policy = testkit.Policy(t, `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"big":{"max_bytes":11264,"ttl":"1h","absolute":"2h"}}}`)
 	s, err := c.node().Start()
 	must(t, err)
 	must(t, s.Set("big", strings.Repeat("x", policy.MaxValueBytes-2)))

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sealedblob/sealedblob/internal/testkit"
 	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
@@ -266,7 +267,7 @@ func TestTodaysPolicyJudgesYesterdaysSet(t *testing.T) {
 		"smaller":                {strings.Replace(shopPolicy, `"cart":{`, `"cart":{"max_bytes":3,`, 1), policy.ErrNotAllowed},
 	} {
 		today := *c
-		today.policy = parsePolicy(t, test.policy)
+		today.policy = testkit.Policy(t, test.policy)
 		if _, err := today.node().Restore(t.Context(), b.set(s.Holder())); !errors.Is(err, test.want) {
 			t.Errorf("%s: Restore = %v, want %v", name, err, test.want)
 		}

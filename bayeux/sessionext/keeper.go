@@ -113,6 +113,9 @@ func (k *Keeper) Incoming(m *bayeux.Message) bool {
 			k.handshake(reply)
 		}
 	case Channel:
+		if m.Successful != nil {
+			return true // the answer to a publication, no push
+		}
 		var u Update
 		if m.DecodeData(&u) == nil && u.V == wireVersion {
 			k.update(u)
