@@ -61,14 +61,13 @@ func (c *Client) start(ctx context.Context) error {
 // keep keeps the connection until ctx ends or the server says stop.
 func (c *Client) keep(ctx context.Context, done chan struct{}) {
 	defer close(done)
-	defer c.dropLink()
 	s := step{next: nextConnect}
 	var failures, handshakes, quick int
 	for {
 		delay := s.delay
 		switch {
 		case s.next == nextStop:
-			c.setState(StateClosed, s.err)
+			c.stopped(s.err)
 			return
 		case s.next == nextHandshake && handshakes > 0:
 			delay = max(delay, c.backoff(handshakes))
@@ -106,6 +105,19 @@ func (c *Client) keep(ctx context.Context, done chan struct{}) {
 			c.setState(StateBroken, nil)
 		}
 	}
+}
+
+// stopped ends a client that the server told to stop. If Close is under way
+// that is the server's answer, and Close sees to the rest.
+func (c *Client) stopped(cause error) {
+	c.mu.Lock()
+	closing := c.closing
+	c.mu.Unlock()
+	if closing {
+		return
+	}
+	c.setState(StateClosed, cause)
+	c.dropLink()
 }
 
 // backoff is the wait before try n+1: exponential, the upper half random.

@@ -92,13 +92,15 @@ func hasHandshake(msgs []*Message) bool {
 	return false
 }
 
-// respond writes replies and what waits for the sessions of this batch.
+// respond writes the replies and, if there was a connect, what waits for its
+// session. Other responses take no messages along: a client has one connect at a
+// time but may have several other requests, whose responses overtake each other.
 func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController) {
 	if x.ctx.Err() != nil {
 		return // nobody reads it: the messages wait for the next response
 	}
 	var out [][]byte
-	for _, sess := range x.touched {
+	for _, sess := range x.connected {
 		out = append(out, sess.take(nil)...)
 	}
 	out = append(out, x.replies...)

@@ -356,6 +356,10 @@ func (w *wsPeer) next(channel string) (*bayeux.Message, []*bayeux.Message) {
 			}
 			before = append(before, msgs...)
 		case err := <-w.gone:
+			if len(w.frames) > 0 {
+				w.gone <- err
+				continue
+			}
 			w.t.Fatalf("websocket closed while waiting for %s: %v", channel, err)
 		case <-time.After(time.Minute):
 			w.t.Fatalf("no message on %s", channel)

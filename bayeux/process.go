@@ -16,9 +16,9 @@ type exchange struct {
 	socket  *socket // nil for HTTP
 	browser string  // browser cookie, also when this response sets it
 
-	replies [][]byte
-	touched []*ServerSession // sessions that proved themselves in this batch
-	hold    *poll            // the lone connect to be held, over HTTP
+	replies   [][]byte
+	connected []*ServerSession // sessions whose messages this response takes along
+	hold      *poll            // the lone connect to be held, over HTTP
 }
 
 // run handles a batch in order. A connect is held only if it came alone.
@@ -87,17 +87,7 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 		x.server.cfg.Logger.Debug("bayeux: clientId from another browser")
 		return nil
 	}
-	x.touch(sess)
 	return sess
-}
-
-func (x *exchange) touch(sess *ServerSession) {
-	for _, t := range x.touched {
-		if t == sess {
-			return
-		}
-	}
-	x.touched = append(x.touched, sess)
 }
 
 // reply starts the answer to m.
@@ -248,6 +238,9 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	if x.socket != nil {
 		x.socket.bind(sess)
 	}
+	if x.socket == nil {
+		x.connected = append(x.connected, sess)
+	}
 	switch {
 	case !held:
 		sess.arm()
@@ -272,7 +265,7 @@ func (x *exchange) wait() bool {
 	}
 	<-p.wake
 	if p.why == pollReplaced {
-		x.touched = nil // what waits is for the connect that replaced this one
+		x.connected = nil // what waits is for the connect that replaced this one
 	}
 	p.session.arm()
 	if x.ctx.Err() != nil {

@@ -65,7 +65,8 @@ func (s *ServerSession) ID() string { return s.id }
 // to. Any channel but a meta channel or a wildcard will do. data is encoded as
 // JSON; a jsontext.Value or json.RawMessage is taken as it is.
 //
-// Deliver does not wait for the client, and its return does not mean that the
+// Messages to one session arrive in order. Deliver does not wait for the
+// client, and its return does not mean that the
 // client has the message: what was written to a dying connection is lost. It
 // returns an error wrapping [ErrChannel], [ErrSessionClosed], or
 // [ErrQueueFull] when the message did not fit and the session was removed.
@@ -96,7 +97,8 @@ func (s *ServerSession) OnRemove(f func(expired bool)) {
 }
 
 // Disconnect ends the session. A held connect is answered, with the messages
-// that wait and the advice not to come back.
+// that wait and the advice not to come back. A client that is between two
+// connects finds itself unknown at the next, and shakes hands again.
 func (s *ServerSession) Disconnect() { s.server.remove(s, pollDisconnect, false) }
 
 // send runs the extensions for this session and queues the message.

@@ -346,9 +346,15 @@ func (c *socket) writeOnce() {
 	}
 }
 
-// goAway writes what waits and closes.
+// goAway writes what waits and closes. The session is removed already: nothing
+// is added any more.
 func (c *socket) goAway() {
-	c.flush(nil)
+	for idle := false; !idle; {
+		c.flush(nil)
+		c.wmu.Lock()
+		idle = !c.writing && len(c.replies) == 0
+		c.wmu.Unlock()
+	}
 	_ = c.conn.WriteClose(closeGoingAway, nil)
 }
 
