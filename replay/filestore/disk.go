@@ -260,13 +260,9 @@ func (d *disk) openLog(must bool) (*os.File, error) {
 }
 
 func (d *disk) newLedger(h header) *replay.Ledger {
-	horizon := h.horizonTime()
-	if d.ledger != nil && d.ledger.Horizon().After(horizon) {
-		horizon = d.ledger.Horizon()
-	}
 	return replay.NewLedger(replay.LedgerConfig{
 		Epoch:       time.Unix(h.epoch, 0),
-		Horizon:     horizon,
+		Horizon:     h.horizonTime(),
 		MaxRights:   d.cfg.MaxRights,
 		MaxSessions: d.cfg.MaxSessions,
 		Journal:     func(c replay.Change) { d.pending = appendRecord(d.pending, c) },

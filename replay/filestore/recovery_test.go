@@ -106,6 +106,12 @@ func (p sample) expect(t *testing.T, log []byte, whole bool) {
 		if got, err := s.Restore(context.Background(), p.restore()); got.Verdict != replay.Superseded || err != nil {
 			t.Fatalf("Restore = %v, %v, want superseded", got.Verdict, err)
 		}
+		claim(t, s, other, replay.Won, newRight()) // shorter than what was torn
+		must(t, s.Close())
+		s, err = open(dir, Config{}, quick())
+		if err != nil {
+			t.Fatalf("Open after the first write = %v", err)
+		}
 		claim(t, s, other, late, p.late...)
 		if !whole {
 			late = replay.Mine
@@ -161,6 +167,16 @@ func TestCorruption(t *testing.T) {
 	zeroed := bytes.Clone(p.log)
 	clear(zeroed[first:second])
 	p.refused(t, zeroed, "a group zeroed in the middle")
+
+	// A group of many sectors, none of them left, and a whole one behind.
+	p = newSample(t, 60)
+	dir := place(t, p.log)
+	s := mustOpen(t, dir, Config{}, quick())
+	claim(t, s, newOwner(), replay.Won, newRight())
+	must(t, s.Close())
+	zeroed = read(t, dir)
+	clear(zeroed[p.last():len(p.log)])
+	p.refused(t, zeroed, "a large group zeroed in the middle")
 }
 
 func (p sample) refused(t *testing.T, log []byte, what string) {
@@ -218,7 +234,11 @@ func TestReplacedWhileOpen(t *testing.T) {
 		},
 		"another store": func(t *testing.T, dir string, _ []byte) {
 			other := folder(t)
-			must(t, mustOpen(t, other, Config{}, realHooks()).Close())
+			s := mustOpen(t, other, Config{}, realHooks())
+			for range 5 {
+				must(t, s.Purge(context.Background())) // of a later generation
+			}
+			must(t, s.Close())
 			must(t, os.Rename(filepath.Join(other, logName), filepath.Join(dir, logName)))
 		},
 	} {
@@ -295,12 +315,20 @@ func TestWriteFails(t *testing.T) {
 // After a failed sync the log is written anew before anything is answered: what
 // the kernel shows of the old one need not be on the disk.
 func TestSyncFails(t *testing.T) {
+	for n := range 6 {
+		t.Run(fmt.Sprint(n+1), func(t *testing.T) { syncFails(t, n+1) })
+	}
+}
+
+func syncFails(t *testing.T, times int) {
 	dir, f := folder(t), newFailing()
 	s := mustOpen(t, dir, Config{}, f.hooked())
 	other := mustOpen(t, dir, Config{}, realHooks())
 	o, a, b := newOwner(), newRight(), newRight()
 	claim(t, s, o, replay.Won, a)
-	f.sync = 6
+	before, err := decodeHeader(read(t, dir)[:headerSize])
+	must(t, err)
+	f.sync = times
 	for f.sync > 0 {
 		if got, err := s.Claim(context.Background(), newOwner(), b); got != replay.Lost || err == nil {
 			t.Fatalf("Claim = %v, %v, want an error", got, err)
@@ -311,8 +339,6 @@ func TestSyncFails(t *testing.T) {
 			}
 		}
 	}
-	before, err := decodeHeader(read(t, dir)[:headerSize])
-	must(t, err)
 	claim(t, s, o, replay.Mine, a)
 	after, err := decodeHeader(read(t, dir)[:headerSize])
 	must(t, err)
@@ -366,6 +392,7 @@ func TestLocked(t *testing.T) {
 	dir := folder(t)
 	s := mustOpen(t, dir, Config{LockWait: 50 * time.Millisecond}, realHooks())
 	patient := mustOpen(t, dir, Config{LockWait: time.Hour}, realHooks())
+	late := mustOpen(t, dir, Config{LockWait: time.Hour}, realHooks())
 	holder, err := os.Open(dir)
 	must(t, err)
 	defer holder.Close()
@@ -380,7 +407,8 @@ func TestLocked(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := patient.Claim(ctx, newOwner(), newRight()); !errors.Is(err, context.DeadlineExceeded) {
+	given := newRight()
+	if _, err := late.Claim(ctx, newOwner(), given); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Claim = %v, want %v", err, context.DeadlineExceeded)
 	}
 	waiting := make(chan error)
@@ -394,5 +422,6 @@ func TestLocked(t *testing.T) {
 		t.Errorf("Claim under Close = %v, want ErrClosed", err)
 	}
 	must(t, unlock(holder))
+	claim(t, late, newOwner(), replay.Won, given) // what was given up is not decided
 	claim(t, s, newOwner(), replay.Won, newRight())
 }

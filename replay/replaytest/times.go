@@ -120,9 +120,19 @@ func keepsTheLonger(k *kit) {
 			k.Fatalf("Revoke = %v", err)
 		}
 	}
+	marked := newID("sid")
+	for gen, d := range []time.Duration{2 * time.Second, time.Hour, 2 * time.Second} {
+		v, err := s.Protect(k.Context(), marked, replay.Version{Gen: uint64(gen) + 1}, k.now().Add(d))
+		if v != replay.Granted || err != nil {
+			k.Fatalf("Protect = %v, %v", v, err)
+		}
+	}
 	k.advance(5 * time.Second)
 	s.claim(replay.Won, newOwner(), k.right())
 	s.restore(replay.Revoked, k.request(sid, 0, 1))
+	r := k.request(marked, 0, 2)
+	r.Strict = true
+	s.restore(replay.RolledBack, r)
 }
 
 func clockStepsBack(k *kit) {
