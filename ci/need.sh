@@ -1,0 +1,24 @@
+#!/bin/sh
+# Installs what the tests need from Debian's packages, or says in one line what
+# is missing and fails.
+set -eu
+die() { echo "need: $*" >&2; exit 1; }
+
+command -v go >/dev/null || die "Go 1.26 or later is missing (https://go.dev/dl)"
+go list -m >/dev/null || die "this Go is older than go.mod asks for"
+command -v node >/dev/null && command -v npm >/dev/null || die "Node.js 20 or later with npm is missing"
+[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "Node.js 20 or later is needed, this is $(node --version)"
+
+missing=
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # the race detector links with it
+command -v chromium >/dev/null || missing="$missing chromium"
+if [ -n "$missing" ]; then
+  command -v apt-get >/dev/null || die "missing, and no apt-get to install:$missing"
+  sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  echo "need: installing$missing"
+  log=$(mktemp)
+  $sudo apt-get update >"$log" 2>&1 && $sudo apt-get install -y --no-install-recommends $missing >>"$log" 2>&1 ||
+    { tail -5 "$log" >&2; die "could not install$missing"; }
+  rm -f "$log"
+fi

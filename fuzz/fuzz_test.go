@@ -1,0 +1,273 @@
+package fuzz
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/bayeux"
+	"github.com/sealedblob/sealedblob/bayeux/sessionext"
+	"github.com/sealedblob/sealedblob/internal/testkit"
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/sealedblob/sealedblob/session"
+	"github.com/sealedblob/sealedblob/vectors"
+)
+
+func seeds(f *testing.F) []vectors.Vector {
+	f.Helper()
+	all, err := vectors.All()
+	if err != nil {
+		f.Fatal(err)
+	}
+	return all
+}
+
+func vectorRing(f *testing.F) *seal.Ring {
+	f.Helper()
+	dir := f.TempDir()
+	if err := vectors.WriteKeys(dir); err != nil {
+		f.Fatal(err)
+	}
+	ring, err := seal.LoadRing(dir)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return ring
+}
+
+// FuzzOpen: only the very strings that were sealed open; everything else is one
+// of three errors, with nothing beside it.
+func FuzzOpen(f *testing.F) {
+	ring := vectorRing(f)
+	now := time.Unix(1_800_000_000, 0)
+	authentic := map[string]bool{}
+	for _, v := range seeds(f) {
+		f.Add(v.Text, v.Tenant)
+		authentic[v.Text] = true
+	}
+	f.Fuzz(func(t *testing.T, text, tenant string) {
+		o := ring.NewOpener(seal.Scope{App: "shop", Tenant: tenant}, now)
+		defer o.Wipe()
+		claims, opened, err := o.Attribute(text)
+		manifest, openedM, errM := o.Manifest(text)
+		for _, err := range []error{err, errM} {
+			if err != nil && !errors.Is(err, seal.ErrMalformed) && !errors.Is(err, seal.ErrUnknownKey) && !errors.Is(err, seal.ErrAuth) {
+				t.Errorf("an error of no class: %v", err)
+			}
+		}
+		if err != nil && (claims != nil || opened != (seal.Opened{})) || errM != nil && (manifest != nil || openedM != (seal.Opened{})) {
+			t.Error("a result beside an error")
+		}
+		if (err == nil || errM == nil) && !authentic[text] {
+			t.Errorf("opened a string that nobody sealed: %q", text)
+		}
+	})
+}
+
+// FuzzPolicy: a policy is refused or judges everything without a panic, and a
+// verdict always has its reasons.
+func FuzzPolicy(f *testing.F) {
+	for _, text := range []string{
+		string(vectors.Policy()), testkit.ShopPolicy, `{}`, `{"version":1,"session":{"idle":"1s","absolute":"1s"}}`,
+		`{"version":1,"session":{"idle":"1s","absolute":"1s"},"attributes":{"a":{"ttl":"1s","ttl":"2s"}}}`,
+	} {
+		f.Add([]byte(text), "cart", int64(0), int64(60), false, 10)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, name string, age, life int64, once bool, size int) {
+		p, err := policy.Parse(text)
+		if err != nil {
+			if p != nil || !errors.Is(err, policy.ErrPolicy) || len(err.Error()) > 1000 {
+				t.Errorf("Parse = %v, %v", p, err)
+			}
+			return
+		}
+		again, err := policy.New(0, p.Session(), p.Rules()...)
+		if err != nil || len(again.Rules()) != len(p.Rules()) {
+			t.Errorf("the rules of a good policy are refused: %v", err)
+		}
+		now := time.Unix(1_800_000_000, 0)
+		issued := now.Add(-time.Duration(age%1e9) * time.Second)
+		d := p.Judge(policy.Facts{Now: now, Name: name, IssuedAt: issued, Expires: issued.Add(time.Duration(life%1e9) * time.Second), Once: once, Bytes: size})
+		if (d.Verdict == policy.AcceptAttribute) != (len(d.Violations) == 0) {
+			t.Errorf("verdict %d with %d reasons", d.Verdict, len(d.Violations))
+		}
+		if _, declared := p.Rule(name); !declared && d.Verdict != policy.RefuseSet {
+			t.Error("an undeclared name is not refused")
+		}
+	})
+}
+
+// FuzzBayeux: no request makes the server panic, answer with a 5xx, or answer
+// with something that is not a Bayeux message.
+func FuzzBayeux(f *testing.F) {
+	for _, body := range []string{
+		`[]`, `{}`, `[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"]}]`,
+		`[{"channel":"/meta/connect","clientId":"x","connectionType":"long-polling","id":"1"}]`,
+		`[{"channel":"/meta/subscribe","clientId":"x","subscription":["/a","/b/*","/c/**"]},{"channel":"/a","data":{"x":1}}]`,
+		`[{"channel":"/meta/handshake","Channel":"/meta/connect"}]`, `[{"channel":"/a","data":` + `[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]` + `}]`,
+		`message=%5B%7B%22channel%22%3A%22%2Fmeta%2Fhandshake%22%7D%5D`, "[{\"channel\":\"\xff\"}]",
+	} {
+		f.Add([]byte(body), false)
+	}
+	server, err := bayeux.NewServer(bayeux.Config{Logger: slog.New(slog.DiscardHandler), MaxSessions: 1 << 20, Timeout: time.Millisecond, MaxInterval: time.Second})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = server.Shutdown(context.Background()) })
+	f.Fuzz(func(t *testing.T, body []byte, form bool) {
+		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1/bayeux", bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		if form {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, r)
+		if w.Code >= 500 {
+			t.Errorf("status %d", w.Code)
+		}
+		if w.Code != http.StatusOK {
+			return
+		}
+		var replies []bayeux.Message
+		if err := json.Unmarshal(w.Body.Bytes(), &replies); err != nil {
+			t.Errorf("the answer is no Bayeux: %v: %q", err, w.Body.Bytes())
+		}
+	})
+}
+
+// FuzzHandshake: whatever is presented, a session comes to life only from the
+// set that was pushed, and only for its holder.
+func FuzzHandshake(f *testing.F) {
+	shop := newShop(f)
+	f.Add([]byte(shop.ext), true)
+	f.Add([]byte(shop.ext), false)
+	for _, ext := range []string{`{"v":1}`, `{"v":1,"attempt":"AAAAAAAAAAAAAAAAAAAAAA","manifest":"a.b.c.d.e","blobs":{"AAAAAAAAAAAA":"x"}}`, `null`, `[]`} {
+		f.Add([]byte(ext), true)
+	}
+	f.Fuzz(func(t *testing.T, ext []byte, cookie bool) {
+		status, state := shop.present(t, ext, cookie)
+		if status >= 500 {
+			t.Errorf("status %d", status)
+		}
+		if state == sessionext.StateRestored && (!cookie || !shop.same(ext)) {
+			t.Errorf("restored from %q, cookie %t", ext, cookie)
+		}
+	})
+}
+
+// shop is one session, its set, and a way to present sets to fresh nodes.
+type shop struct {
+	config session.Config
+	set    sessionext.Request
+	ext    string
+	cookie *http.Cookie
+}
+
+type keep struct{ push session.Push }
+
+func (k *keep) Push(p session.Push) { k.push = p }
+func (k *keep) Detached()           {}
+
+func newShop(f *testing.F) *shop {
+	f.Helper()
+	ctx := context.Background()
+	s := &shop{config: session.Config{Keys: testkit.Ring(f), Policy: testkit.Policy(f, testkit.ShopPolicy), App: "shop"}}
+	s.config.Store = replay.NewMemory(replay.MemoryConfig{})
+	m, err := session.New(ctx, s.config)
+	if err != nil {
+		f.Fatal(err)
+	}
+	k := &keep{}
+	w := httptest.NewRecorder()
+	m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		x := session.FromContext(r.Context())
+		if err := errors.Join(x.Set("cart", "tea"), x.Set("login", "ada"), x.Save(ctx), x.Attach(k), x.Acknowledge(ctx, k, nil)); err != nil {
+			f.Error(err)
+		}
+	})).ServeHTTP(w, request("/", ""))
+	s.cookie = w.Result().Cookies()[0]
+	s.set = sessionext.Request{V: 1, Attempt: seal.NewID().String(), Manifest: k.push.Manifest, Blobs: k.push.Set}
+	text, err := json.Marshal(s.set)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s.ext = string(text)
+	if _, state := s.present(f, text, true); state != sessionext.StateRestored {
+		f.Fatalf("the good set is answered %q: the target would prove nothing", state)
+	}
+	return s
+}
+
+func request(path, body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, bytes.NewReader([]byte(body)))
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
+// present shakes hands with a node that has just started, with an empty store.
+func (s *shop) present(tb testing.TB, ext []byte, cookie bool) (status int, state string) {
+	tb.Helper()
+	config := s.config
+	config.Store = replay.NewMemory(replay.MemoryConfig{})
+	config.Store = noEpoch{config.Store}
+	m, err := session.New(context.Background(), config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	server, err := bayeux.NewServer(bayeux.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer server.Shutdown(context.Background())
+	server.AddExtension(sessionext.New(m, nil))
+	r := request("/bayeux", `[{"channel":"/meta/handshake","version":"1.0","id":"1","supportedConnectionTypes":["long-polling"],"ext":{"sealed":`+string(ext)+`}}]`)
+	if cookie {
+		r.AddCookie(s.cookie)
+	}
+	w := httptest.NewRecorder()
+	server.ServeHTTP(w, r)
+	var replies []bayeux.Message
+	if w.Code == http.StatusOK {
+		if err := json.Unmarshal(w.Body.Bytes(), &replies); err != nil {
+			tb.Fatalf("%v: %q", err, w.Body.Bytes())
+		}
+	}
+	for _, m := range replies {
+		var reply sessionext.Reply
+		if ok, err := m.DecodeExt(sessionext.ExtName, &reply); ok && err == nil && reply.State != "" {
+			state = reply.State
+		}
+	}
+	return w.Code, state
+}
+
+// same reports whether ext says, in whatever spelling, exactly the good set.
+func (s *shop) same(ext []byte) bool {
+	var got sessionext.Request
+	if json.Unmarshal(ext, &got) != nil || got.Manifest != s.set.Manifest || len(got.Blobs) != len(s.set.Blobs) {
+		return false
+	}
+	for slot, envelope := range s.set.Blobs {
+		if got.Blobs[slot] != envelope {
+			return false
+		}
+	}
+	return true
+}
+
+// noEpoch lets a fresh store accept the set that is older than itself.
+type noEpoch struct{ replay.Store }
+
+func (n noEpoch) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
+	r.Issued = time.Now().Add(time.Hour)
+	return n.Store.Restore(ctx, r)
+}

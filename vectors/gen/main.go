@@ -1,0 +1,252 @@
+// Gen writes the vectors anew, with a new keyring: run it in the vectors
+// folder. It derives keys, pads and seals by itself, from docs/SPEC.md, and
+// shares no code with package seal: so the vectors test both.
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	jose "github.com/go-jose/go-jose/v4"
+
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+const (
+	now    = 1_800_000_000
+	policy = `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"},"login":{"ttl":"1m"},"ticket":{"ttl":"10m","once":true},"small":{"max_bytes":16}}}
+`
+)
+
+var (
+	b64  = base64.RawURLEncoding
+	salt = b64.EncodeToString([]byte("vector salt 0001"))
+	sid  = b64.EncodeToString([]byte("vector session 1"))
+	jti  = b64.EncodeToString([]byte("vector envelope1"))
+	uid  = b64.EncodeToString([]byte("vector right 001"))
+)
+
+type key struct{ ID, Enc, Secret string }
+
+func main() {
+	log.SetFlags(0)
+	gcm, cbc := keys()
+	check(os.WriteFile("policy.json", []byte(policy), 0o644))
+	for name, v := range scenarios(gcm, cbc) {
+		text := fmt.Sprintf("expect: %s\npurpose: %s\napp: shop\nnow: %d\n", v.expect, v.purpose, max(v.now, now*btoi(v.now == 0)))
+		if v.tenant != "" {
+			text += "tenant: " + v.tenant + "\n"
+		}
+		if v.session != "" {
+			text += "session: " + v.session + "\n"
+		}
+		check(os.WriteFile(name+".txt", []byte(text+"comment: "+v.comment+"\n\n"+v.text+"\n"), 0o644))
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// keys makes a ring of two keys and reads their secrets out of the file.
+func keys() (gcm, cbc key) {
+	check(os.RemoveAll("keys"))
+	_, err := seal.InitRing("keys", seal.A256GCM, time.Unix(now-1000, 0))
+	check(err)
+	_, err = seal.RotateRing(context.Background(), "keys", seal.A256CBCHS512, time.Unix(now-1000, 0), time.Unix(now+1_000_000, 0))
+	check(err)
+	identity, err := os.ReadFile("keys/identity.txt")
+	check(err)
+	ids, err := age.ParseIdentities(bytes.NewReader(identity))
+	check(err)
+	file, err := os.ReadFile("keys/ring.age")
+	check(err)
+	plain, err := age.Decrypt(bytes.NewReader(file), ids...)
+	check(err)
+	text, err := io.ReadAll(plain)
+	check(err)
+	content, err := b64.DecodeString(strings.Split(string(text), "\n")[1])
+	check(err)
+	var ring struct{ Keys []key }
+	check(json.Unmarshal(content, &ring))
+	check(os.Remove("keys/ring.lock"))
+	return ring.Keys[0], ring.Keys[1]
+}
+
+// derive is SPEC §3.
+func derive(k key, tenant, purpose string, rawSalt []byte, n int) []byte {
+	secret, err := b64.DecodeString(k.Secret)
+	check(err)
+	var info []byte
+	for _, part := range []string{"sealed-blob/v1", k.Enc, "shop", tenant, purpose, string(rawSalt)} {
+		info = append(append(info, byte(len(part)>>8), byte(len(part))), part...)
+	}
+	out, err := hkdf.Key(sha256.New, secret, nil, string(info), n)
+	check(err)
+	return out
+}
+
+// pad is SPEC §6.
+func pad(plain string) string {
+	n := len(plain)
+	if n <= 512 {
+		return plain + strings.Repeat(" ", (32-n%32)%32)
+	}
+	e := 0
+	for v := n; v > 1; v >>= 1 {
+		e++
+	}
+	s := 0
+	for v := e; v > 0; v >>= 1 {
+		s++
+	}
+	step := 1 << (e - s)
+	return plain + strings.Repeat(" ", (step-n%step)%step)
+}
+
+func sealed(k key, tenant, purpose, padded string) string {
+	rawSalt, err := b64.DecodeString(salt)
+	check(err)
+	n := map[string]int{"A256GCM": 32, "A256CBC-HS512": 64}[k.Enc]
+	enc, err := jose.NewEncrypter(jose.ContentEncryption(k.Enc), jose.Recipient{Algorithm: jose.DIRECT, Key: derive(k, tenant, purpose, rawSalt, n), KeyID: k.ID + "." + salt}, nil)
+	check(err)
+	object, err := enc.Encrypt([]byte(padded))
+	check(err)
+	text, err := object.CompactSerialize()
+	check(err)
+	return text
+}
+
+type scenario struct {
+	expect, purpose, comment, text string
+	tenant, session                string
+	now                            int
+}
+
+func attribute(name string, iat, ttl int, rest string) string {
+	return fmt.Sprintf(`{"jti":"%s","iat":%d,"exp":%d,"sid":"%s","gen":1,"name":"%s","pv":"1.test",%s}`, jti, iat, iat+ttl, sid, name, rest)
+}
+
+func scenarios(gcm, cbc key) map[string]scenario {
+	cart := attribute("cart", now, 3600, `"val":["tea"]`)
+	good := sealed(gcm, "", "attribute", pad(cart))
+	part := strings.Split(good, ".")
+	join := func(p ...string) string { return strings.Join(p, ".") }
+	head := func(s string) string { return b64.EncodeToString([]byte(s)) }
+	kid := gcm.ID + "." + salt
+	ok := func(comment, plain string) scenario {
+		return scenario{expect: "success", purpose: "attribute", comment: comment, text: sealed(gcm, "", "attribute", pad(plain))}
+	}
+	bad := func(comment, text string) scenario {
+		return scenario{expect: "malformed", purpose: "attribute", comment: comment, text: text}
+	}
+	claims := func(comment, plain string) scenario { return bad(comment, sealed(gcm, "", "attribute", pad(plain))) }
+	policy := func(expect, comment, plain string) scenario {
+		return scenario{expect: expect, purpose: "attribute", comment: comment, text: sealed(gcm, "", "attribute", pad(plain))}
+	}
+	ticket := fmt.Sprintf(`{"jti":"%s","uid":"%s","iat":%d,"exp":%d,"axp":%d,"sid":"%s","gen":3,"name":"ticket","pv":"1.test","once":true,"val":"row 7"}`, jti, uid, now, now+600, now+600, sid)
+	manifest := fmt.Sprintf(`{"sid":"%s","sub":"ada \"the\" \\ first","fence":1,"gen":2,"iat":%d,"exp":%d,"axp":%d,"bnd":"cookie:abc","pv":"1.test","set":[{"slot":"AAAAAAAAAAAA","jti":"%s","exp":%d},{"slot":"BAAAAAAAAAAA","jti":"%s","exp":%d}]}`,
+		sid, now, now+1800, now+43200, jti, now+3600, uid, now+60)
+	m := func(expect, comment, plain string) scenario {
+		return scenario{expect: expect, purpose: "manifest", comment: comment, text: sealed(gcm, "", "manifest", pad(plain))}
+	}
+	trailing := func(s string) string { // set a trailing bit that decodes to nothing
+		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+		i := strings.IndexByte(alphabet, s[len(s)-1])
+		return s[:len(s)-1] + alphabet[i|1:i|1+1]
+	}
+	flip := func(s string, at int) string {
+		c := "A"
+		if s[at] == 'A' {
+			c = "B"
+		}
+		return s[:at] + c + s[at+1:]
+	}
+	return map[string]scenario{
+		"ok-json":          ok("a JSON value", cart),
+		"ok-once":          ok("a once-only attribute", ticket),
+		"ok-bytes":         ok("a value of bytes", attribute("cart", now, 3600, `"bin":"AP8B"`)),
+		"ok-cbc":           {expect: "success", purpose: "attribute", comment: "the strict profile", text: sealed(cbc, "", "attribute", pad(cart))},
+		"ok-padme":         ok("over 512 bytes, padded by Padmé", attribute("cart", now, 3600, `"val":"`+strings.Repeat("x", 700)+`"`)),
+		"ok-tenant":        {expect: "success", purpose: "attribute", tenant: "acme", comment: "sealed for a tenant", text: sealed(gcm, "acme", "attribute", pad(cart))},
+		"ok-session":       {expect: "success", purpose: "attribute", session: sid, comment: "of the required session", text: good},
+		"ok-depth":         ok("16 levels of nesting", attribute("cart", now, 3600, `"val":`+strings.Repeat("[", 16)+strings.Repeat("]", 16))),
+		"ok-last-second":   {expect: "success", purpose: "attribute", now: now + 3600 + 29, comment: "the last second of ttl and leeway", text: good},
+		"ok-manifest":      m("success", "a manifest of two", manifest),
+		"shape-empty-part": bad("no ciphertext", join(part[0], "", part[2], "", part[4])),
+		"shape-four-parts": bad("four parts", join(part[0], "", part[2], part[3]+part[4])),
+		"shape-six-parts":  bad("six parts", good+"."),
+		"shape-ek":         bad("an encrypted key under dir", join(part[0], "AAAA", part[2], part[3], part[4])),
+		"shape-crlf":       bad("CR LF inside base64url", join(part[0], "", part[2], part[3][:8]+"\r\n"+part[3][8:], part[4])),
+		"shape-space":      bad("a leading space", " "+good),
+		"shape-padding":    bad("base64 padding", good+"=="),
+		"shape-trailing":   bad("a non-zero trailing bit in the tag", join(part[0], "", part[2], part[3], trailing(part[4]))),
+		"shape-tag-moved":  bad("ciphertext moved into the tag", join(part[0], "", part[2], part[3][:len(part[3])-4], part[3][len(part[3])-4:]+part[4])),
+		"shape-short-tag":  bad("a tag of 12 bytes", join(part[0], "", part[2], part[3], part[4][:16])),
+		"shape-json":       bad("JSON serialization", `{"protected":"`+part[0]+`","iv":"`+part[2]+`","ciphertext":"`+part[3]+`","tag":"`+part[4]+`"}`),
+		"shape-large":      bad("over 16 KiB", join(part[0], "", part[2], strings.Repeat("A", 16<<10), part[4])),
+		"header-order":     bad("members in another order", join(head(`{"enc":"A256GCM","alg":"dir","kid":"`+kid+`"}`), "", part[2], part[3], part[4])),
+		"header-zip":       bad("compression", join(head(`{"alg":"dir","enc":"A256GCM","kid":"`+kid+`","zip":"DEF"}`), "", part[2], part[3], part[4])),
+		"header-crit":      bad("an extension", join(head(`{"alg":"dir","enc":"A256GCM","kid":"`+kid+`","crit":["x"]}`), "", part[2], part[3], part[4])),
+		"header-twice":     bad("a member twice", join(head(`{"alg":"dir","alg":"dir","enc":"A256GCM","kid":"`+kid+`"}`), "", part[2], part[3], part[4])),
+		"header-alg":       bad("another algorithm", join(head(`{"alg":"A256KW","enc":"A256GCM","kid":"`+kid+`"}`), "", part[2], part[3], part[4])),
+		"header-enc":       bad("the encryption of another key", join(head(`{"alg":"dir","enc":"A256CBC-HS512","kid":"`+kid+`"}`), "", part[2]+"AAAAAA", part[3], part[4]+part[4][:21])),
+		"header-salt":      bad("a salt of 15 bytes", join(head(`{"alg":"dir","enc":"A256GCM","kid":"`+gcm.ID+"."+salt[:20]+`"}`), "", part[2], part[3], part[4])),
+		"key-unknown":      {expect: "unknown key", purpose: "attribute", comment: "a key ID that is not in the ring", text: join(head(`{"alg":"dir","enc":"A256GCM","kid":"AAAAAAAA.`+salt+`"}`), "", part[2], part[3], part[4])},
+		"auth-ciphertext":  {expect: "auth", purpose: "attribute", comment: "a flipped bit in the ciphertext", text: join(part[0], "", part[2], flip(part[3], 9), part[4])},
+		"auth-tag":         {expect: "auth", purpose: "attribute", comment: "a flipped bit in the tag", text: join(part[0], "", part[2], part[3], flip(part[4], 3))},
+		"auth-iv":          {expect: "auth", purpose: "attribute", comment: "a flipped bit in the IV", text: join(part[0], "", flip(part[2], 3), part[3], part[4])},
+		"auth-tenant":      {expect: "auth", purpose: "attribute", tenant: "acme", comment: "sealed for no tenant", text: good},
+		"auth-purpose":     {expect: "auth", purpose: "manifest", comment: "an attribute presented as a manifest", text: good},
+		"auth-salt":        {expect: "auth", purpose: "attribute", comment: "another salt", text: join(head(`{"alg":"dir","enc":"A256GCM","kid":"`+gcm.ID+"."+flip(salt, 0)+`"}`), "", part[2], part[3], part[4])},
+		"pad-none":         bad("not padded", sealed(gcm, "", "attribute", cart+strings.Repeat(" ", 1+btoi(len(cart)%32 == 31)))),
+		"pad-double":       bad("a bucket too many", sealed(gcm, "", "attribute", pad(cart)+strings.Repeat(" ", 32))),
+		"pad-newline":      bad("a line feed as padding", sealed(gcm, "", "attribute", pad(cart + " ")[:len(pad(cart+" "))-1]+"\n")),
+		"claims-order":     claims("members in another order", strings.Replace(cart, `"gen":1,"name":"cart"`, `"name":"cart","gen":1`, 1)),
+		"claims-space":     claims("white space", strings.Replace(cart, `,"gen"`, `, "gen"`, 1)),
+		"claims-twice":     claims("a member twice", strings.Replace(cart, `"gen":1`, `"gen":1,"gen":1`, 1)),
+		"claims-unknown":   claims("an unknown member", strings.Replace(cart, `"gen":1`, `"gen":1,"x":1`, 1)),
+		"claims-case":      claims("a member in the wrong case", strings.Replace(cart, `"gen":1`, `"Gen":1`, 1)),
+		"claims-number":    claims("a number in another form", strings.Replace(cart, `"gen":1`, `"gen":1.0`, 1)),
+		"claims-no-jti":    claims("no jti", cart[:1]+cart[len(jti)+10:]),
+		"claims-no-value":  claims("no value", strings.Replace(cart, `,"val":["tea"]`, ``, 1)),
+		"claims-two":       claims("val and bin", strings.Replace(cart, `"val":["tea"]`, `"val":1,"bin":"AA"`, 1)),
+		"claims-once":      claims("once without uid", strings.Replace(ticket, `"uid":"`+uid+`",`, ``, 1)),
+		"claims-utf8":      claims("not UTF-8", strings.Replace(cart, "tea", "te\xff", 1)),
+		"claims-depth":     claims("17 levels of nesting", attribute("cart", now, 3600, `"val":`+strings.Repeat("[", 17)+strings.Repeat("]", 17))),
+		"claims-value-two": claims("a duplicate member inside the value", attribute("cart", now, 3600, `"val":{"a":1,"a":2}`)),
+		"claims-bin":       claims("non-canonical base64url inside", attribute("cart", now, 3600, `"bin":"AP9"`)),
+		"claims-exp":       claims("ends before it begins", attribute("cart", now, -1, `"val":1`)),
+		"manifest-order":   m("malformed", "slots not ascending", strings.Replace(strings.Replace(manifest, "AAAAAAAAAAAA", "CAAAAAAAAAAA", 1), "fence", "fence", 1)),
+		"manifest-twice":   m("malformed", "a slot twice", strings.Replace(manifest, "BAAAAAAAAAAA", "AAAAAAAAAAAA", 1)),
+		"manifest-escape":  m("malformed", "a subject with a needless escape", strings.Replace(manifest, "ada", `\u0061da`, 1)),
+		"policy-expired":   {expect: "expired", purpose: "attribute", now: now + 3600 + 30, comment: "one second after ttl and leeway", text: good},
+		"policy-ttl":       policy("expired", "sealed for a day; today's ttl is a minute", attribute("login", now-3600, 86400, `"val":1`)),
+		"policy-once-end":  {expect: "expired", purpose: "attribute", now: now + 600, comment: "no leeway on a right", text: sealed(gcm, "", "attribute", pad(ticket))},
+		"policy-future":    policy("not yet valid", "issued 31 s in the future", attribute("cart", now+31, 3600, `"val":1`)),
+		"policy-name":      policy("not allowed", "an undeclared name", attribute("admin", now, 3600, `"val":true`)),
+		"policy-size":      policy("not allowed", "17 bytes where 16 are allowed", attribute("small", now, 3600, `"val":"123456789012345"`)),
+		"policy-not-once":  policy("not allowed", "a ticket that was not sealed as a right", attribute("ticket", now, 600, `"val":1`)),
+		"binding-session":  {expect: "binding", purpose: "attribute", session: uid, comment: "of another session", text: good},
+	}
+}
