@@ -99,6 +99,8 @@ type Client struct {
 	inMu     sync.Mutex // one Incoming at a time
 	outMu    sync.Mutex // one Outgoing at a time
 	events   dispatcher
+	life     context.Context // ends with Close
+	end      context.CancelFunc
 
 	mu        sync.Mutex
 	state     ClientState
@@ -146,6 +148,7 @@ func NewClient(rawURL string, cfg ClientConfig) (*Client, error) {
 		timeout:  defaultTimeout,
 		subs:     make(map[string][]func(*Message)),
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	c.events.limit = cfg.MaxPending
 	c.events.logger = cfg.Logger
 	return c, nil
@@ -232,7 +235,7 @@ func (c *Client) Connect(ctx context.Context) error {
 		c.mu.Unlock()
 		return errors.New("bayeux: Connect called twice")
 	}
-	loopCtx, cancel := context.WithCancel(context.Background())
+	loopCtx, cancel := context.WithCancel(c.life)
 	c.cancel = cancel
 	c.mu.Unlock()
 	// Close during Connect must end it too.
@@ -379,6 +382,7 @@ func (c *Client) Close(ctx context.Context) error {
 	if cancel != nil {
 		cancel()
 	}
+	c.end()
 	c.dropLink()
 	if done != nil {
 		select {

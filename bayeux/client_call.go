@@ -36,6 +36,9 @@ func (c *Client) call(ctx context.Context, m *Message, refused func()) error {
 	}
 	c.mu.Unlock()
 	used, err := c.callOnce(ctx, m.shallowClone())
+	if errors.Is(err, errNotSent) {
+		used, err = c.callOnce(ctx, m.shallowClone())
+	}
 	var no *Error
 	if errors.As(err, &no) && unknownSession(no) && c.awaitNewSession(ctx, used) {
 		_, err = c.callOnce(ctx, m.shallowClone())
@@ -53,6 +56,9 @@ func (c *Client) callOnce(ctx context.Context, m *Message) (usedID string, err e
 	defer cancel()
 	replies, err := c.exchange(ctx, l, []*Message{m})
 	if err != nil {
+		if c.life.Err() != nil {
+			err = ErrClosed
+		}
 		return id, err
 	}
 	if replies[0].failed() {
@@ -118,7 +124,7 @@ func (c *Client) ready(ctx context.Context) (link, string, error) {
 	var id string
 	err := c.await(ctx, func() bool {
 		l, id = c.link, c.id
-		return c.state == StateConnected && l != nil
+		return c.state == StateConnected && l != nil && l.alive()
 	})
 	return l, id, err
 }

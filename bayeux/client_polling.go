@@ -11,31 +11,26 @@ import (
 
 var errNoReply = errors.New("bayeux: the server left a message unanswered")
 
-// pollingLink is the long-polling transport: each batch is a request.
-type pollingLink struct {
-	client *Client
-	ctx    context.Context
-	cancel context.CancelFunc
-}
+// pollingLink is the long-polling transport: each batch is a request, and what
+// happens to one is no matter to the others.
+type pollingLink struct{ client *Client }
 
 // open makes a link of this kind.
 func (c *Client) open(ctx context.Context, kind string) (link, error) {
 	if kind == WebSocket {
 		return c.dialSocket(ctx)
 	}
-	l := &pollingLink{client: c}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	return l, nil
+	return &pollingLink{c}, nil
 }
 
 func (l *pollingLink) kind() string { return LongPolling }
-func (l *pollingLink) alive() bool  { return l.ctx.Err() == nil }
-func (l *pollingLink) close()       { l.cancel() }
+func (l *pollingLink) alive() bool  { return true }
+func (l *pollingLink) close()       {}
 
 func (l *pollingLink) exchange(ctx context.Context, msgs []*Message) ([]*Message, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
+	defer context.AfterFunc(l.client.life, cancel)()
 	body, err := l.post(ctx, renderBatch(msgs))
 	if err != nil {
 		return nil, err

@@ -17,6 +17,9 @@ import (
 	"github.com/lxzan/gws"
 )
 
+// errNotSent marks failures before anything was sent.
+var errNotSent = errors.New("bayeux: connection lost")
+
 // errUpgradeRefused marks failures that another transport may get around.
 var errUpgradeRefused = errors.New("bayeux: no WebSocket")
 
@@ -182,7 +185,7 @@ func (l *socketLink) exchange(ctx context.Context, msgs []*Message) ([]*Message,
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
-		return nil, l.err
+		return nil, errNotSent
 	}
 	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()

@@ -113,7 +113,9 @@ func TestExtensionVetoAndChange(t *testing.T) {
 	wantError(t, p.one(`{"channel":"/veto","clientId":"$ID","data":1,"id":"4"}`), "404::message_deleted")
 	wantError(t, p.one(`{"channel":"/panic","clientId":"$ID","data":1}`), "404::message_deleted")
 	wantOK(t, p.one(`{"channel":"/hidden","clientId":"$ID","data":1}`))
-	wantOK(t, p.one(`{"channel":"/move","clientId":"$ID","data":1}`))
+	if m := p.one(`{"channel":"/move","clientId":"$ID","data":1}`); m.Channel != "/move" {
+		t.Errorf("reply on %s, want it where the message came", m.Channel)
+	}
 	msgs := q.send(`[{"channel":"/meta/connect","clientId":"$ID","advice":{"timeout":0}}]`)
 	if len(msgs) != 2 || msgs[0].Channel != "/moved" {
 		t.Fatalf("got %d messages", len(msgs))

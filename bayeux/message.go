@@ -60,6 +60,9 @@ type Message struct {
 	// Ext must hold valid JSON values; [Message.SetExt] sees to that.
 	Ext map[string]jsontext.Value
 
+	// sentOn is the channel as it came, which the reply is on even if an
+	// extension moved the message.
+	sentOn string
 	// subscriptionList notes that Subscription came as an array, so that the
 	// reply has the form the client knows.
 	subscriptionList bool

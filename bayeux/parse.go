@@ -95,6 +95,7 @@ func parseMessage(dec *jsontext.Decoder) (*Message, error) {
 		return nil, err
 	}
 	m.Channel = trimChannel(m.Channel)
+	m.sentOn = m.Channel
 	for i, ch := range m.Subscription {
 		m.Subscription[i] = trimChannel(ch)
 	}

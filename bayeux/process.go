@@ -35,7 +35,7 @@ func (x *exchange) handle(m *Message, alone bool) {
 		return
 	case !validChannel(m.Channel):
 		if len(m.Channel) > MaxChannelLength {
-			m.Channel = ""
+			m.sentOn = ""
 		}
 		x.refuse(nil, m, errorChannelInvalid)
 		return
@@ -92,7 +92,7 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 
 // reply starts the answer to m.
 func reply(m *Message) *Message {
-	return &Message{Channel: m.Channel, ID: m.ID, Successful: ptr(true)}
+	return &Message{Channel: m.sentOn, ID: m.ID, Successful: ptr(true)}
 }
 
 func (x *exchange) answer(to *ServerSession, m *Message) {
