@@ -6,6 +6,8 @@
 
 import { isChannel, isPattern, patternsOf } from "./channels.js";
 import { BayeuxError, Exchange, deferred, isUnknownSession } from "./exchange.js";
+import { withDefaults } from "./options.js";
+import { Pipeline } from "./pipeline.js";
 import { backoff, bounded, pause } from "./timing.js";
 import { TRANSPORTS, asError } from "./transports.js";
 
@@ -16,37 +18,11 @@ import { TRANSPORTS, asError } from "./transports.js";
  * @template T
  * @typedef {import("./exchange.js").Deferred<T>} Deferred
  */
-/** @typedef {"websocket" | "long-polling"} TransportType */
+/** @typedef {import("./transports.js").TransportType} TransportType */
+/** @typedef {import("./pipeline.js").Extension} Extension */
 /** @typedef {"disconnected" | "handshaking" | "connecting" | "connected" | "disconnecting"} State */
 
-/**
- * As in CometD: `outgoing` and `incoming` return the message to go on with, or null to drop it. Incoming runs in the order of registration, outgoing in reverse.
- *
- * @typedef {object} Extension
- * @property {(name: string, client: any) => void} [registered]
- * @property {() => void} [unregistered]
- * @property {(message: any) => any} [outgoing]
- * @property {(message: any) => any} [incoming]
- */
-
-/**
- * @typedef {object} BayeuxOptions
- * @property {TransportType[]} [transports] In order of preference; default websocket, long-polling.
- * @property {Extension[]} [extensions]
- * @property {object | (() => object)} [ext] The application's `ext` of each handshake, for example its credentials.
- * @property {Record<string, string>} [headers] Headers of long-polling requests.
- * @property {RequestCredentials} [credentials] Default "same-origin"; "include" sends cookies to another origin.
- * @property {number} [maxNetworkDelay] Milliseconds to wait for a reply beyond what the server may hold it; default 10,000.
- * @property {number} [connectTimeout] Milliseconds for a WebSocket to open; default 5,000.
- * @property {number} [backoffBase] First pause after a failure; default 500. It doubles up to backoffMax.
- * @property {number} [backoffMax] Default 30,000.
- * @property {number} [maxIncoming] Characters of one response or frame; default 4 Mi.
- * @property {number} [maxQueue] Messages that may wait to be sent; default 1,000.
- * @property {boolean} [appendMessageType] Whether long-polling posts to URL/handshake, URL/connect; default yes, unless the URL has a query or ends in a file name.
- * @property {typeof fetch} [fetch]
- * @property {typeof WebSocket} [WebSocket]
- * @property {() => number} [random]
- */
+/** @typedef {import("./options.js").BayeuxOptions} BayeuxOptions */
 
 /**
  * @typedef {object} Subscription
@@ -85,8 +61,7 @@ export class BayeuxClient extends EventTarget {
   #options;
   /** @type {TransportType[]} */
   #types;
-  /** @type {Extension[]} */
-  #extensions = [];
+  #pipeline = new Pipeline((error) => this.#report(error, "extension"));
   /** @type {State} */
   #state = "disconnected";
   /** @type {string | null} */
@@ -166,16 +141,12 @@ export class BayeuxClient extends EventTarget {
    * @param {Extension} extension
    */
   addExtension(extension) {
-    this.#extensions.push(extension);
-    extension.registered?.("", this);
+    this.#pipeline.add(extension, this);
   }
 
   /** @param {Extension} extension */
   removeExtension(extension) {
-    const at = this.#extensions.indexOf(extension);
-    if (at < 0) return;
-    this.#extensions.splice(at, 1);
-    extension.unregistered?.();
+    this.#pipeline.remove(extension);
   }
 
   /**
@@ -311,8 +282,7 @@ export class BayeuxClient extends EventTarget {
       this.#lap = lap;
       this.#nap = new AbortController();
       const nap = this.#nap.signal;
-      const signal = AbortSignal.any([life, lap.signal]);
-      const step = await this.#step(signal);
+      const step = await this.#step(lap.signal);
       if (life.aborted) return;
       if (step === "none") {
         this.#stop(new BayeuxError("the server said not to reconnect", "refused"));
@@ -538,7 +508,7 @@ export class BayeuxClient extends EventTarget {
     const call = this.#exchange.open(items, timeout, signal);
     try {
       const batch = call.messages
-        .map((message) => this.#outgoing(clientId === null ? message : { ...message, clientId }))
+        .map((message) => this.#pipeline.outgoing(clientId === null ? message : { ...message, clientId }))
         .filter((message) => message !== null);
       if (batch.length > 0) await transport.send(batch, { signal: call.signal, kind });
       // A response has answered all that it will answer; over a socket the replies come when they come.
@@ -638,7 +608,7 @@ export class BayeuxClient extends EventTarget {
     if (this.#transport?.type === "websocket") Object.assign(this.#websocket, { proven: true, failures: 0, suspectSince: -Infinity });
     for (const raw of messages) {
       this.#received++;
-      const message = this.#incoming(raw);
+      const message = this.#pipeline.incoming(raw);
       if (message === null) continue;
       this.#takeAdvice(message.advice);
       if (this.#exchange.settle(message)) continue;
@@ -667,52 +637,12 @@ export class BayeuxClient extends EventTarget {
     }
   }
 
-  /**
-   * @param {Message} message
-   * @returns {Message | null}
-   */
-  #outgoing(message) {
-    const { id } = message;
-    let result = /** @type {Message | null} */ (message);
-    for (const extension of this.#extensions.toReversed()) {
-      if (result !== null) result = this.#apply(extension, "outgoing", result);
-    }
-    return result && { ...result, id };
-  }
-
-  /**
-   * @param {Message} message
-   * @returns {Message | null}
-   */
-  #incoming(message) {
-    let result = /** @type {Message | null} */ (message);
-    for (const extension of [...this.#extensions]) {
-      if (result !== null) result = this.#apply(extension, "incoming", result);
-    }
-    return result;
-  }
-
-  /**
-   * @param {Extension} extension
-   * @param {"outgoing" | "incoming"} direction
-   * @param {Message} message
-   * @returns {Message | null}
-   */
-  #apply(extension, direction, message) {
-    try {
-      const result = extension[direction]?.(message);
-      return result === undefined ? message : result;
-    } catch (error) {
-      this.#report(asError(error), "extension");
-      return message;
-    }
-  }
-
   // The end, and what is around.
 
   async #close() {
     this.#setState("disconnecting");
     this.#life.abort();
+    this.#lap.abort();
     const { maxNetworkDelay } = this.#options;
     if (this.#clientId !== null && this.#transport) {
       await this.#ask({ channel: "/meta/disconnect" }, "disconnect", Math.min(3000, maxNetworkDelay), new AbortController().signal).catch(() => {});
@@ -723,6 +653,7 @@ export class BayeuxClient extends EventTarget {
   /** @param {BayeuxError} error */
   #stop(error) {
     this.#life.abort();
+    this.#lap.abort();
     this.#unlisten();
     this.#forget(error.message);
     this.#dropTransport(error);
@@ -793,29 +724,4 @@ function rejected(error) {
   const promise = Promise.reject(error);
   promise.catch(() => {});
   return promise;
-}
-
-/**
- * @param {BayeuxOptions} options
- * @param {URL} url
- */
-function withDefaults(options, url) {
-  const isFile = (url.pathname.replace(/\/$/, "").split("/").pop() ?? "").includes(".");
-  return {
-    transports: options.transports ?? /** @type {TransportType[]} */ (["websocket", "long-polling"]),
-    ext: options.ext,
-    headers: options.headers ?? {},
-    credentials: options.credentials ?? /** @type {const} */ ("same-origin"),
-    maxNetworkDelay: options.maxNetworkDelay ?? 10_000,
-    connectTimeout: options.connectTimeout ?? 5_000,
-    backoffBase: options.backoffBase ?? 500,
-    backoffMax: options.backoffMax ?? 30_000,
-    maxIncoming: options.maxIncoming ?? 4 * 1024 * 1024,
-    maxQueue: options.maxQueue ?? 1000,
-    appendMessageType: options.appendMessageType ?? (url.search === "" && !isFile),
-    // Called as a method of anything else than the window, fetch throws.
-    fetch: options.fetch ?? globalThis.fetch.bind(globalThis),
-    WebSocket: options.WebSocket ?? globalThis.WebSocket,
-    random: options.random ?? Math.random,
-  };
 }

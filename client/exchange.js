@@ -58,7 +58,7 @@ export function isUnknownSession(reply) {
 /** The messages of one client that wait for a reply. */
 export class Exchange {
   #lastId = 0;
-  /** @type {Map<string, {channel: string, reply: Deferred<Message>, done: () => void}>} */
+  /** @type {Map<string, {channel: string, reply: Deferred<Message>, done: () => void, fail: (error: Error) => void}>} */
   #waiting = new Map();
 
   /**
@@ -84,7 +84,7 @@ export class Exchange {
       clearTimeout(timer);
       signal.removeEventListener("abort", stop);
     };
-    items.forEach(({ message, reply }, i) => this.#waiting.set(ids[i], { channel: message.channel, reply, done }));
+    items.forEach(({ message, reply }, i) => this.#waiting.set(ids[i], { channel: message.channel, reply, done, fail }));
     signal.addEventListener("abort", stop);
     if (signal.aborted) stop();
     return { messages: items.map(({ message }, i) => ({ ...message, id: ids[i] })), signal: abort.signal, fail };
@@ -103,9 +103,13 @@ export class Exchange {
     return true;
   }
 
-  /** @param {Error} error */
+  /**
+   * Gives up on all that wait, and aborts what is under way for them.
+   *
+   * @param {Error} error
+   */
   failAll(error) {
-    for (const id of [...this.#waiting.keys()]) this.#take(id)?.reply.reject(error);
+    for (const { fail } of [...this.#waiting.values()]) fail(error);
   }
 
   /** @param {string} id */

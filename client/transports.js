@@ -4,6 +4,7 @@
  * @module
  */
 
+/** @typedef {"websocket" | "long-polling"} TransportType */
 /** @typedef {Record<string, any> & {channel: string}} Message */
 
 /**
@@ -25,7 +26,7 @@
  * @property {string} type
  * @property {(messages: Message[], options: {signal: AbortSignal, kind: "handshake" | "connect" | "disconnect" | ""}) => Promise<void>} send Resolves
  *   when the messages are sent (WebSocket) or answered (long-polling).
- * @property {() => void} close
+ * @property {() => void} close Requests under way are ended by their own signals.
  */
 
 const MAX_BATCH = 10_000;
@@ -56,7 +57,7 @@ export function parseBatch(text, limit) {
 class LongPollingTransport {
   type = "long-polling";
   #context;
-  #closed = new AbortController();
+  #closed = false;
 
   /** @param {TransportContext} context */
   constructor(context) {
@@ -75,18 +76,18 @@ class LongPollingTransport {
       body: JSON.stringify(messages),
       cache: "no-store",
       credentials,
-      signal: AbortSignal.any([signal, this.#closed.signal]),
+      signal,
     });
     if (!response.ok) {
       void response.body?.cancel().catch(() => {});
       throw new Error(`HTTP status ${response.status}`);
     }
     const text = await readBounded(response, maxIncoming);
-    if (!this.#closed.signal.aborted) this.#context.receive(parseBatch(text, maxIncoming));
+    if (!this.#closed) this.#context.receive(parseBatch(text, maxIncoming));
   }
 
   close() {
-    this.#closed.abort(new Error("transport closed"));
+    this.#closed = true;
   }
 
   /** @param {string} kind */

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { BlobStore, sealedFaye } from "../index.js";
 import { defaultAnswer, push, startFaye, startScripted, until } from "./support.js";
 
 const faye = createRequire(import.meta.url)("faye");
 const LARGE = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`slot${i}`, "x".repeat(10 * 1024)]));
+
+// A Faye client goes on repeating requests after it said good-bye, and would keep the process.
+after(() => void setTimeout(() => process.exit(), 500).unref());
 
 /**
  * @param {string} url
@@ -46,7 +49,6 @@ for (const transport of ["long-polling", "websocket"]) {
     assert.deepEqual(second.blobs, { a: "A" });
     assert.notEqual(first.attempt, second.attempt);
     await until(() => server.seen.some((m) => m.channel === "/meta/connect" && m.via === transport && m.ext.sealed.gen === "1.1"));
-    // Before the server goes: Faye would try to say good-bye for ever.
     await client.disconnect();
   });
 }
