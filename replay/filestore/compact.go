@@ -55,13 +55,17 @@ func (d *disk) compact(epoch int64) error {
 	if err != nil {
 		return err
 	}
-	if err := d.replaceLog(); err != nil {
+	info, err := f.Stat()
+	if err == nil {
+		err = d.replaceLog()
+	}
+	if err != nil {
 		f.Close()
 		d.drop() // whichever of the two it is now
 		return err
 	}
 	d.log.Close()
-	d.log, d.header, d.offset, d.seen = f, next, size, size
+	d.log, d.file, d.header, d.offset, d.seen = f, info, next, size, size
 	d.torn, d.stale, d.suspect = false, false, false
 	if !d.ledger.Epoch().Equal(time.Unix(epoch, 0)) {
 		old := d.ledger
@@ -122,7 +126,7 @@ func (d *disk) replaceLog() error {
 	if err := d.root.Rename(newName, logName); err != nil {
 		return err
 	}
-	return d.folder.Sync()
+	return d.hooks.syncFolder(d.folder)
 }
 
 // tidy removes what a crash in the middle of a rewrite left.

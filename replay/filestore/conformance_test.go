@@ -58,11 +58,11 @@ func conformance(t *testing.T, h hooks) {
 	})
 }
 
-func TestConformance(t *testing.T) { conformance(t, realHooks()) }
+func TestConformance(t *testing.T) { conformance(t, quick()) }
 
 // The same while the log is rewritten at every turn.
 func TestConformanceCompacting(t *testing.T) {
-	h := realHooks()
+	h := quick()
 	h.minCompact = 1
 	conformance(t, h)
 }

@@ -31,11 +31,12 @@ type disk struct {
 	info   os.FileInfo
 
 	log    *os.File // nil before the first load and after a failure
-	header header   // of the generation loaded last
-	offset int64    // behind the last whole group
-	seen   int64    // the largest offset in this generation, ever
-	torn   bool     // there is a piece of a group behind offset
-	stale  bool     // others may have written what they did not sync
+	file   os.FileInfo
+	header header // of the generation loaded last
+	offset int64  // behind the last whole group
+	seen   int64  // the largest offset in this generation, ever
+	torn   bool   // there is a piece of a group behind offset
+	stale  bool   // others may have written what they did not sync
 	// suspect says that a sync failed: the log may hold, in memory only, what
 	// looks whole. It must be written anew before it is believed.
 	suspect bool
@@ -58,7 +59,7 @@ func openDisk(dir string, cfg Config, h hooks) (*disk, error) {
 		return nil, err
 	}
 	if !cfg.ReadOnly {
-		if err := makeFolder(dir); err != nil {
+		if err := makeFolder(dir, h); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +91,7 @@ func (d *disk) openFolder() (err error) {
 	return err
 }
 
-func makeFolder(dir string) error {
+func makeFolder(dir string, h hooks) error {
 	if _, err := os.Lstat(dir); err == nil {
 		return nil
 	}
@@ -102,7 +103,7 @@ func makeFolder(dir string) error {
 		return err
 	}
 	defer parent.Close()
-	return parent.Sync()
+	return h.syncFolder(parent)
 }
 
 func checkFolder(dir string) (os.FileInfo, error) {
@@ -224,12 +225,12 @@ func (d *disk) reload() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.path(), err)
 	}
-	h, err := d.check(f)
-	if err == nil && known && (h.store != d.header.store || h.generation < d.header.generation) {
-		err = d.corrupt(0, "the log was replaced by an older or another one while it was open")
+	h, info, err := d.check(f)
+	if err == nil && known {
+		err = d.succeeds(h, info)
 	}
 	if err == nil && !d.cfg.ReadOnly {
-		err = d.folder.Sync() // a rename may not have been synced before a crash
+		err = d.hooks.syncFolder(d.folder) // a rename may not have been synced before a crash
 	}
 	if err != nil {
 		f.Close()
@@ -238,9 +239,19 @@ func (d *disk) reload() error {
 	if h.generation != d.header.generation {
 		d.seen = 0
 	}
-	d.log, d.header, d.offset, d.stale = f, h, headerSize, true
+	d.log, d.file, d.header, d.offset, d.stale = f, info, h, headerSize, true
 	d.ledger = d.newLedger(h)
 	return nil
+}
+
+// succeeds makes sure that a log with header h goes on from the one that we knew:
+// it is the same file, or a later generation of it.
+func (d *disk) succeeds(h header, info os.FileInfo) error {
+	if h.store == d.header.store &&
+		(h.generation > d.header.generation || h.generation == d.header.generation && os.SameFile(info, d.file)) {
+		return nil
+	}
+	return d.corrupt(0, "the log was replaced by an older or another one while it was open")
 }
 
 // openLog opens the log; if there is none it makes the first, unless it must exist.
@@ -270,28 +281,26 @@ func (d *disk) newLedger(h header) *replay.Ledger {
 }
 
 // check reads the header of a log that is what and whose it should be.
-func (d *disk) check(f *os.File) (header, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return header{}, err
+func (d *disk) check(f *os.File) (h header, info os.FileInfo, err error) {
+	if info, err = f.Stat(); err != nil {
+		return h, nil, err
 	}
 	// A Root follows links that stay inside it.
 	if named, err := d.root.Lstat(logName); err != nil || !named.Mode().IsRegular() || !os.SameFile(named, info) {
-		return header{}, fmt.Errorf("%s is not a regular file", d.path())
+		return h, nil, fmt.Errorf("%s is not a regular file", d.path())
 	}
 	if err := checkPrivate(d.path(), info); err != nil {
-		return header{}, err
+		return h, nil, err
 	}
 	b := make([]byte, headerSize)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && err != io.EOF {
-		return header{}, err
+		return h, nil, err
 	}
-	h, err := decodeHeader(b[:n])
-	if err != nil {
-		return h, d.corrupt(0, err.Error())
+	if h, err = decodeHeader(b[:n]); err != nil {
+		return h, nil, d.corrupt(0, err.Error())
 	}
-	return h, nil
+	return h, info, nil
 }
 
 // readOn applies what the log holds behind offset.

@@ -81,6 +81,7 @@ type hooks struct {
 	now        func() time.Time
 	write      func(f *os.File, b []byte, off int64) error
 	sync       func(f *os.File) error
+	syncFolder func(f *os.File) error
 	minCompact int64
 }
 
@@ -92,6 +93,7 @@ func realHooks() hooks {
 			return err
 		},
 		sync:       datasync,
+		syncFolder: (*os.File).Sync,
 		minCompact: 1 << 20,
 	}
 }

@@ -19,6 +19,7 @@ import (
 func quick() hooks {
 	h := realHooks()
 	h.sync = func(*os.File) error { return nil }
+	h.syncFolder = h.sync
 	return h
 }
 
@@ -226,6 +227,10 @@ func TestReplacedWhileOpen(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, "x"), early, 0o600))
 			must(t, os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, logName)))
 		},
+		"replaced by a copy": func(t *testing.T, dir string, _ []byte) {
+			must(t, os.WriteFile(filepath.Join(dir, "x"), read(t, dir), 0o600))
+			must(t, os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, logName)))
+		},
 		"removed": func(t *testing.T, dir string, _ []byte) { must(t, os.Remove(filepath.Join(dir, logName))) },
 		"folder replaced": func(t *testing.T, dir string, early []byte) {
 			must(t, os.Rename(dir, dir+".old"))
@@ -310,6 +315,33 @@ func TestWriteFails(t *testing.T) {
 	must(t, s.Close())
 	s = mustOpen(t, dir, Config{}, realHooks())
 	claim(t, s, o, replay.Mine, a, b)
+}
+
+// After a rename that may not last, nothing is answered until it does.
+func TestFolderSyncFails(t *testing.T) {
+	fails, h := 0, realHooks()
+	h.syncFolder = func(f *os.File) error {
+		if fails > 0 {
+			fails--
+			return errors.New("input/output error")
+		}
+		return f.Sync()
+	}
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{}, h)
+	o, r := newOwner(), newRight()
+	claim(t, s, o, replay.Won, r)
+	fails = 3
+	if err := s.Purge(context.Background()); err == nil {
+		t.Error("Purge = nil, want an error")
+	}
+	for fails > 0 {
+		if got, err := s.Claim(context.Background(), o, r); got.Granted() || err == nil {
+			t.Fatalf("Claim = %v, %v, want an error", got, err)
+		}
+	}
+	claim(t, s, o, replay.Mine, r)
+	claim(t, mustOpen(t, dir, Config{}, realHooks()), newOwner(), replay.Lost, r)
 }
 
 // After a failed sync the log is written anew before anything is answered: what
