@@ -13,8 +13,6 @@ var (
 	// ErrQueueFull: the session's queue is over its limit; the session was
 	// removed, and its client must shake hands again.
 	ErrQueueFull = errors.New("bayeux: session queue full")
-	// ErrServerClosed: the server is shutting down.
-	ErrServerClosed = errors.New("bayeux: server closed")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("bayeux: client closed")
 	// ErrNotConnected: the client has no connection, and none came in time.

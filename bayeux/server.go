@@ -15,6 +15,9 @@ import (
 // Server is a Bayeux server. Mount it with and without a trailing slash: it
 // answers at every path below its own alike.
 //
+// Middleware that wraps the ResponseWriter must give it an Unwrap method, or held
+// requests end with the http.Server's WriteTimeout and WebSockets are refused.
+//
 // A Server is safe for concurrent use once extensions and service handlers are
 // registered. It has no goroutine of its own while nothing happens but one for
 // each open WebSocket.
