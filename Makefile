@@ -9,5 +9,5 @@ go:       ; ci/go.sh
 fuzz:     ; ci/fuzz.sh
 client:   ; ci/client.sh
 browser:  ; ci/browser.sh
-headless: ; go run ./cmd/blobctl demo --headless
+headless: ; ci/demo.sh
 demo:     ; go run ./cmd/blobctl demo

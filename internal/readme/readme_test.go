@@ -1,0 +1,75 @@
+// Package readme keeps the README true: its shell session runs, and its Go code
+// is the example's.
+package readme
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func blocks(t *testing.T, language string) (out []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range strings.Split(string(text), "```"+language+"\n")[1:] {
+		block, _, ok := strings.Cut(part, "```")
+		if !ok {
+			t.Fatal("a code block without an end")
+		}
+		out = append(out, block)
+	}
+	if len(out) == 0 {
+		t.Fatalf("the README has no %s block", language)
+	}
+	return out
+}
+
+func TestGoCodeIsTheExample(t *testing.T) {
+	example, err := os.ReadFile("../../examples/hello/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range blocks(t, "go") {
+		if !bytes.Contains(example, []byte(block)) {
+			t.Errorf("examples/hello/main.go does not have:\n%s", block)
+		}
+	}
+}
+
+func TestShellSessionRuns(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "blobctl"), "github.com/sealedblob/sealedblob/cmd/blobctl")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building blobctl: %v\n%s", err, out)
+	}
+	ran := 0
+	for _, block := range blocks(t, "console") {
+		for _, line := range strings.Split(strings.TrimSpace(block), "\n") {
+			command, ok := strings.CutPrefix(line, "$ ")
+			if !ok {
+				t.Fatalf("not a command: %s", line)
+			}
+			want := 0
+			if strings.Contains(line, "# exit code 4") {
+				want = 4
+			}
+			cmd := exec.Command("sh", "-c", command)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
+			out, _ := cmd.CombinedOutput()
+			if got := cmd.ProcessState.ExitCode(); got != want {
+				t.Fatalf("%s\nexit code %d, want %d\n%s", command, got, want, out)
+			}
+			ran++
+		}
+	}
+	if ran < 6 {
+		t.Errorf("%d commands ran", ran)
+	}
+}
