@@ -502,3 +502,18 @@ test("the application's ext goes with each handshake", async (t) => {
   await client.rehandshake();
   assert.deepEqual(sent(server, "/meta/handshake").map((m) => m.ext), [{ token: 1, sealed: { v: 1 } }, { token: 2, sealed: { v: 1 } }]);
 });
+
+test("after disconnect nothing of the client is left running", async (t) => {
+  const resources = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  for (const transport of BOTH) {
+    const server = await startScripted(t);
+    const before = resources();
+    const client = new BayeuxClient(server.url, { WebSocket: /** @type {any} */ (WebSocket), transports: [transport], backoffBase: 10 });
+    await client.connect();
+    await client.subscribe("/a", () => {}).ready;
+    await client.rehandshake();
+    client.publish("/a", 1);
+    await client.disconnect();
+    await until(() => resources() <= before, `timers: ${resources()}, before: ${before}`);
+  }
+});

@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { adapt } from "cometd-nodejs-client";
 import { BlobStore, SealedExtension } from "../index.js";
-import { defaultAnswer, push, startCometD, startScripted, until } from "./support.js";
+import { defaultAnswer, leave, push, startCometD, startScripted, until } from "./support.js";
 
 adapt();
 const require = createRequire(import.meta.url);
@@ -13,6 +13,8 @@ const { CometD } = await import("cometd");
 const { ReloadExtension } = await import("cometd/ReloadExtension.js");
 const page = /** @type {any} */ (globalThis).window;
 page.console = { info() {}, warn() {}, debug() {} };
+
+after(leave);
 
 /** @type {Record<string, () => any>} */
 const RELEASES = {

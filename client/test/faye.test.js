@@ -2,13 +2,12 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { after, test } from "node:test";
 import { BlobStore, sealedFaye } from "../index.js";
-import { defaultAnswer, push, startFaye, startScripted, until } from "./support.js";
+import { defaultAnswer, leave, push, startFaye, startScripted, until } from "./support.js";
 
 const faye = createRequire(import.meta.url)("faye");
 const LARGE = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`slot${i}`, "x".repeat(10 * 1024)]));
 
-// A Faye client goes on repeating requests after it said good-bye, and would keep the process.
-after(() => void setTimeout(() => process.exit(), 500).unref());
+after(leave);
 
 /**
  * @param {string} url

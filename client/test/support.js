@@ -242,3 +242,8 @@ export function browser(WebSocket) {
     ),
   };
 }
+
+/** Ends the process of a test file though a foreign client goes on repeating requests after it said good-bye. */
+export function leave() {
+  setTimeout(() => process.exit(), 500).unref();
+}
