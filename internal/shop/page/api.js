@@ -15,6 +15,7 @@
  * @property {any} result
  * @property {State | null} state
  * @property {number} order Of two replies, the one to the later request has the higher number.
+ * @property {boolean} settled Whether the state is that of its version: a change is answered before it is sealed.
  * @property {boolean} repeated Whether an earlier try was lost on the way: the server may have done it twice.
  * @property {number} skew Milliseconds to add to our clock to have the server's.
  */
@@ -79,7 +80,7 @@ export class Api extends EventTarget {
       }
       await pause(Math.min(200 * 2 ** waits++, 2000));
     }
-    return { ok: false, error: "No server answers. Please try again in a moment.", result: null, state: null, order: 0, repeated: lost > 0, skew: 0 };
+    return { ok: false, error: "No server answers. Please try again in a moment.", result: null, state: null, order: 0, settled: false, repeated: lost > 0, skew: 0 };
   }
 
   /**
@@ -104,7 +105,7 @@ export class Api extends EventTarget {
       if (response.status >= 500) return { lost: true };
       const { result, error, state } = await response.json();
       const skew = state ? Date.parse(state.now) - (start + Date.now()) / 2 : 0;
-      return { reply: { ok: response.ok, error: response.ok ? "" : String(error), result, state: state ?? null, order, repeated: false, skew } };
+      return { reply: { ok: response.ok, error: response.ok ? "" : String(error), result, state: state ?? null, order, settled: call.method === undefined, repeated: false, skew } };
     } catch {
       return { lost: true };
     }

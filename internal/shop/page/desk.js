@@ -80,7 +80,7 @@ export class Desk extends EventTarget {
       act.ready = why;
       if (why === "") act.button.removeAttribute("aria-disabled");
       else act.button.setAttribute("aria-disabled", "true");
-      if (act.outcome.dataset.kind === undefined || act.outcome.dataset.kind === "idle") this.#say(kind, why, "idle");
+      if (act.outcome.dataset.kind === undefined || act.outcome.dataset.kind === "idle") this.#say(kind, why || "Not tried yet.", "idle");
     }
     const kill = this.#acts.get("kill");
     const current = this.#servers.find((server) => server.current);

@@ -17,11 +17,15 @@ export class Link extends EventTarget {
   store = new BlobStore({ key: "shop" });
   /** How many handshakes were answered. */
   answers = 0;
+  /** Milliseconds from the loss of the connection to the last answer; 0 if none was lost. */
+  gap = 0;
   /** When the connection was lost, or 0. */
-  lostAt = 0;
+  #lostAt = 0;
   #client;
   #ever = false;
   #renewedAt = 0;
+  /** Whether the connection is down because we wanted it. */
+  #renewing = false;
   /**
    * The session that the connection is attached to; "?" until a state told us which one it is.
    *
@@ -51,6 +55,7 @@ export class Link extends EventTarget {
   renew() {
     if (this.#client.state !== "connected" || Date.now() - this.#renewedAt < RENEW_GAP) return;
     this.#renewedAt = Date.now();
+    this.#renewing = true;
     this.#client.rehandshake().catch(() => {});
   }
 
@@ -79,11 +84,12 @@ export class Link extends EventTarget {
   #stateChanged() {
     if (this.#client.state === "connected") {
       this.#ever = true;
-      this.lostAt = 0;
-    } else if (this.#client.state === "handshaking") {
-      this.#attached = null;
-      if (this.#ever) this.lostAt ||= Date.now();
+      this.#renewing = false;
+      this.#lostAt = 0;
+    } else if (this.#ever && !this.#renewing) {
+      this.#lostAt ||= Date.now();
     }
+    if (this.#client.state === "handshaking") this.#attached = null;
     this.dispatchEvent(new Event("state"));
   }
 
@@ -91,6 +97,7 @@ export class Link extends EventTarget {
   #answered(answer) {
     if (answer.state !== "retry") {
       this.answers++;
+      this.gap = this.#lostAt === 0 ? 0 : Date.now() - this.#lostAt;
       this.#attached = answer.gen === null ? null : "?";
     }
     this.dispatchEvent(new CustomEvent("answer", { detail: answer }));

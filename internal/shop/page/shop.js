@@ -79,7 +79,8 @@ function take(reply) {
   office.show(state, { ended });
   sessionPanel.show(state);
   tick();
-  look(state);
+  heldPanel.show(link.store.snapshot());
+  if (reply.settled) look(state);
   link.follow(session);
   desk.update();
 }
@@ -99,7 +100,8 @@ function announce(before, state, ended) {
   } else if (ended) {
     stage.moment(endText(moved ? `${before.node} ${fate}. ` : "", session), "warn");
   } else if (moved && session !== "") {
-    stage.moment(`${before.node} ${fate}. Your session went on at ${state.node}.`, "moved");
+    const later = link.gap > 0 ? `, ${(link.gap / 1000).toFixed(1)} s later` : "";
+    stage.moment(`${before.node} ${fate}. Your session went on at ${state.node}${later}.`, "moved");
   } else if (moved) {
     stage.moment(`${before.node} ${fate}. ${state.node} answers now; you had no session to carry over.`, "lost");
   }
@@ -118,10 +120,13 @@ function endText(prefix, session) {
   return prefix === "" ? "Your session has ended." : `${prefix}This browser held nothing to restore from; a new session begins.`;
 }
 
-/** @param {State} state */
+/**
+ * Lets the thief look at what is held, if that is what the state tells of.
+ *
+ * @param {State} state
+ */
 function look(state) {
   const held = link.store.snapshot();
-  heldPanel.show(held);
   if (held && held.gen === state.version) attacker.look(held, state.attributes.some(({ name }) => name === "ticket"));
 }
 
