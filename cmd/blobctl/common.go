@@ -21,6 +21,7 @@ type checkFlags struct {
 	keyring, policy, app, tenant string
 	session, at, replay          string
 	json                         bool
+	may                          access
 }
 
 func (f *checkFlags) add(cmd *cobra.Command) {
@@ -54,7 +55,7 @@ func (f *checkFlags) verifier(cmd *cobra.Command) (v session.Verifier, close fun
 	}
 	v = session.Verifier{Keys: ring, Policy: p, Scope: seal.Scope{App: f.app, Tenant: f.tenant}}
 	if f.replay != "" {
-		store, err := openStore(f.replay, false)
+		store, err := openStore(f.replay, f.may)
 		if err != nil {
 			return v, close, err
 		}
@@ -120,9 +121,17 @@ func keyringError(err error) error {
 	return f
 }
 
-// openStore opens the replay store of a URL. Without create, a folder that is
-// not there is an error: a mistyped path must not look like an empty memory.
-func openStore(url string, create bool) (replay.Store, error) {
+// access is what a command may do with a replay store.
+type access int
+
+const (
+	readOnly access = iota // verify: write nothing, not even a repair
+	mayWrite               // take: a mistyped path must not look like an empty memory
+	mayMake                // serve, seal: whoever issues rights makes the store
+)
+
+// openStore opens the replay store of a URL.
+func openStore(url string, may access) (replay.Store, error) {
 	scheme, rest, ok := strings.Cut(url, ":")
 	switch {
 	case ok && scheme == "mem" && rest == "":
@@ -130,10 +139,10 @@ func openStore(url string, create bool) (replay.Store, error) {
 	case ok && scheme == "none" && rest == "":
 		return replay.None{}, nil
 	case ok && scheme == "file" && rest != "":
-		if _, err := os.Lstat(rest); err != nil && !create {
+		if _, err := os.Lstat(rest); err != nil && may != mayMake {
 			return nil, &failure{exitUsage, fmt.Errorf("no replay store: %w", err), "blobctl serve and blobctl seal --replay make one"}
 		}
-		store, err := filestore.Open(rest, filestore.Config{})
+		store, err := filestore.Open(rest, filestore.Config{ReadOnly: may == readOnly})
 		if err != nil {
 			return nil, fail(exitFailure, err)
 		}

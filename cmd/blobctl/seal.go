@@ -132,7 +132,7 @@ func (f sealFlags) issued(cmd *cobra.Command) (int64, error) {
 	if f.replay == "" {
 		return now, nil
 	}
-	store, err := openStore(f.replay, true)
+	store, err := openStore(f.replay, mayMake)
 	if err != nil {
 		return 0, err
 	}

@@ -56,7 +56,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(f.replay, true)
+	store, err := openStore(f.replay, mayMake)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ bytes as they are. The value is shown only with --reveal.`,
 }
 
 func newTake() *cobra.Command {
-	var f checkFlags
+	f := checkFlags{may: mayWrite}
 	var attempt string
 	cmd := &cobra.Command{
 		Use: "take --keyring DIR --policy FILE --app APP --replay URL [FILE|-]", Args: cobra.MaximumNArgs(1),
