@@ -226,6 +226,36 @@ func TestHandshakeHook(t *testing.T) {
 	}
 }
 
+// Hooks may take longer than the http.Server's own timeouts.
+func TestSlowHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, bayeux.Config{})
+		r.server.AddExtension(tap{hook: func(ctx context.Context, h *bayeux.Handshake) {
+			select {
+			case <-ctx.Done():
+				t.Error("ctx ended early")
+			case <-time.After(8 * time.Second):
+			}
+		}})
+		r.peer().ready()
+	})
+}
+
+func TestOneHandshakePerRequest(t *testing.T) {
+	r := newRig(t, bayeux.Config{})
+	hooks := 0
+	r.server.AddExtension(tap{hook: func(context.Context, *bayeux.Handshake) { hooks++ }})
+	p := r.peer()
+	msgs := p.send("[" + handshakeMessage + "," + handshakeMessage + `,{"channel":"/meta/connect","clientId":"x"}]`)
+	wantOK(t, msgs[0])
+	wantError(t, msgs[1], "403::handshake_denied")
+	wantError(t, msgs[2], "402::session_unknown")
+	if hooks != 1 {
+		t.Errorf("%d hooks ran, want 1", hooks)
+	}
+	p.withID(msgs[0].ClientID).connect()
+}
+
 func TestRefusedSessionIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, bayeux.Config{MaxSessions: 1})

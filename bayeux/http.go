@@ -71,14 +71,8 @@ func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, c)
 	}
 	x.run(msgs)
-	if x.hold != nil {
-		// The server's own deadlines are for the usual short request. The read
-		// deadline would end the watch for the client's going away.
-		_ = rc.SetReadDeadline(time.Time{})
-		_ = rc.SetWriteDeadline(time.Time{})
-		if !x.wait() {
-			return
-		}
+	if x.hold != nil && !x.wait() {
+		return
 	}
 	x.respond(w, rc)
 }
@@ -127,6 +121,10 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 		}
 		return nil, http.StatusBadRequest
 	}
+	// From here on net/http reads only to see whether the client goes away, and
+	// would take its own deadline for that. respond sets the one for writing.
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Time{})
 	msgs, err := s.parseBody(body, form)
 	switch {
 	case errors.Is(err, errTooMany):

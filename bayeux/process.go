@@ -16,6 +16,7 @@ type exchange struct {
 	socket  *socket // nil for HTTP
 	browser string  // browser cookie, also when this response sets it
 
+	greeted   bool // there was a handshake
 	replies   [][]byte
 	connected []*ServerSession // sessions whose messages this response takes along
 	hold      *poll            // the lone connect to be held, over HTTP
@@ -124,6 +125,12 @@ func (x *exchange) unknown(m *Message) {
 
 func (x *exchange) handshake(m *Message) {
 	s := x.server
+	if x.greeted {
+		// One request, one handshake: each may cost its hooks much.
+		x.refuse(nil, m, errorHandshakeDenied)
+		return
+	}
+	x.greeted = true
 	if !s.extendIncoming(x.ctx, nil, m) {
 		x.refuse(nil, m, errorMessageDeleted)
 		return
