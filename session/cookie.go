@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -85,11 +86,27 @@ func cookieName(r *http.Request) string {
 	return CookieName
 }
 
-// plainLoopback reports a request without TLS whose peer and host are both on
-// this machine. Headers that a client sets can only make it false... except
-// Host, which is why the peer's address must agree.
+// plainLoopback reports a request without TLS whose peer, host and page are all
+// on this machine. A proxy on the same machine that rewrites Host shows itself
+// by a forwarding header, or by the Origin or Referer of a page from outside.
 func plainLoopback(r *http.Request) bool {
-	return r.TLS == nil && loopback(r.RemoteAddr) && loopback(r.Host)
+	if r.TLS != nil || !loopback(r.RemoteAddr) || !loopback(r.Host) {
+		return false
+	}
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {
+		if r.Header.Get(name) != "" {
+			return false
+		}
+	}
+	return localPage(r.Header.Get("Origin")) && localPage(r.Header.Get("Referer"))
+}
+
+func localPage(page string) bool {
+	if page == "" {
+		return true
+	}
+	u, err := url.Parse(page)
+	return err == nil && loopback(u.Host)
 }
 
 func loopback(hostport string) bool {

@@ -67,8 +67,11 @@ func TestCookieIsSecureOffLoopback(t *testing.T) {
 	c := newCluster(t)
 	h := c.node().Middleware(http.HandlerFunc(handler))
 	for name, change := range map[string]func(*http.Request){
-		"a public host":  func(r *http.Request) { r.Host = "shop.example" },
-		"a foreign peer": func(r *http.Request) { r.RemoteAddr = "192.0.2.1:4711" },
+		"a public host":    func(r *http.Request) { r.Host = "shop.example" },
+		"a foreign peer":   func(r *http.Request) { r.RemoteAddr = "192.0.2.1:4711" },
+		"a proxy":          func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") },
+		"a silent proxy":   func(r *http.Request) { r.Header.Set("Origin", "https://shop.example") },
+		"a referring page": func(r *http.Request) { r.Header.Set("Referer", "https://shop.example/cart") },
 	} {
 		r := request("GET", "/?cart=tea")
 		change(r)
