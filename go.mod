@@ -2,6 +2,12 @@ module github.com/sealedblob/sealedblob
 
 go 1.26.0
 
+// npm packages may bring Go files along.
+ignore (
+	./client/node_modules
+	./test/browser/node_modules
+)
+
 require (
 	filippo.io/age v1.3.2
 	github.com/go-jose/go-jose/v4 v4.1.8
