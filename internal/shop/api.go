@@ -48,7 +48,7 @@ type Rule struct {
 	OnExpiry string `json:"on_expiry"`
 }
 
-const maxCart = 20
+const maxCart = 100
 
 func (n *Node) api() http.Handler {
 	mux := http.NewServeMux()
