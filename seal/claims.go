@@ -1,13 +1,9 @@
 package seal
 
 import (
-	"bytes"
 	"crypto/rand"
 	"log/slog"
 	"strconv"
-	"unicode/utf8"
-
-	"github.com/go-jose/go-jose/v4/json"
 )
 
 // ID is a random 128-bit identifier: a session (sid), an envelope (jti) or a
@@ -30,7 +26,7 @@ func ParseID(text string) (id ID, err error) {
 }
 
 // String is the ID's text.
-func (id ID) String() string { return b64.EncodeToString(id[:]) }
+func (id ID) String() string { return text64(id[:]) }
 
 // Claims are the content of an attribute's envelope (SPEC §4). Times are whole
 // seconds since 1970.
@@ -63,7 +59,8 @@ const (
 	MaxPolicy = 64
 	MaxDepth  = 16
 
-	maxNumber = 1<<53 - 1 // every JSON reader holds these exactly
+	maxNumber  = 1<<53 - 1 // every JSON reader holds these exactly
+	claimsRoom = 384       // more than the claims around a value
 )
 
 // ValidName reports whether name may name an attribute: a lower-case letter,
@@ -97,47 +94,12 @@ func (c *Claims) valid() bool {
 		c.Gen <= maxNumber && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || ValidValue(c.Value))
 }
 
-// ValidValue reports whether v is one compact JSON value in valid UTF-8 without
-// duplicate members, nested at most [MaxDepth] deep.
-func ValidValue(v []byte) bool {
-	if len(v) == 0 || !utf8.Valid(v) || depth(v) > MaxDepth {
-		return false
-	}
-	var any any
-	if json.Unmarshal(v, &any) != nil {
-		return false
-	}
-	var compact bytes.Buffer
-	return json.Compact(&compact, v) == nil && bytes.Equal(compact.Bytes(), v)
-}
-
-// depth counts the deepest nesting without parsing.
-func depth(v []byte) (deepest int) {
-	open, quoted := 0, false
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			open++
-			deepest = max(deepest, open)
-		case c == '}' || c == ']':
-			open--
-		}
-	}
-	return deepest
-}
-
-// encode writes the one spelling of c: these members, in this order, without
+// append writes the one spelling of c: these members, in this order, without
 // white space (SPEC §4).
-func (c *Claims) encode() ([]byte, error) {
+func (c *Claims) append(b []byte) ([]byte, error) {
 	if !c.valid() {
 		return nil, ErrMalformed
 	}
-	b := make([]byte, 0, 320+len(c.Value)*4/3)
 	b = append(b, `{"jti":`...)
 	b = appendID(b, c.JTI)
 	if c.Once {
@@ -162,7 +124,7 @@ func (c *Claims) encode() ([]byte, error) {
 	}
 	if c.Binary {
 		b = append(b, `,"bin":"`...)
-		b = b64.AppendEncode(b, c.Value)
+		b = append64(b, c.Value)
 		b = append(b, '"')
 	} else {
 		b = append(b, `,"val":`...)
@@ -173,7 +135,7 @@ func (c *Claims) encode() ([]byte, error) {
 
 func appendID(b []byte, id ID) []byte {
 	b = append(b, '"')
-	b = b64.AppendEncode(b, id[:])
+	b = append64(b, id[:])
 	return append(b, '"')
 }
 
@@ -184,60 +146,48 @@ func appendNumber(b []byte, name string, n uint64) []byte {
 	return strconv.AppendUint(b, n, 10)
 }
 
-type wireClaims struct {
-	JTI  string          `json:"jti"`
-	UID  string          `json:"uid"`
-	IAT  int64           `json:"iat"`
-	EXP  int64           `json:"exp"`
-	AXP  int64           `json:"axp"`
-	SID  string          `json:"sid"`
-	Gen  uint64          `json:"gen"`
-	Name string          `json:"name"`
-	PV   string          `json:"pv"`
-	Once bool            `json:"once"`
-	Val  json.RawMessage `json:"val"`
-	Bin  *string         `json:"bin"`
-}
-
-// decodeClaims reads an authenticated plaintext. Writing the result again must
-// give the same bytes; that refuses unknown, duplicate, reordered and
-// wrong-case members, other number forms and white space at once.
+// decodeClaims reads an authenticated plaintext, which it keeps as the value's
+// memory. It follows the one spelling that append writes and refuses anything
+// else: unknown, missing, duplicate, reordered and wrong-case members, other
+// forms of numbers, white space.
 func decodeClaims(plain []byte) (*Claims, error) {
-	var w wireClaims
-	if !utf8.Valid(plain) || depth(plain) > MaxDepth+1 || json.Unmarshal(plain, &w) != nil {
-		return nil, ErrMalformed
+	c := &Claims{}
+	r := reader{in: plain, ok: true}
+	r.literal(`{"jti":`)
+	r.id(&c.JTI)
+	if r.has(`,"uid":`) {
+		c.Once = true
+		r.id(&c.UID)
 	}
-	c := &Claims{Once: w.Once, IssuedAt: w.IAT, Expires: w.EXP, AbsoluteExpires: w.AXP, Gen: w.Gen, Name: w.Name, Policy: w.PV, Value: w.Val}
-	ok := parseIDs([]string{w.JTI, w.SID}, []*ID{&c.JTI, &c.Session})
-	if w.Once {
-		ok = ok && parseIDs([]string{w.UID}, []*ID{&c.UID})
+	c.IssuedAt = int64(r.number(`,"iat":`))
+	c.Expires = int64(r.number(`,"exp":`))
+	if r.next(`,"axp":`) {
+		c.AbsoluteExpires = int64(r.number(`,"axp":`))
+		r.ok = r.ok && c.AbsoluteExpires != 0
 	}
-	if w.Bin != nil {
-		c.Binary = true
-		c.Value, ok = decodeBin(*w.Bin, ok && w.Val == nil)
+	r.literal(`,"sid":`)
+	r.id(&c.Session)
+	c.Gen = r.number(`,"gen":`)
+	c.Name = string(r.plainText(`,"name":"`))
+	c.Policy = string(r.plainText(`,"pv":"`))
+	if c.Once {
+		r.literal(`,"once":true`)
 	}
-	if !ok {
-		return nil, ErrMalformed
-	}
-	again, err := c.encode()
-	if err != nil || !bytes.Equal(again, plain) {
+	c.Value, c.Binary = r.claimsValue()
+	if !r.ok || !c.valid() {
 		return nil, ErrMalformed
 	}
 	return c, nil
 }
 
-func decodeBin(text string, ok bool) ([]byte, bool) {
-	raw, canonical := decode64(text)
-	return raw, ok && canonical
-}
-
-func parseIDs(texts []string, into []*ID) bool {
-	for i, text := range texts {
-		id, err := ParseID(text)
-		if err != nil {
-			return false
-		}
-		*into[i] = id
+// claimsValue reads the last member and the closing brace.
+func (r *reader) claimsValue() (value []byte, binary bool) {
+	if !r.has(`,"bin":"`) {
+		r.literal(`,"val":`)
+		return r.before(`}`), false
 	}
-	return true
+	text := r.before(`"}`)
+	value = make([]byte, bytes64(len(text)))
+	r.ok = r.ok && decode64To(value, text)
+	return value, true
 }

@@ -1,65 +1,27 @@
 package seal
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
-
-	jose "github.com/go-jose/go-jose/v4"
 )
 
-const maxSeals = 1 << 20 // per derived key, far below the 2^32 of SP 800-38D §8.3
-
-// Sealer seals one session's envelopes under one key and one salt. It is safe
-// for concurrent use.
-type Sealer struct {
-	key   *Key
-	kid   string
-	keys  sessionKeys
-	count atomic.Uint64
-}
-
-// sessionKeys are the keys derived from one ring key and one salt.
-type sessionKeys struct {
-	attribute, manifest, slot []byte
-}
-
-func (k *Key) session(scope Scope, salt []byte) (s sessionKeys, err error) {
-	size, _ := k.enc.sizes()
-	for _, d := range []struct {
-		to *[]byte
-		p  purpose
-		n  int
-	}{{&s.attribute, purposeAttribute, size.key}, {&s.manifest, purposeManifest, size.key}, {&s.slot, purposeSlot, sha256.Size}} {
-		if *d.to, err = k.derive(scope, d.p, salt, d.n); err != nil {
-			return sessionKeys{}, err
-		}
-	}
-	return s, nil
-}
-
-func (s *sessionKeys) wipe() {
-	clear(s.attribute)
-	clear(s.manifest)
-	clear(s.slot)
-}
-
-// slotName hides an attribute's name: the first 12 characters of the base64url
-// of HMAC-SHA-256(slot key, name) (SPEC §5).
-func (s *sessionKeys) slotName(name string) string {
-	mac := hmac.New(sha256.New, s.slot)
-	mac.Write([]byte(name))
-	return b64.EncodeToString(mac.Sum(nil))[:SlotLen]
-}
+const maxSeals = 1 << 20 // per salt, far below the 2^32 of SP 800-38D §8.3
 
 // SlotLen is the length of a slot's text.
 const SlotLen = 12
 
-// NewSealer derives the keys of one session from the ring's primary key at now
-// and a fresh 128-bit salt. It returns [ErrNoPrimary] if no key may seal.
+// Sealer seals one session's envelopes under one key and one salt. It is safe
+// for concurrent use.
+type Sealer struct {
+	keys  *derived
+	count atomic.Uint64
+}
+
+// NewSealer prepares to seal one session's envelopes under the ring's primary
+// key at now and a fresh 128-bit salt. It returns [ErrNoPrimary] if no key may
+// seal.
 func (r *Ring) NewSealer(scope Scope, now time.Time) (*Sealer, error) {
 	key, err := r.Primary(now)
 	if err != nil {
@@ -67,28 +29,24 @@ func (r *Ring) NewSealer(scope Scope, now time.Time) (*Sealer, error) {
 	}
 	salt := make([]byte, saltLen)
 	rand.Read(salt)
-	keys, err := key.session(scope, salt)
-	if err != nil {
-		return nil, err
-	}
-	return &Sealer{key: key, kid: key.id + "." + b64.EncodeToString(salt), keys: keys}, nil
+	return &Sealer{keys: key.derived(scope, salt)}, nil
 }
 
 // KeyID is the ring key's ID.
-func (s *Sealer) KeyID() string { return s.key.id }
+func (s *Sealer) KeyID() string { return s.keys.ring.id }
 
 // Slot is the opaque outside name of an attribute under this sealer.
-func (s *Sealer) Slot(name string) string { return s.keys.slotName(name) }
+func (s *Sealer) Slot(name string) (string, error) { return s.keys.slot(name) }
 
 // Attribute seals one attribute. It returns [ErrTooLarge] over [MaxEnvelope],
 // [ErrExhausted] after 2^20 seals, and [ErrMalformed] for claims that have no
 // spelling (see [Claims]).
 func (s *Sealer) Attribute(c *Claims) (string, error) {
-	plain, err := c.encode()
+	plain, err := c.append(make([]byte, 0, claimsRoom+len(c.Value)*3/2))
 	if err != nil {
 		return "", err
 	}
-	return s.seal(s.keys.attribute, plain)
+	return s.seal(ForAttribute, pad(plain))
 }
 
 // Manifest seals a session's manifest, with the errors of [Sealer.Attribute].
@@ -97,39 +55,33 @@ func (s *Sealer) Manifest(m *Manifest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s.seal(s.keys.manifest, plain)
+	return s.seal(ForManifest, pad(plain))
+}
+
+func (s *Sealer) seal(p Purpose, plain []byte) (string, error) {
+	text, err := s.AppendSeal(nil, p, plain)
+	return string(text), err
+}
+
+// AppendSeal appends the bare envelope of plaintext to dst: no claims, no
+// padding. [Sealer.Attribute] and [Sealer.Manifest] are what a session uses.
+// With room in dst (the envelope and half as much again) A256GCM allocates
+// nothing; what lies behind the result is overwritten. dst must not overlap
+// plaintext. On error dst is returned as it was.
+func (s *Sealer) AppendSeal(dst []byte, p Purpose, plaintext []byte) ([]byte, error) {
+	if s.count.Add(1) > maxSeals {
+		return dst, ErrExhausted
+	}
+	key, err := s.keys.key(p)
+	if err != nil {
+		return dst, err
+	}
+	return key.appendSeal(dst, s.keys.head, plaintext)
 }
 
 // Wipe overwrites the derived keys; the sealer must not be used afterwards.
 // Go may have copied them before: this is hygiene, not a promise.
 func (s *Sealer) Wipe() { s.keys.wipe() }
-
-func (s *Sealer) seal(key, plain []byte) (string, error) {
-	if s.count.Add(1) > maxSeals {
-		return "", ErrExhausted
-	}
-	size, _ := s.key.enc.sizes()
-	plain = pad(plain)
-	if envelopeLen(s.key.enc, s.kid, len(plain), size) > MaxEnvelope {
-		return "", ErrTooLarge
-	}
-	enc, err := jose.NewEncrypter(jose.ContentEncryption(s.key.enc), jose.Recipient{Algorithm: jose.DIRECT, Key: key, KeyID: s.kid}, nil)
-	if err != nil {
-		return "", fmt.Errorf("seal: preparing the cipher: %w", err)
-	}
-	object, err := enc.Encrypt(plain)
-	if err != nil {
-		return "", fmt.Errorf("seal: encrypting: %w", err)
-	}
-	return object.CompactSerialize()
-}
-
-func envelopeLen(enc Enc, kid string, plain int, size encSizes) int {
-	if enc == A256CBCHS512 {
-		plain = plain/16*16 + 16 // PKCS #7
-	}
-	return b64.EncodedLen(len(header(enc, kid))) + b64.EncodedLen(size.iv) + b64.EncodedLen(plain) + b64.EncodedLen(size.tag) + 4
-}
 
 // Opener opens the envelopes of one presented set. It keeps the keys derived
 // for the few salts of a set and is not safe for concurrent use.
@@ -137,7 +89,7 @@ type Opener struct {
 	ring    *Ring
 	scope   Scope
 	primary *Key
-	derived map[string]sessionKeys
+	keys    []*derived
 }
 
 const maxDerived = 8 // salts kept by one opener; a set has one, or a few after rotations
@@ -146,26 +98,28 @@ const maxDerived = 8 // salts kept by one opener; a set has one, or a few after 
 // as primary for [Opened.Stale].
 func (r *Ring) NewOpener(scope Scope, now time.Time) *Opener {
 	primary, _ := r.Primary(now)
-	return &Opener{ring: r, scope: scope, primary: primary, derived: map[string]sessionKeys{}}
+	return &Opener{ring: r, scope: scope, primary: primary}
 }
 
 // Wipe overwrites the derived keys, like [Sealer.Wipe].
 func (o *Opener) Wipe() {
-	for kid, keys := range o.derived {
+	for _, keys := range o.keys {
 		keys.wipe()
-		delete(o.derived, kid)
 	}
+	o.keys = nil
 }
 
 // Opened says under which key an envelope was sealed.
 type Opened struct {
 	KeyID string
-	// Slot is the slot that the attribute's name has under the envelope's salt;
-	// empty for a manifest.
-	Slot string
 	// Stale asks for the attribute to be sealed again: the key is not primary.
 	Stale bool
+
+	keys *derived
 }
+
+// Slot is the slot that name has under the envelope's key and salt.
+func (o Opened) Slot(name string) (string, error) { return o.keys.slot(name) }
 
 // Attribute authenticates and decrypts one attribute's envelope.
 //
@@ -174,24 +128,31 @@ type Opened struct {
 // does. It returns [ErrMalformed], [ErrUnknownKey] or [ErrAuth], and zero
 // values with it.
 func (o *Opener) Attribute(text string) (*Claims, Opened, error) {
-	plain, keys, opened, err := o.open(text, purposeAttribute)
+	plain, opened, err := o.open(nil, ForAttribute, text)
 	if err != nil {
 		return nil, Opened{}, err
+	}
+	plain, ok := unpad(plain)
+	if !ok {
+		return nil, Opened{}, ErrMalformed
 	}
 	c, err := decodeClaims(plain)
 	if err != nil {
 		return nil, Opened{}, err
 	}
-	opened.Slot = keys.slotName(c.Name)
 	return c, opened, nil
 }
 
 // Manifest authenticates and decrypts a manifest's envelope, with the checks
 // and errors of [Opener.Attribute].
 func (o *Opener) Manifest(text string) (*Manifest, Opened, error) {
-	plain, _, opened, err := o.open(text, purposeManifest)
+	plain, opened, err := o.open(nil, ForManifest, text)
 	if err != nil {
 		return nil, Opened{}, err
+	}
+	plain, ok := unpad(plain)
+	if !ok {
+		return nil, Opened{}, ErrMalformed
 	}
 	m, err := decodeManifest(plain)
 	if err != nil {
@@ -200,59 +161,59 @@ func (o *Opener) Manifest(text string) (*Manifest, Opened, error) {
 	return m, opened, nil
 }
 
-func (o *Opener) open(text string, p purpose) ([]byte, sessionKeys, Opened, error) {
-	fail := func(err error) ([]byte, sessionKeys, Opened, error) { return nil, sessionKeys{}, Opened{}, err }
+// AppendOpen appends the plaintext of a bare envelope to dst: the counterpart
+// of [Sealer.AppendSeal], with the errors of [Opener.Attribute]. The plaintext
+// is authentic; nothing else is known of it. On error dst is returned as it was.
+func (o *Opener) AppendOpen(dst []byte, p Purpose, text string) ([]byte, error) {
+	out, _, err := o.open(dst, p, text)
+	return out, err
+}
+
+func (o *Opener) open(dst []byte, p Purpose, text string) ([]byte, Opened, error) {
+	if len(text) > MaxEnvelope {
+		return dst, Opened{}, ErrMalformed
+	}
+	keys, err := o.find(text)
+	if err != nil {
+		return dst, Opened{}, err
+	}
+	key, err := keys.key(p)
+	if err != nil {
+		return dst, Opened{}, err
+	}
+	plain, err := key.appendOpen(dst, keys.head, text)
+	if err != nil {
+		return dst, Opened{}, err
+	}
+	return plain, Opened{KeyID: keys.ring.id, Stale: keys.ring != o.primary, keys: keys}, nil
+}
+
+// find returns the keys of an envelope's header. A header that was seen before
+// is compared as a whole; of a new one, and of all that comes with it, the
+// shape is checked before a key is looked up.
+func (o *Opener) find(text string) (*derived, error) {
+	for _, keys := range o.keys {
+		if strings.HasPrefix(text, keys.head.text) {
+			return keys, nil
+		}
+	}
 	s, err := parseShape(text)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	key, err := o.ring.usable(s.keyID)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if key.enc != s.enc { // the key chooses the algorithm, never the header
-		return fail(ErrMalformed)
-	}
-	keys, err := o.keys(key, s)
-	if err != nil {
-		return fail(fmt.Errorf("seal: deriving keys: %w", err))
-	}
-	content := keys.attribute
-	if p == purposeManifest {
-		content = keys.manifest
-	}
-	plain, err := decrypt(text, key.enc, content)
-	if err != nil {
-		return fail(err)
-	}
-	return plain, keys, Opened{KeyID: key.id, Stale: key != o.primary}, nil
-}
-
-func (o *Opener) keys(key *Key, s shape) (sessionKeys, error) {
-	if keys, ok := o.derived[s.kid]; ok {
-		return keys, nil
-	}
-	keys, err := key.session(o.scope, s.salt)
-	if err == nil && len(o.derived) < maxDerived {
-		o.derived[s.kid] = keys
-	}
-	return keys, err
-}
-
-// decrypt hands a shape-checked envelope to go-jose, whose error texts echo
-// input and are therefore dropped.
-func decrypt(text string, enc Enc, key []byte) ([]byte, error) {
-	object, err := jose.ParseEncryptedCompact(text, []jose.KeyAlgorithm{jose.DIRECT}, []jose.ContentEncryption{jose.ContentEncryption(enc)})
-	if err != nil {
 		return nil, ErrMalformed
 	}
-	padded, err := object.Decrypt(key)
-	if err != nil {
-		return nil, ErrAuth
+	keys := key.derived(o.scope, s.salt)
+	if !strings.HasPrefix(text, keys.head.text) {
+		return nil, ErrMalformed // never: parseShape has compared it
 	}
-	plain, ok := unpad(padded)
-	if !ok {
-		return nil, ErrMalformed
+	if len(o.keys) < maxDerived {
+		o.keys = append(o.keys, keys)
 	}
-	return plain, nil
+	return keys, nil
 }

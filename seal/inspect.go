@@ -18,5 +18,5 @@ func InspectUnverified(text string) (UnverifiedEnvelope, error) {
 		return UnverifiedEnvelope{}, err
 	}
 	parts, _ := split(text)
-	return UnverifiedEnvelope{s.enc, s.keyID, s.kid[keyIDLen+1:], len(text), b64.DecodedLen(len(parts[3]))}, nil
+	return UnverifiedEnvelope{s.enc, s.keyID, s.kid[keyIDLen+1:], len(text), bytes64(len(parts[3]))}, nil
 }

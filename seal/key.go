@@ -138,23 +138,29 @@ type Scope struct {
 	App, Tenant string
 }
 
-// purpose separates the content keys of one session (SPEC §3).
-type purpose string
+// Purpose separates the content keys of one session (SPEC §3): an envelope of
+// one purpose never opens as another.
+type Purpose uint8
 
+// The purposes.
 const (
-	purposeAttribute purpose = "attribute"
-	purposeManifest  purpose = "manifest"
-	purposeSlot      purpose = "slot" // keys the HMAC of slots; no envelope has it
+	ForAttribute Purpose = iota
+	ForManifest
 )
+
+func (p Purpose) label() string { return [...]string{"attribute", "manifest"}[p] }
+
+// labelSlot keys the HMAC of slots; no envelope has this purpose.
+const labelSlot = "slot"
 
 const kdfLabel = "sealed-blob/v1"
 
 // derive is HKDF-Expand (RFC 5869 §2.3) with SHA-256 over the ring key's PRK.
 // Each part of info is prefixed by its 16-bit length, so that no two contexts
 // share one info (SPEC §3).
-func (k *Key) derive(scope Scope, p purpose, salt []byte, n int) ([]byte, error) {
+func (k *Key) derive(scope Scope, label string, salt []byte, n int) ([]byte, error) {
 	var b cryptobyte.Builder
-	for _, part := range []string{kdfLabel, string(k.enc), scope.App, scope.Tenant, string(p), string(salt)} {
+	for _, part := range []string{kdfLabel, string(k.enc), scope.App, scope.Tenant, label, string(salt)} {
 		b.AddUint16LengthPrefixed(func(c *cryptobyte.Builder) { c.AddBytes([]byte(part)) })
 	}
 	info, err := b.Bytes()

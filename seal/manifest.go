@@ -1,12 +1,9 @@
 package seal
 
 import (
-	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/go-jose/go-jose/v4/json"
 )
 
 // Manifest is the sealed list of a session's envelopes at one generation
@@ -121,42 +118,46 @@ func (m *Manifest) encode() ([]byte, error) {
 	return append(b, "]}"...), nil
 }
 
-type wireManifest struct {
-	SID   string `json:"sid"`
-	Sub   string `json:"sub"`
-	Fence uint64 `json:"fence"`
-	Gen   uint64 `json:"gen"`
-	IAT   int64  `json:"iat"`
-	EXP   int64  `json:"exp"`
-	AXP   int64  `json:"axp"`
-	BND   string `json:"bnd"`
-	PV    string `json:"pv"`
-	Set   []struct {
-		Slot string `json:"slot"`
-		JTI  string `json:"jti"`
-		EXP  int64  `json:"exp"`
-	} `json:"set"`
-}
-
 // decodeManifest reads an authenticated plaintext as strictly as decodeClaims.
 func decodeManifest(plain []byte) (*Manifest, error) {
-	var w wireManifest
-	if !utf8.Valid(plain) || depth(plain) > 4 || json.Unmarshal(plain, &w) != nil || len(w.Set) > MaxEntries {
-		return nil, ErrMalformed
-	}
-	m := &Manifest{Subject: w.Sub, Fence: w.Fence, Gen: w.Gen, IssuedAt: w.IAT, Expires: w.EXP, AbsoluteExpires: w.AXP, Binding: w.BND, Policy: w.PV}
-	ok := parseIDs([]string{w.SID}, []*ID{&m.Session})
-	for _, e := range w.Set {
-		entry := Entry{Slot: e.Slot, Expires: e.EXP}
-		ok = ok && parseIDs([]string{e.JTI}, []*ID{&entry.JTI})
-		m.Entries = append(m.Entries, entry)
-	}
-	if !ok {
-		return nil, ErrMalformed
-	}
-	again, err := m.encode()
-	if err != nil || !bytes.Equal(again, plain) {
+	m := &Manifest{}
+	r := reader{in: plain, ok: true}
+	r.literal(`{"sid":`)
+	r.id(&m.Session)
+	m.Subject = r.escapedText(`,"sub":"`)
+	m.Fence = r.number(`,"fence":`)
+	m.Gen = r.number(`,"gen":`)
+	m.IssuedAt = int64(r.number(`,"iat":`))
+	m.Expires = int64(r.number(`,"exp":`))
+	m.AbsoluteExpires = int64(r.number(`,"axp":`))
+	m.Binding = string(r.plainText(`,"bnd":"`))
+	m.Policy = string(r.plainText(`,"pv":"`))
+	m.Entries = r.entries()
+	if !r.ok || len(r.in) != 0 || !m.valid() {
 		return nil, ErrMalformed
 	}
 	return m, nil
+}
+
+func (r *reader) entries() (list []Entry) {
+	r.literal(`,"set":[`)
+	if r.has(`]}`) {
+		return nil
+	}
+	list = make([]Entry, 0, 16)
+	for r.ok && len(list) < MaxEntries {
+		var e Entry
+		e.Slot = string(r.plainText(`{"slot":"`))
+		r.literal(`,"jti":`)
+		r.id(&e.JTI)
+		e.Expires = int64(r.number(`,"exp":`))
+		r.literal(`}`)
+		list = append(list, e)
+		if r.has(`]}`) {
+			return list
+		}
+		r.literal(`,`)
+	}
+	r.ok = false
+	return nil
 }

@@ -60,8 +60,8 @@ func InitRing(dir string, enc Enc, now time.Time) (*Ring, error) {
 		mode          fs.FileMode
 	}{
 		{IdentityFile, "# recipient: " + identity.Recipient().String() + "\n" + identity.String() + "\n", 0o600},
-		{SignerFile, b64.EncodeToString(signer.Seed()) + "\n", 0o600},
-		{VerifierFile, b64.EncodeToString(verifier) + "\n", 0o644},
+		{SignerFile, text64(signer.Seed()) + "\n", 0o600},
+		{VerifierFile, text64(verifier) + "\n", 0o644},
 	} {
 		if err := writeFile(filepath.Join(dir, f.name), []byte(f.content), f.mode); err != nil {
 			return nil, err

@@ -66,10 +66,10 @@ func (d *ringDoc) addKey(enc Enc, now, activate time.Time) {
 	rand.Read(secret)
 	for ok := false; !ok; {
 		rand.Read(id)
-		ok = isAlphanumeric(b64.EncodeToString(id))
+		ok = isAlphanumeric(text64(id))
 	}
 	d.Keys = append(d.Keys, ringKey{
-		ID: b64.EncodeToString(id), Enc: enc, Secret: b64.EncodeToString(secret),
+		ID: text64(id), Enc: enc, Secret: text64(secret),
 		Created: now.Unix(), Activate: activate.Unix(),
 	})
 }
@@ -96,7 +96,7 @@ func (d *ringDoc) write(w io.Writer, signer ed25519.PrivateKey) error {
 		return err
 	}
 	signature := ed25519.Sign(signer, append([]byte(signContext), content...))
-	if _, err := fmt.Fprintf(out, "%s%s\n%s\n", ringHead, b64.EncodeToString(content), b64.EncodeToString(signature)); err != nil {
+	if _, err := fmt.Fprintf(out, "%s%s\n%s\n", ringHead, text64(content), text64(signature)); err != nil {
 		return err
 	}
 	return out.Close()

@@ -62,7 +62,7 @@ func TestRoundTrip(t *testing.T) {
 				if fmt.Sprint(*got) != fmt.Sprint(*want) {
 					t.Errorf("opened %+v, want %+v", got, want)
 				}
-				if opened.Stale || opened.KeyID != ring.Keys()[0].ID() || len(opened.Slot) != seal.SlotLen {
+				if slot, err := opened.Slot(want.Name); opened.Stale || opened.KeyID != ring.Keys()[0].ID() || len(slot) != seal.SlotLen || err != nil {
 					t.Errorf("opened = %+v", opened)
 				}
 			}

@@ -1,9 +1,6 @@
 package seal
 
-import (
-	"encoding/base64"
-	"strings"
-)
+import "strings"
 
 // MaxEnvelope is the largest envelope accepted or made, in bytes of text.
 const MaxEnvelope = 16 << 10
@@ -17,8 +14,6 @@ const (
 	headerTail = `"}`
 )
 
-var b64 = base64.RawURLEncoding.Strict()
-
 func isBase64URL(c byte) bool {
 	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
@@ -26,16 +21,6 @@ func isBase64URL(c byte) bool {
 // header renders the one protected header of a key and salt (SPEC §2).
 func header(enc Enc, kid string) string {
 	return headerHead + string(enc) + headerMid + kid + headerTail
-}
-
-// decode64 accepts the one canonical base64url spelling of a value. Strict
-// alone still skips CR and LF, so the result is encoded again and compared.
-func decode64(s string) ([]byte, bool) {
-	out, err := b64.DecodeString(s)
-	if err != nil || b64.EncodeToString(out) != s {
-		return nil, false
-	}
-	return out, true
 }
 
 // shape is an envelope whose form was checked and whose content is still unknown.

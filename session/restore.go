@@ -231,8 +231,11 @@ func (set *verified) complete() error {
 	names := map[string]bool{}
 	for i, entry := range set.manifest.Entries { // both ascend by slot
 		it := set.items[i]
+		slot, err := it.opened.Slot(it.claims.Name)
 		switch {
-		case it.slot != entry.Slot || it.opened.Slot != it.slot:
+		case err != nil:
+			return err
+		case it.slot != entry.Slot || slot != it.slot:
 			return fmt.Errorf("%w: %s is not in its slot", ErrIncomplete, it.claims.Name)
 		case it.claims.JTI != entry.JTI || it.claims.Expires != entry.Expires:
 			return fmt.Errorf("%w: %s is of another generation", ErrIncomplete, it.claims.Name)

@@ -155,8 +155,11 @@ func (s *Session) seal(now time.Time, p *Push) error {
 	for name, a := range s.attrs {
 		slot, jti := a.slot, a.jti
 		if a.dirty {
-			f := made{slot: s.replica.sealer.Slot(name), jti: seal.NewID()}
+			f := made{jti: seal.NewID()}
 			var err error
+			if f.slot, err = s.replica.sealer.Slot(name); err != nil {
+				return err
+			}
 			if f.envelope, err = s.replica.sealer.Attribute(s.claims(name, a, f.jti, p.Version.Gen)); err != nil {
 				return s.sealError(err)
 			}

@@ -1,0 +1,219 @@
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"slices"
+	"sync"
+
+	jose "github.com/go-jose/go-jose/v4"
+)
+
+// contentKey seals and opens under one derived key. Its two profiles differ in
+// who does the work: A256GCM is our own fast path, checked against go-jose;
+// A256CBC-HS512 is go-jose's.
+type contentKey struct {
+	enc  Enc
+	size encSizes
+	key  []byte
+	aead cipher.AEAD // A256GCM only
+}
+
+func newContentKey(enc Enc, key []byte) (*contentKey, error) {
+	size, _ := enc.sizes()
+	c := &contentKey{enc: enc, size: size, key: key}
+	if enc != A256GCM {
+		return c, nil
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	c.aead, err = cipher.NewGCM(block)
+	return c, err
+}
+
+// textLen is the length of an envelope of n bytes of plaintext behind head.
+func (c *contentKey) textLen(head head, n int) int {
+	if c.enc == A256CBCHS512 {
+		n = n/16*16 + 16 // PKCS #7
+	}
+	return len(head.text) + len64(c.size.iv) + 1 + len64(n) + 1 + len64(c.size.tag)
+}
+
+// appendSeal appends the envelope of plain to dst. The bytes of dst behind its
+// new length are scratch space.
+func (c *contentKey) appendSeal(dst []byte, head head, plain []byte) ([]byte, error) {
+	if c.textLen(head, len(plain)) > MaxEnvelope {
+		return dst, ErrTooLarge
+	}
+	if c.aead == nil {
+		return c.appendJOSE(dst, head, plain)
+	}
+	total, start := c.textLen(head, len(plain)), len(dst)
+	dst = slices.Grow(dst, total+c.size.iv+len(plain)+c.size.tag)
+	buf := dst[start : start+total+c.size.iv+len(plain)+c.size.tag]
+	iv, raw := buf[total:][:c.size.iv], buf[total+c.size.iv:]
+	rand.Read(iv)
+	c.aead.Seal(raw[:0], iv, plain, head.aad)
+	text := buf[copy(buf, head.text):]
+	text = put64(text, iv)
+	text = put64(dot(text), raw[:len(plain)])
+	put64(dot(text), raw[len(plain):])
+	return dst[:start+total], nil
+}
+
+// put64 and dot write to the front of dst and return the rest.
+func put64(dst, src []byte) []byte {
+	n := len64(len(src))
+	encode64(dst[:n], src)
+	return dst[n:]
+}
+
+func dot(dst []byte) []byte {
+	dst[0] = '.'
+	return dst[1:]
+}
+
+func (c *contentKey) appendJOSE(dst []byte, head head, plain []byte) ([]byte, error) {
+	enc, err := jose.NewEncrypter(jose.ContentEncryption(c.enc), jose.Recipient{Algorithm: jose.DIRECT, Key: c.key, KeyID: head.kid}, nil)
+	if err != nil {
+		return dst, fmt.Errorf("seal: preparing the cipher: %w", err)
+	}
+	object, err := enc.Encrypt(plain)
+	if err != nil {
+		return dst, fmt.Errorf("seal: encrypting: %w", err)
+	}
+	text, err := object.CompactSerialize()
+	if err != nil {
+		return dst, fmt.Errorf("seal: serializing: %w", err)
+	}
+	return append(dst, text...), nil
+}
+
+// appendOpen appends the plaintext of text to dst. Of text, everything up to
+// and including the second dot is known to be head. It returns [ErrMalformed]
+// or [ErrAuth].
+func (c *contentKey) appendOpen(dst []byte, head head, text string) ([]byte, error) {
+	if c.aead == nil {
+		return c.openJOSE(dst, text)
+	}
+	rest := text[len(head.text):]
+	ivText, tagText := len64(c.size.iv), len64(c.size.tag)
+	body := len(rest) - ivText - 1 - 1 - tagText
+	if body < 1 || rest[ivText] != '.' || rest[ivText+1+body] != '.' {
+		return dst, ErrMalformed
+	}
+	n, start := bytes64(body), len(dst)
+	dst = slices.Grow(dst, n+c.size.tag+c.size.iv)
+	buf := dst[start : start+n+c.size.tag+c.size.iv]
+	sealed, iv := buf[:n+c.size.tag], buf[n+c.size.tag:]
+	if !decode64To(iv, rest[:ivText]) || !decode64To(sealed[:n:n], rest[ivText+1:ivText+1+body]) || !decode64To(sealed[n:], rest[ivText+body+2:]) {
+		return dst[:start], ErrMalformed
+	}
+	plain, err := c.aead.Open(sealed[:0], iv, sealed, head.aad)
+	if err != nil {
+		return dst[:start], ErrAuth
+	}
+	return dst[:start+len(plain)], nil
+}
+
+// openJOSE hands a shape-checked envelope to go-jose, whose error texts echo
+// input and are therefore dropped.
+func (c *contentKey) openJOSE(dst []byte, text string) ([]byte, error) {
+	if _, err := parseShape(text); err != nil {
+		return dst, err
+	}
+	object, err := jose.ParseEncryptedCompact(text, []jose.KeyAlgorithm{jose.DIRECT}, []jose.ContentEncryption{jose.ContentEncryption(c.enc)})
+	if err != nil {
+		return dst, ErrMalformed
+	}
+	plain, err := object.Decrypt(c.key)
+	if err != nil {
+		return dst, ErrAuth
+	}
+	return append(dst, plain...), nil
+}
+
+// head is everything of an envelope that its key and salt fix: the protected
+// header's text, a dot, no encrypted key, a dot.
+type head struct {
+	kid  string
+	text string
+	aad  []byte // the protected header's text alone
+}
+
+func newHead(enc Enc, kid string) head {
+	aad := append64(nil, []byte(header(enc, kid)))
+	return head{kid: kid, text: string(aad) + "..", aad: aad}
+}
+
+// derived are the keys of one ring key, scope and salt, made when needed. It is
+// safe for concurrent use.
+type derived struct {
+	ring  *Key
+	scope Scope
+	salt  []byte
+	head  head
+
+	mu      sync.Mutex
+	content [2]*contentKey // by Purpose
+	slots   hash.Hash
+}
+
+func (k *Key) derived(scope Scope, salt []byte) *derived {
+	return &derived{ring: k, scope: scope, salt: salt, head: newHead(k.enc, k.id+"."+text64(salt))}
+}
+
+func (d *derived) key(p Purpose) (*contentKey, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.content[p] != nil {
+		return d.content[p], nil
+	}
+	size, _ := d.ring.enc.sizes()
+	key, err := d.ring.derive(d.scope, p.label(), d.salt, size.key)
+	if err != nil {
+		return nil, fmt.Errorf("seal: deriving a key: %w", err)
+	}
+	d.content[p], err = newContentKey(d.ring.enc, key)
+	return d.content[p], err
+}
+
+// slot hides an attribute's name: the first 12 characters of the base64url of
+// HMAC-SHA-256(slot key, name) (SPEC §5).
+func (d *derived) slot(name string) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.slots == nil {
+		key, err := d.ring.derive(d.scope, labelSlot, d.salt, sha256.Size)
+		if err != nil {
+			return "", fmt.Errorf("seal: deriving a key: %w", err)
+		}
+		d.slots = hmac.New(sha256.New, key)
+		clear(key)
+	}
+	d.slots.Reset()
+	d.slots.Write([]byte(name))
+	var sum [sha256.Size]byte
+	return text64(d.slots.Sum(sum[:0])[:SlotLen/4*3]), nil
+}
+
+// wipe overwrites the keys that we hold. The cipher's own schedule, and what Go
+// copied, stay until they are collected: this is hygiene, not a promise.
+func (d *derived) wipe() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for p, c := range d.content {
+		if c != nil {
+			clear(c.key)
+			d.content[p] = nil
+		}
+	}
+	d.slots = nil
+}

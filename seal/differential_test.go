@@ -1,0 +1,175 @@
+package seal
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	jose "github.com/go-jose/go-jose/v4"
+	strict "github.com/go-jose/go-jose/v4/json"
+)
+
+func fixedRing(tb testing.TB, enc Enc) *Ring {
+	tb.Helper()
+	ring, err := InitRing(tb.TempDir(), enc, time.Unix(1, 0))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ring
+}
+
+// oracle opens with go-jose, which knows the content key and nothing of us.
+func oracle(key []byte, enc Enc, text string) ([]byte, error) {
+	object, err := jose.ParseEncryptedCompact(text, []jose.KeyAlgorithm{jose.DIRECT}, []jose.ContentEncryption{jose.ContentEncryption(enc)})
+	if err != nil {
+		return nil, err
+	}
+	return object.Decrypt(key)
+}
+
+// FuzzDifferential: go-jose opens what we seal, to the same bytes; and of any
+// text, what we accept go-jose accepts, to the same bytes.
+func FuzzDifferential(f *testing.F) {
+	now := time.Unix(2, 0)
+	ring := fixedRing(f, A256GCM)
+	sealer, err := ring.NewSealer(Scope{App: "a"}, now)
+	if err != nil {
+		f.Fatal(err)
+	}
+	content, err := sealer.keys.key(ForAttribute)
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := sealer.AppendSeal(nil, ForAttribute, []byte("hello"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte("hello"), string(good))
+	f.Add([]byte{}, string(good[:len(good)-1]))
+	f.Add(bytes.Repeat([]byte{7}, 1000), string(good)+"\n")
+	f.Fuzz(func(t *testing.T, plain []byte, text string) {
+		if sealed, err := sealer.AppendSeal([]byte("before"), ForAttribute, plain); err == nil {
+			out, err := oracle(content.key, A256GCM, string(sealed[len("before"):]))
+			if err != nil || !bytes.Equal(out, plain) {
+				t.Fatalf("go-jose opens what we sealed as %x, %v; want %x", out, err, plain)
+			}
+		}
+		o := ring.NewOpener(Scope{App: "a"}, now)
+		ours, err := o.AppendOpen(nil, ForAttribute, text)
+		if err != nil {
+			return
+		}
+		theirs, err := oracle(content.key, A256GCM, text)
+		if err != nil || !bytes.Equal(ours, theirs) {
+			t.Fatalf("we open %q as %x, go-jose as %x, %v", text, ours, theirs, err)
+		}
+	})
+}
+
+// FuzzValue: a value that we accept is JSON to encoding/json and to go-jose's
+// strict fork, compact and without duplicates; and what we write ourselves is
+// accepted.
+func FuzzValue(f *testing.F) {
+	for _, s := range []string{`{"a":[1,2.5e-3,"x",true,null]}`, `"\ud800"`, `"\ud83d\ude00"`, `{"a":1,"\u0061":2}`, `01`, `-`, `1.`, `[1,]`, `{"a":1,}`, "\"\x7f\"", "\"\u2028\"", ` 1`, `1 `, `{"":0}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, v []byte) {
+		var any, again any
+		if !ValidValue(v) {
+			if depthOf(v) <= MaxDepth && utf8.Valid(v) && json.Unmarshal(v, &any) == nil {
+				if out, err := json.Marshal(any); err == nil && bytes.Equal(out, v) && !bytes.Contains(v, []byte(`\u`)) {
+					t.Fatalf("refused what encoding/json writes: %q", v)
+				}
+			}
+			return
+		}
+		if err := json.Unmarshal(v, &any); err != nil {
+			t.Fatalf("accepted %q: %v", v, err)
+		}
+		if err := strict.Unmarshal(v, &again); err != nil {
+			t.Fatalf("accepted %q, go-jose: %v", v, err)
+		}
+		if !utf8.Valid(v) {
+			t.Fatalf("accepted bad UTF-8: %q", v)
+		}
+	})
+}
+
+func depthOf(v []byte) (deepest int) {
+	open, quoted := 0, false
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			open++
+			deepest = max(deepest, open)
+		case c == '}' || c == ']':
+			open--
+		}
+	}
+	return deepest
+}
+
+// FuzzClaims: what decodes has exactly one spelling.
+func FuzzClaims(f *testing.F) {
+	for _, c := range []*Claims{
+		{JTI: ID{1}, IssuedAt: 1, Expires: 2, Session: ID{2}, Gen: 1, Name: "cart", Policy: "1.a", Value: []byte(`{"a":"b"}`)},
+		{JTI: ID{1}, UID: ID{3}, Once: true, IssuedAt: 1, Expires: 2, AbsoluteExpires: 2, Session: ID{2}, Name: "t", Policy: "1", Value: []byte{1, 2}, Binary: true},
+	} {
+		plain, err := c.append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(plain)
+	}
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		c, err := decodeClaims(bytes.Clone(plain))
+		if err != nil {
+			if c != nil || err != ErrMalformed {
+				t.Fatalf("decodeClaims = %v, %v", c, err)
+			}
+			return
+		}
+		again, err := c.append(nil)
+		if err != nil || !bytes.Equal(again, plain) {
+			t.Fatalf("%q is written again as %q, %v", plain, again, err)
+		}
+		var any any
+		if err := json.Unmarshal(plain, &any); err != nil {
+			t.Fatalf("accepted %q: %v", plain, err)
+		}
+	})
+}
+
+// FuzzManifest: the same for manifests.
+func FuzzManifest(f *testing.F) {
+	m := &Manifest{Session: ID{1}, Subject: `a"b\c`, Fence: 1, Gen: 2, IssuedAt: 3, Expires: 4, AbsoluteExpires: 5, Binding: "cookie:x", Policy: "1", Entries: []Entry{{"AAAAAAAAAAAA", ID{9}, 7}, {"BAAAAAAAAAAA", ID{8}, 7}}}
+	plain, err := m.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(plain)
+	m.Entries = nil
+	if plain, err = m.encode(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(plain)
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		m, err := decodeManifest(bytes.Clone(plain))
+		if err != nil {
+			if m != nil || err != ErrMalformed {
+				t.Fatalf("decodeManifest = %v, %v", m, err)
+			}
+			return
+		}
+		if again, err := m.encode(); err != nil || !bytes.Equal(again, plain) {
+			t.Fatalf("%q is written again as %q, %v", plain, again, err)
+		}
+	})
+}
