@@ -24,6 +24,7 @@
  * @property {string} [method]
  * @property {unknown} [body]
  * @property {Record<string, string>} [headers]
+ * @property {boolean} [last] Ends the session: its answer still tells of the old state.
  * @property {(state: State) => boolean} [done] After a lost answer: whether the state shows that the request was carried out.
  */
 
@@ -68,7 +69,7 @@ export class Api extends EventTarget {
     for (let waits = 0; Date.now() < until; ) {
       const { answers } = this.#link;
       const tried = await this.#once(path, call, anew);
-      if (tried.reply) return this.#finish({ ...tried.reply, repeated: lost > 0 });
+      if (tried.reply) return this.#finish({ ...tried.reply, repeated: lost > 0 }, call);
       if (tried.elsewhere) {
         anew = await this.#bringHere(answers);
         continue;
@@ -135,9 +136,12 @@ export class Api extends EventTarget {
     return reply.state && done(reply.state) ? { ...reply, repeated: true } : null;
   }
 
-  /** @param {Reply} reply */
-  #finish(reply) {
-    if (reply.state) this.dispatchEvent(new CustomEvent("reply", { detail: reply }));
+  /**
+   * @param {Reply} reply
+   * @param {Call} call
+   */
+  #finish(reply, call) {
+    if (reply.state && !(call.last && reply.ok)) this.dispatchEvent(new CustomEvent("reply", { detail: reply }));
     return reply;
   }
 }

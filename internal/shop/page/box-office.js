@@ -38,7 +38,7 @@ function cartOf(state) {
   return Array.isArray(cart) ? cart.map(String) : [];
 }
 
-/** Event `bought`: a ticket was spent. Event `leaving`: the session is about to be ended by us. */
+/** Events: `bought` (a ticket was spent), `leaving` (we are about to end the session), then `left` or `stayed`. */
 export class BoxOffice extends EventTarget {
   #api;
   /** Runs before a purchase. */
@@ -147,8 +147,8 @@ export class BoxOffice extends EventTarget {
 
   async #logout() {
     this.dispatchEvent(new Event("leaving"));
-    const reply = await this.#post("/api/logout");
-    if (reply.ok) this.dispatchEvent(new Event("left"));
+    const reply = await this.#post("/api/logout", { last: true });
+    this.dispatchEvent(new Event(reply.ok ? "left" : "stayed"));
     this.#report(reply, "Your session has ended, on all servers. What the browser held is worthless now.");
   }
 

@@ -5,7 +5,7 @@
  */
 
 import { FLUSH } from "./attacker.js";
-import { at, icon, make, say } from "./dom.js";
+import { at, icon, make, phrase, say } from "./dom.js";
 
 /** @typedef {import("./attacker.js").Attacker} Attacker */
 /** @typedef {import("./attacker.js").SealedSet} SealedSet */
@@ -188,8 +188,15 @@ export class Desk extends EventTarget {
     outcome.dataset.kind = kind;
     if (outcome.dataset.text === text + log) return;
     outcome.dataset.text = text + log;
-    outcome.replaceChildren(make("span", { class: "said" }, text), ...(log ? [make("span", { class: "log" }, make("b", {}, "its log"), log)] : []));
+    outcome.replaceChildren(said(text), ...(log ? [make("span", { class: "log" }, make("b", {}, "its log"), log)] : []));
   }
+}
+
+/** @param {string} text */
+function said(text) {
+  const element = make("span", { class: "said" });
+  phrase(element, text);
+  return element;
 }
 
 /** @param {SealedSet} set */

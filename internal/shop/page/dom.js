@@ -55,6 +55,18 @@ export function say(element, text) {
 }
 
 /**
+ * Sets a sentence, with its names such as node-1 kept in one piece at the end of a line.
+ *
+ * @param {Element} element
+ * @param {string} text
+ */
+export function phrase(element, text) {
+  if (element.textContent === text) return;
+  const parts = text.split(/(\S*-\S*)/);
+  element.replaceChildren(...parts.map((part, i) => (i % 2 === 1 ? make("span", { class: "whole" }, part) : part)));
+}
+
+/**
  * Draws a line icon.
  *
  * @param {string} path

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { at, button, make, say } from "./dom.js";
+import { at, button, make, phrase, say } from "./dom.js";
 import { age, bytes, left, shorten, span, version } from "./words.js";
 
 /** @typedef {import("./api.js").State} State */
@@ -38,7 +38,7 @@ export class SessionPanel {
   show(state) {
     this.#state = state;
     const exists = Boolean(state.session);
-    say(at("session-where"), exists ? `Session ${state.session}… lives in the memory of ${state.node}.` : "There is none yet. It begins with your first change.");
+    phrase(at("session-where"), exists ? `Session ${state.session}… lives in the memory of ${state.node}.` : "There is none yet. It begins with your first change.");
     button("end").disabled = !exists;
     at("facts").replaceChildren(...state.rules.flatMap((rule) => this.#row(rule, state.attributes)));
   }
@@ -68,7 +68,7 @@ export class SessionPanel {
       const { expires } = /** @type {HTMLElement} */ (element).dataset;
       say(element, expires ? `${left(Date.parse(expires) - now)} left` : "");
     }
-    const ends = this.#state?.session ? `Ends in ${left(Date.parse(this.#state.expires) - now)} at the latest.` : "No cookie, nothing stored.";
+    const ends = this.#state?.session ? `Ends in ${left(Date.parse(this.#state.expires) - now)} at the latest.` : "Nothing is stored anywhere yet.";
     say(at("session-end"), ends);
   }
 }

@@ -24,6 +24,7 @@ export class Link extends EventTarget {
   #client;
   #ever = false;
   #renewedAt = 0;
+  #following = 0;
   /** Whether the connection is down because we wanted it. */
   #renewing = false;
   /**
@@ -36,13 +37,14 @@ export class Link extends EventTarget {
   constructor() {
     super();
     this.#client = new BayeuxClient("/bayeux", { extensions: [new SealedExtension({ store: this.store })], backoffBase: 200, backoffMax: 4000 });
-    this.#client.on("state", () => this.#stateChanged());
+    this.#client.on("state", ({ previous }) => this.#stateChanged(previous));
     this.store.addEventListener("answer", (event) => this.#answered(/** @type {CustomEvent<Answer>} */ (event).detail));
   }
 
   /** @returns {LinkState} */
   get state() {
-    if (this.#client.state === "connected") return "connected";
+    // Who has been given a session need not wait for the first connect to be called connected.
+    if (this.#client.state === "connected" || this.#attached !== null) return "connected";
     if (this.store.version !== null) return "restoring";
     return this.#ever ? "reconnecting" : "connecting";
   }
@@ -62,11 +64,15 @@ export class Link extends EventTarget {
   /**
    * Makes sure that the connection is attached to the session that our requests use: a WebSocket keeps the cookies of its beginning.
    *
-   * @param {string} session
+   * @param {string} session Empty: none.
    */
   follow(session) {
-    if (this.#attached === "?" && session !== "") this.#attached = session;
-    if (session !== "" && this.#attached !== session) this.renew();
+    clearTimeout(this.#following);
+    if (session === "") return;
+    if (this.#attached === "?") this.#attached = session;
+    if (this.#attached === session) return;
+    this.renew();
+    this.#following = window.setTimeout(() => this.follow(session), RENEW_GAP / 4);
   }
 
   /** Waits until a handshake after number `count` is answered; false if that takes too long. */
@@ -81,15 +87,17 @@ export class Link extends EventTarget {
     return this.answers > count;
   }
 
-  #stateChanged() {
-    if (this.#client.state === "connected") {
+  /** @param {string} previous */
+  #stateChanged(previous) {
+    const { state } = this.#client;
+    if (state === "connected") {
       this.#ever = true;
       this.#renewing = false;
       this.#lostAt = 0;
     } else if (this.#ever && !this.#renewing) {
       this.#lostAt ||= Date.now();
     }
-    if (this.#client.state === "handshaking") this.#attached = null;
+    if (state === "handshaking" || previous === "connected") this.#attached = null;
     this.dispatchEvent(new Event("state"));
   }
 
@@ -101,5 +109,6 @@ export class Link extends EventTarget {
       this.#attached = answer.gen === null ? null : "?";
     }
     this.dispatchEvent(new CustomEvent("answer", { detail: answer }));
+    this.dispatchEvent(new Event("state"));
   }
 }

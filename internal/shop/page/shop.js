@@ -106,7 +106,7 @@ function announce(before, state, ended) {
     stage.moment(`${before.node} ${fate}. ${state.node} answers now; you had no session to carry over.`, "lost");
   }
   stage.calm(session === "" ? `${state.node} answers. There is no session yet.` : `Your session lives in the memory of ${state.node}. This browser carries its sealed copy.`);
-  if (session === "" || !ended) leaving = false;
+  if (ended) leaving = false;
   answered = "";
 }
 
@@ -166,10 +166,10 @@ link.addEventListener("state", () => {
   if (link.state !== "connected") void desk.refresh();
 });
 link.addEventListener("answer", (event) => {
-  const { state, gen } = /** @type {CustomEvent<import("./link.js").Answer>} */ (event).detail;
+  const { state } = /** @type {CustomEvent<import("./link.js").Answer>} */ (event).detail;
   if (state === "retry") return;
   answered = state;
-  if (gen !== null || state === "refused") refresh(0);
+  refresh(0);
 });
 link.store.addEventListener("change", () => {
   heldPanel.show(link.store.snapshot());
@@ -186,6 +186,10 @@ office.addEventListener("leaving", () => {
 office.addEventListener("left", () => {
   link.store.clear();
   link.renew();
+  refresh(0);
+});
+office.addEventListener("stayed", () => {
+  leaving = false;
 });
 desk.addEventListener("servers", (event) => stage.servers(/** @type {CustomEvent<import("./desk.js").Server[]>} */ (event).detail));
 desk.addEventListener("killed", (event) => {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { at, make, say } from "./dom.js";
+import { at, make, phrase, say } from "./dom.js";
 
 /** @typedef {import("./link.js").LinkState} LinkState */
 /** @typedef {{name: string, up: boolean}} Server */
@@ -55,6 +55,8 @@ export class Stage {
       at("link").dataset.state = state;
       at("stage").dataset.link = state;
       say(at("link-text"), LINK_TEXT[state]);
+      if (state === "restoring") this.#wait("The server does not answer. This browser takes its sealed copy to another one.");
+      if (state === "reconnecting") this.#wait("The server does not answer. Looking for another one.");
     };
     if (state === "connected") show();
     else this.#flicker = window.setTimeout(show, FLICKER);
@@ -66,7 +68,17 @@ export class Stage {
    * @param {string} text
    */
   calm(text) {
-    if (this.#bright === 0) say(at("moment"), text);
+    if (this.#bright !== 0) return;
+    delete at("stage").dataset.moment;
+    phrase(at("moment"), text);
+  }
+
+  /** @param {string} text */
+  #wait(text) {
+    clearTimeout(this.#bright);
+    this.#bright = 0;
+    at("stage").dataset.moment = "lost";
+    phrase(at("moment"), text);
   }
 
   /**
@@ -79,7 +91,7 @@ export class Stage {
     const stage = at("stage");
     clearTimeout(this.#bright);
     stage.dataset.moment = kind;
-    say(at("moment"), text);
+    phrase(at("moment"), text);
     stage.classList.remove("flash");
     void stage.offsetWidth; // so that the animation begins anew
     stage.classList.add("flash");
