@@ -114,9 +114,13 @@ func (p *Policy) Judge(f Facts) Decision {
 	return d
 }
 
-// end is the effective expiry under today's rule.
+// end is the effective expiry under today's rule. When the value was last used
+// is not sealed, so that a shorter idle time holds from the next sealing on.
 func (p *Policy) end(rule Rule, f Facts) time.Time {
 	end := earlier(f.Expires, f.IssuedAt.Add(orDefault(rule.TTL, p.session.Absolute)))
+	if rule.Absolute > 0 { // counted from the first setting, which was no later
+		end = earlier(end, f.IssuedAt.Add(rule.Absolute))
+	}
 	if !f.AbsoluteExpires.IsZero() {
 		end = earlier(end, f.AbsoluteExpires)
 	}

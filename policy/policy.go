@@ -6,8 +6,9 @@
 // reasons. They are pure: no clock, no I/O, nothing of ours imported; the
 // caller brings the time and has already authenticated what it asks about.
 //
-// The whole policy is judged again each time a set is opened, so that a rule
-// made stricter today holds for what was sealed yesterday.
+// The policy is judged again each time a set is opened, so that a rule made
+// stricter today holds for what was sealed yesterday. Only an attribute's idle
+// limit is the one of its sealing: when it was last used is not in the seal.
 package policy
 
 import (
@@ -89,7 +90,7 @@ const (
 	MaxAttributes       = 64
 	MaxValueBytes       = 11 << 10 // what fits into an envelope of 16 KiB
 	DefaultMaxBytes     = 4 << 10
-	MaxSessionBytes     = 160 << 10 // what fits into a handshake of 256 KiB
+	MaxSessionBytes     = 128 << 10 // what fits, sealed, into a handshake of 256 KiB
 	DefaultSessionBytes = 128 << 10
 	DefaultLeeway       = 30 * time.Second
 	MaxLeeway           = 5 * time.Minute

@@ -91,6 +91,7 @@ func (c *Claims) valid() bool {
 	times := c.IssuedAt > 0 && c.Expires >= c.IssuedAt && c.Expires <= maxNumber &&
 		(c.AbsoluteExpires == 0 || c.AbsoluteExpires >= c.IssuedAt && c.AbsoluteExpires <= maxNumber)
 	return times && c.JTI != ID{} && c.Session != ID{} && (c.UID != ID{}) == c.Once &&
+		(!c.Once || c.AbsoluteExpires != 0) &&
 		c.Gen <= maxNumber && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || ValidValue(c.Value))
 }
 

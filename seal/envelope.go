@@ -212,8 +212,10 @@ func (o *Opener) find(text string) (*derived, error) {
 	if !strings.HasPrefix(text, keys.head.text) {
 		return nil, ErrMalformed // never: parseShape has compared it
 	}
-	if len(o.keys) < maxDerived {
-		o.keys = append(o.keys, keys)
+	if len(o.keys) == maxDerived { // a set of many salts: the oldest makes room
+		o.keys[0].wipe()
+		o.keys = o.keys[1:]
 	}
+	o.keys = append(o.keys, keys)
 	return keys, nil
 }

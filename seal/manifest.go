@@ -39,7 +39,7 @@ func (m *Manifest) valid() bool {
 	times := m.IssuedAt > 0 && m.Expires >= m.IssuedAt && m.Expires <= maxNumber &&
 		m.AbsoluteExpires >= m.IssuedAt && m.AbsoluteExpires <= maxNumber
 	ok := times && m.Session != ID{} && m.Fence <= maxNumber && m.Gen <= maxNumber && validPolicy(m.Policy) &&
-		validSubject(m.Subject) && validBinding(m.Binding) && len(m.Entries) <= MaxEntries
+		ValidSubject(m.Subject) && validBinding(m.Binding) && len(m.Entries) <= MaxEntries
 	last := ""
 	for _, e := range m.Entries {
 		ok = ok && validSlot(e.Slot) && e.Slot > last && e.JTI != ID{} && e.Expires > 0 && e.Expires <= maxNumber
@@ -48,9 +48,10 @@ func (m *Manifest) valid() bool {
 	return ok
 }
 
-// validSubject keeps control characters out, so that a subject has one JSON
-// spelling and can't forge a log line.
-func validSubject(s string) bool {
+// ValidSubject reports whether s may be a manifest's subject: at most
+// [MaxSubject] bytes of UTF-8 without control characters, so that it has one
+// JSON spelling and can't forge a log line.
+func ValidSubject(s string) bool {
 	return len(s) <= MaxSubject && utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
 }
 

@@ -19,7 +19,7 @@ type Source interface {
 // safe for concurrent use. Load one with [LoadRing].
 type Ring struct {
 	version uint64
-	keys    []*Key // in order of activation
+	keys    []*Key // in order of adding
 }
 
 func newRing(version uint64, keys []*Key) (*Ring, error) {
@@ -42,7 +42,7 @@ func (r *Ring) Ring(context.Context) (*Ring, error) { return r, nil }
 // Version counts the ring's changes.
 func (r *Ring) Version() uint64 { return r.version }
 
-// Keys lists the keys in order of activation.
+// Keys lists the keys in the order in which they were added.
 func (r *Ring) Keys() []*Key { return append([]*Key(nil), r.keys...) }
 
 // Primary is the key that seals at now: of the keys whose activation has come

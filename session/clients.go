@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Attach connects a client to the session. Nothing is pushed before it says
-// what it holds.
+// Attach connects a client to the session. What it holds is unknown until it
+// says so; changes are pushed from now on.
 func (s *Session) Attach(c Client) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,9 +47,14 @@ func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) erro
 		return ErrMoved
 	}
 	s.touch()
-	if err := s.Save(ctx); err != nil {
+	if err := s.hold(c, held); err != nil {
 		return err
 	}
+	return s.Save(ctx)
+}
+
+// hold notes what c holds, and pushes the newest set if that is not it.
+func (s *Session) hold(c Client, held *Version) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, attached := s.clients[c]; !attached {

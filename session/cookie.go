@@ -15,7 +15,7 @@ import (
 )
 
 // Names of the session cookie. The first is used unless the request is plainly
-// on loopback without TLS, where browsers would not return a Secure cookie.
+// on loopback without TLS, where not every client returns a Secure cookie.
 const (
 	CookieName         = "__Host-sealed-session"
 	LoopbackCookieName = "sealed-session"
@@ -52,10 +52,14 @@ func (h Holder) cookieValue() string {
 	return h.Session.String() + "." + h.secret.String() + "." + strconv.FormatUint(h.Fence, 10)
 }
 
-// ParseHolder reads the session cookie of a request. A request with no cookie,
-// or with a malformed or repeated one, has no holder.
-func ParseHolder(r *http.Request) (Holder, bool) {
-	cookies := r.CookiesNamed(cookieName(r))
+// Holder reads the session cookie of a request. A request with no cookie, or
+// with a malformed or repeated one, has no holder. A Secure cookie is taken
+// wherever it comes from; the other one on plain loopback only.
+func (m *Manager) Holder(r *http.Request) (Holder, bool) {
+	cookies := r.CookiesNamed(CookieName)
+	if len(cookies) == 0 && m.plainLoopback(r) {
+		cookies = r.CookiesNamed(LoopbackCookieName)
+	}
 	if len(cookies) != 1 {
 		return Holder{}, false
 	}
@@ -72,25 +76,24 @@ func ParseHolder(r *http.Request) (Holder, bool) {
 	return Holder{Session: id, secret: secret, Fence: fence}, true
 }
 
-func newCookie(r *http.Request, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
-		Name: cookieName(r), Value: value, Path: "/", MaxAge: maxAge,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: !plainLoopback(r),
+// cookie makes the session cookie; it lives maxAge seconds, or not at all.
+func (m *Manager) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
+	c := &http.Cookie{
+		Name: CookieName, Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: true,
 	}
-}
-
-func cookieName(r *http.Request) string {
-	if plainLoopback(r) {
-		return LoopbackCookieName
+	if m.plainLoopback(r) {
+		c.Name, c.Secure = LoopbackCookieName, false
 	}
-	return CookieName
+	return c
 }
 
 // plainLoopback reports a request without TLS whose peer, host and page are all
 // on this machine. A proxy on the same machine that rewrites Host shows itself
-// by a forwarding header, or by the Origin or Referer of a page from outside.
-func plainLoopback(r *http.Request) bool {
-	if r.TLS != nil || !loopback(r.RemoteAddr) || !loopback(r.Host) {
+// by a forwarding header, or by the Origin or Referer of a page from outside;
+// one that shows nothing needs [Config.SecureCookie].
+func (m *Manager) plainLoopback(r *http.Request) bool {
+	if m.cfg.SecureCookie || r.TLS != nil || !loopback(r.RemoteAddr) || !loopback(r.Host) {
 		return false
 	}
 	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {

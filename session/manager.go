@@ -32,6 +32,10 @@ type Config struct {
 	// Lapse is how long a session without a connected client stays in memory
 	// after the last one left, if that client holds the newest set. Zero: 30 s.
 	Lapse time.Duration
+	// SecureCookie makes the session cookie Secure on every request. Zero:
+	// unless the request is plainly on loopback. Set it behind a proxy on the
+	// same machine that does not pass the Host header on.
+	SecureCookie bool
 	// Logger gets one line for each refusal, with its reason. Nil: none.
 	Logger *slog.Logger
 }
@@ -55,7 +59,8 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, errors.New("session: Keys, Policy, Store and App are required")
 	}
 	if name, needed := cfg.Policy.NeedsStore(); needed {
-		if _, none := cfg.Store.(replay.None); none {
+		switch cfg.Store.(type) {
+		case replay.None, *replay.None:
 			return nil, fmt.Errorf("session: attribute %q is once-only and needs a replay store; none is configured", name)
 		}
 	}
@@ -101,20 +106,48 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
+// state is where a holder's session is, as far as this node knows.
+type state int
+
+const (
+	elsewhere state = iota // not in memory here
+	here
+	over // it was here and has expired
+)
+
+// locate finds h's session and lets go of it if its time is over or if it has
+// moved, as a hint of a higher fence says.
+func (m *Manager) locate(h Holder) (*Session, state) {
+	s := m.find(h)
+	switch {
+	case s == nil:
+		return nil, elsewhere
+	case s.over(time.Now()):
+		m.remove(s, ErrEnded)
+		return nil, over
+	case h.Fence > s.Version().Fence:
+		m.passivate(s)
+		return nil, elsewhere
+	}
+	return s, here
+}
+
 // Live finds a session that lives on this node and whose holder is h. A hint
 // of a higher fence says that the session has moved: then it is let go here.
 func (m *Manager) Live(h Holder) (*Session, bool) {
+	s, where := m.locate(h)
+	return s, where == here
+}
+
+// find looks for h's session in memory and changes nothing.
+func (m *Manager) find(h Holder) *Session {
 	m.mu.Lock()
 	s := m.sessions[h.Session]
 	m.mu.Unlock()
 	if s == nil || !h.holds(s.binding) {
-		return nil, false
+		return nil
 	}
-	if h.Fence > s.Version().Fence || s.over(time.Now()) {
-		m.passivate(s)
-		return nil, false
-	}
-	return s, true
+	return s
 }
 
 // add puts a session into memory, in place of an older one of the same id.

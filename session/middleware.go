@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"time"
 )
 
 // StatusHeader tells a client, with status 503, that its session exists but is
@@ -54,20 +55,25 @@ func (m *Manager) Middleware(next http.Handler) http.Handler {
 func (m *Manager) saveAfter(ctx context.Context, s *Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
 	defer cancel()
-	if err := s.Save(ctx); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrMoved) {
+	switch err := s.Save(ctx); {
+	case err == nil, errors.Is(err, ErrEnded):
+	case errors.Is(err, ErrMoved):
+		m.log.Warn("session moved during a request; its changes are lost", "session", short(s.id))
+	default:
 		m.log.Error("session not sealed", "session", short(s.id), "err", err)
 	}
 }
 
 // forRequest finds the request's session; ok is false if it lives elsewhere.
 func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, ok bool) {
-	if h, has := ParseHolder(r); has {
-		if s, live := m.Live(h); live {
+	if h, has := m.Holder(r); has {
+		s, where := m.locate(h)
+		if where == here {
 			s.touch()
 			rw.held = h
 			return s, true
 		}
-		if r.Header.Get(StatusHeader) != StatusNone {
+		if where == elsewhere && r.Header.Get(StatusHeader) != StatusNone {
 			return nil, false
 		}
 	}
@@ -96,9 +102,9 @@ func (w *responseWriter) commit() {
 	w.committed = true
 	switch s := w.session; {
 	case s.isEnded():
-		http.SetCookie(w.ResponseWriter, newCookie(w.r, "", -1))
+		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, "", -1))
 	case !s.unborn() && s.Holder() != w.held:
-		http.SetCookie(w.ResponseWriter, newCookie(w.r, s.Holder().cookieValue(), 0))
+		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, s.Holder().cookieValue(), s.secondsLeft()))
 	default:
 		return
 	}
@@ -139,6 +145,9 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.committed = true
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
+
+// secondsLeft is the cookie's life: until the session's absolute expiry.
+func (s *Session) secondsLeft() int { return max(1, int(time.Until(s.absolute)/time.Second)) }
 
 // isEnded reports that the session was logged out or has expired.
 func (s *Session) isEnded() bool {

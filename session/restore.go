@@ -67,7 +67,7 @@ func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 		return Restored{}, m.refused(p, err)
 	}
 	defer release()
-	if s, live := m.Live(p.Holder); live && s.Version().Fence >= set.manifest.Fence {
+	if s := m.find(p.Holder); s != nil && s.Version().Fence >= set.manifest.Fence && !s.over(set.now) {
 		return Restored{Session: s, Joined: true}, nil
 	}
 	s, dropped, err := m.admit(ctx, p, set)
@@ -327,16 +327,20 @@ func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string
 		case it.decision.Verdict != policy.AcceptAttribute:
 			dropped = append(dropped, Dropped{it.slot, it.claims.Name, it.decision.Err()})
 		default:
-			s.attrs[it.claims.Name] = it.attribute()
+			s.attrs[it.claims.Name] = it.attribute(m.cfg.Policy.Session().Leeway)
 		}
 	}
 	return s, dropped
 }
 
-func (it item) attribute() *attribute {
+// attribute judges its end as the restore did: with leeway, but for a right.
+func (it item) attribute(leeway time.Duration) *attribute {
 	a := &attribute{
 		value: it.claims.Value, uid: it.claims.UID, dirty: true,
 		issued: time.Unix(it.claims.IssuedAt, 0), expires: it.decision.Expires,
+	}
+	if !it.claims.Once {
+		a.grace = leeway
 	}
 	if it.claims.AbsoluteExpires != 0 {
 		a.absolute = time.Unix(it.claims.AbsoluteExpires, 0)

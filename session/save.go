@@ -43,6 +43,7 @@ type replica struct {
 	set      map[string]string // envelope by slot, exactly as the manifest lists
 	sealedAt time.Time
 	dirty    bool     // the manifest must be sealed again
+	full     bool     // the next push must be complete: the slots are new
 	removed  []string // slots that left the set since
 }
 
@@ -76,12 +77,11 @@ func (s *Session) Save(ctx context.Context) error {
 	}
 	now := s.m.now()
 	s.expire(now)
-	renewed, err := s.renewSealer(ring, now)
-	if err != nil || !s.changed(now) {
+	if err := s.renewSealer(ring, now); err != nil || !s.changed(now) {
 		return err
 	}
 	base := s.version
-	p := Push{Version: Version{Fence: base.Fence, Gen: base.Gen + 1}, Base: base, Delta: !renewed && s.replica.manifest != "", Set: map[string]string{}}
+	p := Push{Version: Version{Fence: base.Fence, Gen: base.Gen + 1}, Base: base, Delta: !s.replica.full, Set: map[string]string{}}
 	if err := s.seal(now, &p); err != nil {
 		return err
 	}
@@ -102,18 +102,18 @@ func (s *Session) expire(now time.Time) {
 
 // renewSealer takes a new sealer when there is none or when its key is no
 // longer primary; then everything is sealed again.
-func (s *Session) renewSealer(ring *seal.Ring, now time.Time) (renewed bool, err error) {
+func (s *Session) renewSealer(ring *seal.Ring, now time.Time) error {
 	primary, err := ring.Primary(now)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if s.replica.sealer != nil && s.replica.sealer.KeyID() == primary.ID() {
-		return false, nil
+		return nil
 	}
 	if s.replica.sealer == nil && !s.changed(now) {
-		return false, nil // nothing was ever set
+		return nil // nothing was ever set
 	}
-	return true, s.freshSealer(ring, now)
+	return s.freshSealer(ring, now)
 }
 
 func (s *Session) freshSealer(ring *seal.Ring, now time.Time) error {
@@ -122,7 +122,7 @@ func (s *Session) freshSealer(ring *seal.Ring, now time.Time) error {
 		return err
 	}
 	s.replica.wipe()
-	s.replica.sealer, s.replica.dirty, s.replica.removed = sealer, true, nil
+	s.replica.sealer, s.replica.dirty, s.replica.full, s.replica.removed = sealer, true, true, nil
 	for _, a := range s.attrs {
 		a.dirty, a.slot = true, ""
 	}
@@ -182,11 +182,12 @@ func (s *Session) seal(now time.Time, p *Push) error {
 	p.Manifest, p.Del = manifest, s.removedFromSet(p)
 	s.version = p.Version
 	s.replica.manifest, s.replica.set, s.replica.sealedAt = manifest, set, now
-	s.replica.dirty, s.replica.removed = false, nil
+	s.replica.dirty, s.replica.full, s.replica.removed = false, false, nil
 	return nil
 }
 
-// sealError gives up an exhausted sealer, so that the next Save takes a new one.
+// sealError gives up an exhausted sealer: the next Save takes a new one, and
+// new slots with it.
 func (s *Session) sealError(err error) error {
 	if errors.Is(err, seal.ErrExhausted) {
 		s.replica.wipe()

@@ -42,13 +42,14 @@ type attribute struct {
 	uid      seal.ID
 	issued   time.Time
 	expires  time.Time
-	absolute time.Time // zero: none
-	dirty    bool      // differs from what is sealed
-	slot     string    // where it is sealed; empty: never was
+	absolute time.Time     // zero: none
+	grace    time.Duration // leeway for another node's clock, which set the times
+	dirty    bool          // differs from what is sealed
+	slot     string        // where it is sealed; empty: never was
 	jti      seal.ID
 }
 
-func (a *attribute) expired(now time.Time) bool { return !now.Before(a.expires) }
+func (a *attribute) expired(now time.Time) bool { return !now.Before(a.expires.Add(a.grace)) }
 
 // newSession makes a session that nobody knows yet; begin is called, under the
 // session's lock, when its first attribute is set.
@@ -258,8 +259,8 @@ func (s *Session) SetSubject(subject string) error {
 	if s.ended != nil {
 		return s.ended
 	}
-	if len(subject) > seal.MaxSubject {
-		return fmt.Errorf("%w: subject over %d bytes", ErrTooLarge, seal.MaxSubject)
+	if !seal.ValidSubject(subject) {
+		return fmt.Errorf("%w: a subject has at most %d bytes of UTF-8 without control characters", policy.ErrNotAllowed, seal.MaxSubject)
 	}
 	if err := s.start(); err != nil {
 		return err
@@ -299,8 +300,10 @@ func (s *Session) Attributes() []Info {
 
 // Take spends a once-only attribute and decodes its value into the pointer
 // into, whose content is undefined after an error. The right is claimed in the
-// store before Take returns: of all calls with its uid, on all nodes, those of
-// one owner succeed. Use the same owner to repeat a Take whose answer was lost.
+// store before Take returns: of all calls with its uid, on all nodes and whoever
+// makes them, at most one succeeds. Repeat a Take that returned
+// [ErrUnavailable] with the same owner: it learns whether the first try won.
+// If the node dies after the claim, the right is spent without an effect.
 //
 // It returns an error wrapping [replay.ErrReplayed] if the right is spent,
 // [ErrNoAttribute] if there is none at this time, [ErrMoved] if the session
@@ -325,10 +328,12 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.attrs[name]; a != nil && a.uid == right.uid {
+	a := s.attrs[name]
+	here := a != nil && a.uid == right.uid
+	if here {
 		s.drop(name)
 	}
-	if !outcome.Granted() {
+	if !outcome.Granted() || !here { // of this owner's calls side by side, one
 		return fmt.Errorf("%w: %s", replay.ErrReplayed, name)
 	}
 	return nil
@@ -357,7 +362,8 @@ func (s *Session) ownRight(name string, into any) (ownRight, uint64, error) {
 
 // Logout ends the session everywhere: when it returns nil, no set of the
 // session restores on any node. If the store could not tell, it returns
-// [ErrUnavailable] and the session goes on.
+// [ErrUnavailable] and the session goes on. With replay.None only the copy on
+// this node ends, and its sets restore until they expire.
 func (s *Session) Logout(ctx context.Context) error {
 	if s.unborn() {
 		return nil
@@ -400,10 +406,20 @@ func (s *Session) kill(why error) {
 	}
 }
 
+// over reports that the session is no longer to be used: it ended, its time is
+// up, or something that its policy requires has expired.
 func (s *Session) over(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended != nil || !now.Before(s.absolute) || !now.Before(s.used.Add(s.m.cfg.Policy.Session().Idle))
+	if s.ended != nil || !now.Before(s.absolute) || !now.Before(s.used.Add(s.m.cfg.Policy.Session().Idle)) {
+		return true
+	}
+	for name, a := range s.attrs {
+		if rule, _ := s.m.cfg.Policy.Rule(name); rule.Required && a.expired(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // touch counts as a use of the session.

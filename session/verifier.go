@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,7 +41,15 @@ func (v Verifier) Verify(ctx context.Context, text string, session seal.ID, now 
 	if err != nil || v.Store == nil || !out.Claims.Once {
 		return out, err
 	}
-	spent, err := v.Store.Spent(ctx, v.right(out.Claims).ID)
+	right := v.right(out.Claims)
+	epoch, err := v.Store.Epoch(ctx)
+	if err != nil {
+		return Verified{}, fmt.Errorf("asking the replay store: %w", err)
+	}
+	if right.Issued.Before(epoch) {
+		return Verified{}, fmt.Errorf("%w: %s", replay.ErrBeforeEpoch, out.Claims.Name)
+	}
+	spent, err := v.Store.Spent(ctx, right.ID)
 	if err != nil {
 		return Verified{}, fmt.Errorf("asking the replay store: %w", err)
 	}
@@ -54,6 +63,9 @@ func (v Verifier) Verify(ctx context.Context, text string, session seal.ID, now 
 // Take verifies a once-only envelope and spends its right for owner; the claim
 // is the last check, so that a bad envelope burns nothing. It needs a Store.
 func (v Verifier) Take(ctx context.Context, text string, session seal.ID, now time.Time, owner replay.Owner) (Verified, replay.Outcome, error) {
+	if v.Store == nil {
+		return Verified{}, replay.Lost, errors.New("session: taking needs a replay store")
+	}
 	out, err := v.judge(ctx, text, session, now)
 	if err != nil {
 		return Verified{}, replay.Lost, err

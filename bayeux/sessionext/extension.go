@@ -73,7 +73,7 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 	if !present {
 		return // a client that keeps no blobs
 	}
-	holder, known := session.ParseHolder(h.HTTP)
+	holder, known := e.manager.Holder(h.HTTP)
 	reply := Reply{V: wireVersion, State: StateNone}
 	var s *session.Session
 	switch {

@@ -24,6 +24,7 @@ type Keeper struct {
 	held     *Held
 	episode  *episode
 	answered bool // a handshake was answered on this connection
+	disowned bool // the server knows no session for what we hold: any complete set replaces it
 	last     Reply
 	changed  chan struct{}
 }
@@ -134,6 +135,7 @@ func (k *Keeper) handshake(reply Reply) {
 	if reply.State == StateRefused && k.episode != nil && k.held != nil && k.held.Version == k.episode.set.Version {
 		k.held = nil
 	}
+	k.disowned = reply.State == StateNone && reply.Gen == "" && k.episode != nil
 	k.episode, k.answered = nil, true
 }
 
@@ -143,11 +145,13 @@ func (k *Keeper) update(u Update) {
 		return
 	}
 	if u.End {
-		k.held = nil
-		k.signal()
+		if k.held == nil || !v.Less(k.held.Version) { // an old node can't end what has moved on
+			k.held = nil
+			k.signal()
+		}
 		return
 	}
-	if k.held != nil && !k.held.Version.Less(v) {
+	if k.held != nil && !k.held.Version.Less(v) && !(k.disowned && u.Base == "") {
 		return
 	}
 	next := Held{Version: v, Manifest: u.Manifest, Blobs: map[string]string{}}
@@ -161,6 +165,6 @@ func (k *Keeper) update(u Update) {
 	for _, slot := range u.Del {
 		delete(next.Blobs, slot)
 	}
-	k.held = &next
+	k.held, k.disowned = &next, false
 	k.signal()
 }
