@@ -187,6 +187,9 @@ func ownHTTPClient(given *http.Client) (*http.Client, error) {
 		*own = *given
 	}
 	own.Timeout = 0
+	if own.CheckRedirect == nil { // messages, and what extensions put into them, are for this server alone
+		own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
 	if own.Jar == nil {
 		jar, err := cookiejar.New(nil)
 		if err != nil {

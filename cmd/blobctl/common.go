@@ -31,7 +31,9 @@ func (f *checkFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.app, "app", "", "application the envelope is bound to (required)")
 	flags.StringVar(&f.tenant, "tenant", "", "tenant the envelope is bound to")
 	flags.StringVar(&f.session, "session", "", "require this session `ID`")
-	flags.StringVar(&f.at, "at", "", "judge at this `TIME` (RFC 3339 or Unix seconds) instead of now")
+	if f.may == readOnly { // what is spent is spent now
+		flags.StringVar(&f.at, "at", "", "judge at this `TIME` (RFC 3339 or Unix seconds) instead of now")
+	}
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
 	for _, name := range []string{"keyring", "policy", "app"} {
 		_ = cmd.MarkFlagRequired(name)
@@ -134,6 +136,8 @@ const (
 func openStore(url string, may access) (replay.Store, error) {
 	scheme, rest, ok := strings.Cut(url, ":")
 	switch {
+	case ok && (scheme == "mem" || scheme == "none") && rest == "" && may != mayMake:
+		return nil, &failure{exitUsage, fmt.Errorf("%s: keeps nothing beyond this command, so that it can't tell what is spent", scheme), "use file:PATH"}
 	case ok && scheme == "mem" && rest == "":
 		return replay.NewMemory(replay.MemoryConfig{}), nil
 	case ok && scheme == "none" && rest == "":

@@ -129,7 +129,7 @@ func readAtMost(in io.Reader, limit int) ([]byte, error) {
 // issued is now, or the epoch of a store that has only just begun.
 func (f sealFlags) issued(cmd *cobra.Command) (int64, error) {
 	now := time.Now().Unix()
-	if f.replay == "" {
+	if f.replay == "" || f.replay == "none:" || f.replay == "mem:" {
 		return now, nil
 	}
 	store, err := openStore(f.replay, mayMake)
@@ -146,11 +146,10 @@ func (f sealFlags) issued(cmd *cobra.Command) (int64, error) {
 
 func (f sealFlags) claims(p *policy.Policy, rule policy.Rule, id seal.ID, value []byte, now int64) (*seal.Claims, error) {
 	life := p.Session().Absolute
-	if rule.TTL > 0 {
-		life = rule.TTL
-	}
-	if rule.Absolute > 0 {
-		life = min(life, rule.Absolute)
+	for _, limit := range []time.Duration{rule.TTL, rule.Absolute, rule.Idle} {
+		if limit > 0 {
+			life = min(life, limit)
+		}
 	}
 	if f.ttl != 0 {
 		if f.ttl < time.Second || f.ttl > life {
@@ -161,6 +160,9 @@ func (f sealFlags) claims(p *policy.Policy, rule policy.Rule, id seal.ID, value 
 	c := &seal.Claims{
 		JTI: seal.NewID(), IssuedAt: now, Expires: now + int64(life/time.Second), Session: id,
 		Gen: 1, Name: rule.Name, Policy: p.Version(), Value: value, Binary: f.binary,
+	}
+	if rule.Absolute > 0 {
+		c.AbsoluteExpires = now + int64(rule.Absolute/time.Second)
 	}
 	if rule.Once {
 		c.Once, c.UID, c.AbsoluteExpires = true, seal.NewID(), c.Expires

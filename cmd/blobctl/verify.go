@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
@@ -64,7 +67,7 @@ func newTake() *cobra.Command {
 		Short: "Check once-only envelopes and spend them",
 		Long: `Check each envelope as verify does and then spend its right, once, for all users of
 the store: exit code 0 if it is ours now, 4 if it was already spent. Repeat a take
-whose answer was lost with the same --attempt.`,
+whose answer may be lost with the same --attempt: choose it before the first try.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			owner := seal.NewID()
 			if attempt != "" {
@@ -75,6 +78,9 @@ whose answer was lost with the same --attempt.`,
 			}
 			return f.each(cmd, args, "take", func(v session.Verifier, text string, id seal.ID, now time.Time) (session.Verified, error) {
 				out, _, err := v.Take(cmd.Context(), text, id, now, replay.Owner(owner))
+				if session.Outward(err) == session.ErrUnavailable {
+					err = &failure{exitFailure, err, "it may be spent or not; repeat with --attempt " + owner.String()}
+				}
 				return out, err
 			}, printVerified)
 		},
@@ -86,7 +92,7 @@ whose answer was lost with the same --attempt.`,
 	return cmd
 }
 
-type printer func(cmd *cobra.Command, command string, v session.Verified, asJSON bool) error
+type printer func(cmd *cobra.Command, command string, line int, v session.Verified, asJSON bool) error
 
 // each checks every line of the input with one verifier and prints the good ones.
 func (f *checkFlags) each(cmd *cobra.Command, args []string, command string,
@@ -109,7 +115,7 @@ func (f *checkFlags) each(cmd *cobra.Command, args []string, command string,
 			}
 			return err
 		}
-		return print(cmd, command, verified, f.json)
+		return print(cmd, command, line, verified, f.json)
 	})
 }
 
@@ -122,10 +128,10 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-func printVerified(cmd *cobra.Command, command string, v session.Verified, asJSON bool) error {
+func printVerified(cmd *cobra.Command, command string, line int, v session.Verified, asJSON bool) error {
 	c := v.Claims
 	if asJSON {
-		return printJSON(cmd, command, verifiedFields(v))
+		return printJSON(cmd, command, verifiedFields(line, v))
 	}
 	word := map[string]string{"verify": "good", "take": "taken"}[command]
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, session %s, generation %d, ends %s, key %s%s%s\n",
@@ -144,19 +150,19 @@ func onceNote(v session.Verified) string {
 	return note(v.Claims.Once && !v.ReplayChecked, "; once-only, and no --replay store was asked whether it is spent")
 }
 
-func verifiedFields(v session.Verified) map[string]any {
+func verifiedFields(line int, v session.Verified) map[string]any {
 	c := v.Claims
 	return map[string]any{
-		"good": true, "exit": exitGood, "name": c.Name, "session": c.Session.String(), "gen": c.Gen, "jti": c.JTI.String(),
+		"line": line, "good": true, "exit": exitGood, "name": c.Name, "session": c.Session.String(), "gen": c.Gen, "jti": c.JTI.String(),
 		"once": c.Once, "issued": stamp(time.Unix(c.IssuedAt, 0)), "expires": stamp(v.Decision.Expires),
 		"policy": c.Policy, "key": v.Opened.KeyID, "stale": v.Opened.Stale, "replay_checked": v.ReplayChecked,
 	}
 }
 
-func printValue(cmd *cobra.Command, command string, v session.Verified, asJSON bool) error {
+func printValue(cmd *cobra.Command, command string, line int, v session.Verified, asJSON bool) error {
 	switch {
 	case asJSON:
-		fields := verifiedFields(v)
+		fields := verifiedFields(line, v)
 		if v.Claims.Binary {
 			fields["bytes"] = base64.RawURLEncoding.EncodeToString(v.Claims.Value)
 		} else {
@@ -166,7 +172,25 @@ func printValue(cmd *cobra.Command, command string, v session.Verified, asJSON b
 	case v.Claims.Binary:
 		_, _ = cmd.OutOrStdout().Write(v.Claims.Value)
 	default:
-		fmt.Fprintf(cmd.OutOrStdout(), "%s\n", v.Claims.Value)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s\n", escapeJSON(v.Claims.Value))
 	}
 	return nil
+}
+
+// escapeJSON writes what a terminal may act on (controls, marks of direction,
+// anything that does not print) as escapes; the JSON stays the same value.
+func escapeJSON(value []byte) []byte {
+	out := make([]byte, 0, len(value))
+	for _, r := range string(value) {
+		switch {
+		case unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }

@@ -57,6 +57,10 @@ func (s *stage) handler() http.Handler {
 	mux.HandleFunc("POST /demo/attack/{kind}", s.attack)
 	protected := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !loopbackHost(r.Host) { // a foreign name that was made to point here
+			http.Error(w, "this demonstration answers on loopback names only", http.StatusForbidden)
+			return
+		}
 		if len(r.URL.Path) > 6 && r.URL.Path[:6] == "/demo/" {
 			protected.ServeHTTP(w, r)
 			return
@@ -165,4 +169,13 @@ func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
+}
+
+func loopbackHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
