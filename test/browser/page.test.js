@@ -38,12 +38,12 @@ function onDemo(name, body) {
 }
 
 describe("the shop's page on the demonstration", () => {
-  onDemo("loads without errors, violations or scrolling sideways, on a desk and on a phone", async ({ url, context }) => {
+  onDemo("loads without errors, violations or scrolling sideways, from a wide screen to a small phone", async ({ url, context }) => {
     const shop = new Shop(await context.newPage());
     await shop.page.addInitScript(() => {
       document.addEventListener("securitypolicyviolation", (event) => console.error(`violates ${event.violatedDirective}: ${event.blockedURI}`));
     });
-    for (const width of [1280, 390]) {
+    for (const width of [1280, 768, 390, 320]) {
       await shop.page.setViewportSize({ width, height: 844 });
       const response = await shop.page.goto(url);
       assert.match(response?.headers()["content-security-policy"] ?? "", /default-src 'self'/);
@@ -82,25 +82,28 @@ describe("the shop's page on the demonstration", () => {
     assert.deepEqual(shop.complaints, []);
   });
 
-  onDemo("survives kill -9 of the node in use, and of the next one, without the visitor doing anything", async ({ open }) => {
-    const shop = await open();
-    await shop.login("Ada");
-    await shop.add("Opera glasses");
-    const seat = await shop.reserve();
-    const session = await shop.session();
-    for (let round = 1; round <= 2; round++) {
-      const from = await shop.node();
-      await shop.kill();
-      const to = await shop.moved(from);
-      assert.equal(await shop.text("#moment").then((text) => text.replace(/, [\d.]+ s later/, "")), `${from} was killed. Your session went on at ${to}.`);
-      assert.equal(await shop.session(), session);
-      assert.equal(await shop.text("#ticket-seat"), seat);
-      assert.deepEqual(await shop.cart(), ["Opera glasses"]);
-      await until("a set of the new node", async () => (await shop.held())?.gen.startsWith(`${round}.`));
-    }
-    await shop.add("Opera glasses");
-    assert.deepEqual(await shop.cart(), ["Opera glasses× 2"]);
-  });
+  for (const transport of ["WebSocket", "long-polling"]) {
+    onDemo(`survives kill -9 of the node in use, and of the next one, without the visitor doing anything, over ${transport}`, async ({ context, open }) => {
+      if (transport === "long-polling") await context.addInitScript(() => Reflect.deleteProperty(globalThis, "WebSocket"));
+      const shop = await open();
+      await shop.login("Ada");
+      await shop.add("Opera glasses");
+      const seat = await shop.reserve();
+      const session = await shop.session();
+      for (let round = 1; round <= 2; round++) {
+        const from = await shop.node();
+        await shop.kill();
+        const to = await shop.moved(from);
+        assert.equal(await shop.text("#moment").then((text) => text.replace(/, [\d.]+ s later/, "")), `${from} was killed. Your session went on at ${to}.`);
+        assert.equal(await shop.session(), session);
+        assert.equal(await shop.text("#ticket-seat"), seat);
+        assert.deepEqual(await shop.cart(), ["Opera glasses"]);
+        await until("a set of the new node", async () => (await shop.held())?.gen.startsWith(`${round}.`));
+      }
+      await shop.add("Opera glasses");
+      assert.deepEqual(await shop.cart(), ["Opera glasses× 2"]);
+    });
+  }
 
   onDemo("survives a kill and a reload at the same time", async ({ url, open }) => {
     const shop = await open();
@@ -127,11 +130,44 @@ describe("the shop's page on the demonstration", () => {
     assert.deepEqual(await shop.cart(), ["Programme", "Lemonade"]);
   });
 
+  onDemo("can be used with the keyboard alone", async ({ open }) => {
+    const shop = await open();
+    const keys = shop.page.keyboard;
+    const focused = () => shop.page.evaluate(() => document.activeElement?.textContent?.trim() || document.activeElement?.id);
+    /** @param {string} name */
+    const tabTo = async (name) => {
+      for (let i = 0; i < 20 && (await focused()) !== name; i++) await keys.press("Tab");
+      assert.equal(await focused(), name);
+    };
+    await keys.press("Tab");
+    assert.equal(await focused(), "Skip to the shop");
+    await keys.press("Enter");
+    await tabTo("user");
+    await keys.type("Ada");
+    await keys.press("Enter");
+    await shop.page.waitForSelector("#greeting:not([hidden])");
+    await tabTo("Reserve a seat");
+    await keys.press("Enter");
+    await until("the seat", () => shop.page.isVisible("#buy"));
+    await shop.sealed();
+    await tabTo("Add");
+    await keys.press("Space");
+    await until("the programme", async () => (await shop.size()) === 1);
+    await keys.press("Shift+Tab");
+    await keys.press("Shift+Tab");
+    assert.equal(await focused(), "Buy");
+    await keys.press("Enter");
+    await shop.page.waitForSelector('#outcome:has-text("Bought")');
+    assert.notEqual(await focused(), undefined, "the focus is not lost with the button");
+  });
+
   onDemo("a ticket buys once", async ({ open }) => {
     const shop = await open();
     await shop.login("Ada");
     const seat = await shop.reserve();
-    await shop.buy();
+    await shop.page.dblclick("#buy");
+    await shop.page.waitForSelector('#outcome:has-text("Bought")');
+    await shop.sealed();
     const paid = [`Ticket: ${seat.toLowerCase().replace(/row (.)/, (_, row) => `row ${row.toUpperCase()}`)} (paid)`];
     assert.deepEqual(await shop.cart(), paid);
     await shop.page.click("#again");

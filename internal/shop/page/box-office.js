@@ -142,7 +142,7 @@ export class BoxOffice extends EventTarget {
     const reply = await this.#post("/api/login", { body: { user } });
     if (reply.ok) this.#expired = "";
     this.#report(reply, `Welcome, ${user}.`);
-    if (reply.ok) button("logout").focus({ preventScroll: true });
+    if (reply.ok) at("account").focus({ preventScroll: true });
   }
 
   async #logout() {

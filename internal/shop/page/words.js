@@ -51,7 +51,7 @@ export function version(version) {
 
 /** @param {string} text */
 export function shorten(text) {
-  return text.length <= 22 ? text : `${text.slice(0, 8)}…${text.slice(-10)}`;
+  return text.length <= 14 ? text : `${text.slice(0, 5)}…${text.slice(-8)}`;
 }
 
 /** @param {Date} time */
