@@ -28,6 +28,7 @@ type LedgerConfig struct {
 	Horizon time.Time
 	// MaxRights and MaxSessions bound the live records. Zero means
 	// [DefaultMaxRights] and [DefaultMaxSessions], about 120 and 200 bytes each.
+	// Acknowledgements leave the last eighth of MaxSessions to the others.
 	MaxRights, MaxSessions int
 	// Journal, if not nil, is called with every record that an operation writes.
 	Journal func(Change)
@@ -51,8 +52,9 @@ type Change struct {
 // Ledger with a lock; filestore is one with a log. Most people want a [Store].
 //
 // Each operation takes the time as an argument and either takes effect as a
-// whole or, when it returns an error or denies, writes nothing. It purges a few
-// of the records that are past their KeepUntil.
+// whole or, when it returns an error or denies, writes nothing; Acknowledge does
+// so for each session by itself. It purges a few of the records that are past
+// their KeepUntil.
 //
 // A Ledger is not safe for concurrent use.
 type Ledger struct {
@@ -232,21 +234,27 @@ func (l *Ledger) Take(now time.Time, session ID, fence uint64, owner Owner, righ
 	return Granted, outcome, nil
 }
 
-// Acknowledge is [Sessions.Acknowledge].
-func (l *Ledger) Acknowledge(now time.Time, acks []Acknowledged) error {
+// Acknowledge is [Sessions.Acknowledge]. Its only error is [ErrFull].
+func (l *Ledger) Acknowledge(now time.Time, acks []Acknowledged) ([]Verdict, error) {
 	l.sweep(now, sweepBudget)
+	verdicts := make([]Verdict, len(acks))
 	var full error
-	for _, a := range acks {
-		was := l.sessions[a.Session]
-		next := was.State.Acknowledge(a.Version)
-		if next == was.State || l.reach(now, a.KeepUntil) != nil {
-			continue
+	for i, a := range acks {
+		if l.reach(now, a.KeepUntil) != nil {
+			continue // its record may have been purged: Refused
 		}
-		if _, err := l.update(now, a.Session, next, a.KeepUntil, Granted); err != nil {
-			full = err
+		was, known := l.sessions[a.Session]
+		next, v := was.Acknowledge(a.Version)
+		verdicts[i] = v
+		switch {
+		case next == was.State:
+		case !known && !l.spare(now):
+			full = ErrFull
+		default:
+			l.put(a.Session, next, a.KeepUntil)
 		}
 	}
-	return full
+	return verdicts, full
 }
 
 // Revoke is [Sessions.Revoke].
@@ -346,6 +354,16 @@ func (l *Ledger) fits(rights []Right, sessions []ID) bool {
 	}
 	return (len(fresh) == 0 || len(l.rights)+len(fresh) <= l.maxRights) &&
 		(more == 0 || len(l.sessions)+more <= l.maxSessions)
+}
+
+// spare says whether there is room for a record that only an acknowledgement
+// needs: whoever comes and goes makes these, so the last eighth is not for them.
+func (l *Ledger) spare(now time.Time) bool {
+	most := l.maxSessions - (l.maxSessions-1)/8 - 1
+	if len(l.sessions) >= most {
+		l.Purge(now)
+	}
+	return len(l.sessions) < most
 }
 
 // spend writes rights that owner holds from now on; KeepUntil never goes back.

@@ -11,6 +11,7 @@ type MemoryConfig struct {
 	// MaxRights and MaxSessions bound the live records; when one is reached, what
 	// needs another record is refused with [ErrFull]. Zero means
 	// [DefaultMaxRights] and [DefaultMaxSessions], about 120 and 200 bytes each.
+	// Acknowledgements leave the last eighth of MaxSessions to the others.
 	MaxRights, MaxSessions int
 }
 
@@ -100,8 +101,12 @@ func (m *Memory) Take(ctx context.Context, session ID, fence uint64, owner Owner
 }
 
 // Acknowledge implements [Sessions].
-func (m *Memory) Acknowledge(ctx context.Context, acks ...Acknowledged) error {
-	return m.with(ctx, func(l *Ledger, now time.Time) error { return l.Acknowledge(now, acks) })
+func (m *Memory) Acknowledge(ctx context.Context, acks ...Acknowledged) (verdicts []Verdict, err error) {
+	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+		verdicts, err = l.Acknowledge(now, acks)
+		return err
+	})
+	return verdicts, err
 }
 
 // Revoke implements [Sessions].

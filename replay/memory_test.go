@@ -3,6 +3,7 @@ package replay_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,8 +139,8 @@ func TestLedgerJournalRebuilds(t *testing.T) {
 	if v, err := l.Protect(now, session, version(1, 7), at(500)); err != nil || v != replay.Granted {
 		t.Fatal(v, err)
 	}
-	if err := l.Acknowledge(now, []replay.Acknowledged{{Session: session, Version: version(1, 3), KeepUntil: at(500)}}); err != nil {
-		t.Fatal(err)
+	if v, err := l.Acknowledge(now, []replay.Acknowledged{{Session: session, Version: version(1, 3), KeepUntil: at(500)}}); err != nil || v[0] != replay.Granted {
+		t.Fatal(v, err)
 	}
 	again := replay.NewLedger(replay.LedgerConfig{})
 	for _, c := range journal {
@@ -160,12 +161,69 @@ func TestLedgerJournalRebuilds(t *testing.T) {
 	}
 }
 
+// Acknowledgements leave an eighth of the room, rounded up, and what tells
+// nothing new is not told to the journal.
+func TestLedgerAcknowledge(t *testing.T) {
+	now := at(100)
+	ack := func(n int, gen uint64) replay.Acknowledged {
+		return replay.Acknowledged{Session: replay.NewID("test", "sid", []byte{byte(n)}), Version: version(0, gen), KeepUntil: at(500)}
+	}
+	for room, want := range map[int]int{1: 0, 2: 1, 7: 6, 8: 7, 9: 7, 16: 14, 17: 14} {
+		changes := 0
+		l := replay.NewLedger(replay.LedgerConfig{MaxSessions: room, Journal: func(replay.Change) { changes++ }})
+		for n := range room {
+			wantErr := error(nil)
+			if n >= want {
+				wantErr = replay.ErrFull
+			}
+			if v, err := l.Acknowledge(now, []replay.Acknowledged{ack(n, 0), ack(n, 1)}); v[0] != replay.Granted || v[1] != replay.Granted || !errors.Is(err, wantErr) {
+				t.Errorf("%d of %d: Acknowledge = %v, %v, want granted, %v", n, room, v, err, wantErr)
+			}
+		}
+		if _, sessions := l.Len(); sessions != want || changes != want {
+			t.Errorf("acknowledgements made %d records of %d and %d changes, want %d", sessions, room, changes, want)
+		}
+		for n := range want {
+			later := ack(n, 1)
+			later.KeepUntil = at(900)
+			l.Acknowledge(now, []replay.Acknowledged{later, ack(n, 0)})
+		}
+		if changes != want {
+			t.Errorf("acknowledgements of nothing new made %d changes", changes-want)
+		}
+		if _, err := l.Acknowledge(at(501), []replay.Acknowledged{{Session: id("new"), Version: version(0, 1), KeepUntil: at(900)}}); (err == nil) != (want > 0) {
+			t.Errorf("Acknowledge in a store of %d whose records are past = %v", room, err)
+		}
+	}
+}
+
+// A flush that needs the room of more records that are past than one operation
+// purges gets it.
+func TestLedgerAcknowledgePurges(t *testing.T) {
+	l := replay.NewLedger(replay.LedgerConfig{MaxSessions: 4000})
+	acks := func(keep int64) (all []replay.Acknowledged) {
+		for n := range 3500 {
+			session := replay.NewID("test", "sid", fmt.Append(nil, keep, n))
+			all = append(all, replay.Acknowledged{Session: session, Version: version(0, 1), KeepUntil: at(keep)})
+		}
+		return all
+	}
+	for _, now := range []int64{100, 200} {
+		if _, err := l.Acknowledge(at(now), acks(now+50)); err != nil {
+			t.Errorf("Acknowledge at %d = %v", now, err)
+		}
+	}
+}
+
 func TestNone(t *testing.T) {
 	ctx, none := t.Context(), replay.None{}
 	now := time.Now()
 	r, err := none.Restore(ctx, replay.RestoreRequest{Set: version(4, 2)})
 	if err != nil || r.Verdict != replay.Granted || r.Fence != 5 {
 		t.Errorf("Restore = %+v, %v, want granted under fence 5", r, err)
+	}
+	if v, err := none.Acknowledge(ctx, make([]replay.Acknowledged, 2)...); err != nil || len(v) != 2 || v[0] != replay.Granted || v[1] != replay.Granted {
+		t.Errorf("Acknowledge = %v, %v, want granted for both", v, err)
 	}
 	_, claim := none.Claim(ctx, owner(1), right("a", now, now))
 	_, spent := none.Spent(ctx, id("a"))

@@ -140,14 +140,14 @@ func ackStep(f, g uint64) step {
 	return step{
 		name: fmt.Sprintf("acknowledge(%d.%d)", f, g),
 		model: func(s modelStore) (modelStore, bool) {
-			return modelAck(s, f, g), true
+			return modelAck(s, f, g), f == s.fence
 		},
 		store: func(t *testing.T, s replay.Store, w world) bool {
-			err := s.Acknowledge(context.Background(), replay.Acknowledged{Session: w.session, Version: version(f, g), KeepUntil: w.keep()})
-			if err != nil {
-				t.Fatal(err)
+			v, err := s.Acknowledge(context.Background(), replay.Acknowledged{Session: w.session, Version: version(f, g), KeepUntil: w.keep()})
+			if err != nil || len(v) != 1 {
+				t.Fatal(v, err)
 			}
-			return true
+			return v[0] == replay.Granted
 		},
 	}
 }
@@ -230,7 +230,11 @@ func TestModelState(t *testing.T) {
 				next, _ := modelProtect(m, f, g)
 				got, _ := stateOf(m).Protect(version(f, g))
 				visit(next, got, "protect")
-				visit(modelAck(m, f, g), stateOf(m).Acknowledge(version(f, g)), "acknowledge")
+				acked, v := stateOf(m).Acknowledge(version(f, g))
+				if (v == replay.Granted) != (f == m.fence) {
+					t.Fatalf("acknowledge(%d.%d) in %+v = %v", f, g, m, v)
+				}
+				visit(modelAck(m, f, g), acked, "acknowledge")
 				for a := range byte(attempts) {
 					next, ok := modelRestore(m, f, g, a+1)
 					got, v, behind := stateOf(m).Restore(version(f, g), owner(a+1), true)

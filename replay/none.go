@@ -50,8 +50,15 @@ func (None) Take(context.Context, ID, uint64, Owner, Right) (Verdict, Outcome, e
 	return Refused, Lost, ErrNoStore
 }
 
-// Acknowledge does nothing.
-func (None) Acknowledge(context.Context, ...Acknowledged) error { return nil }
+// Acknowledge notes nothing and answers [Granted] for each: it knows of no other
+// node and of no logout.
+func (None) Acknowledge(_ context.Context, acks ...Acknowledged) ([]Verdict, error) {
+	verdicts := make([]Verdict, len(acks))
+	for i := range verdicts {
+		verdicts[i] = Granted
+	}
+	return verdicts, nil
+}
 
 // Revoke returns [ErrNoStore]: the sets of the session stay good until they expire.
 func (None) Revoke(context.Context, ID, time.Time) error { return ErrNoStore }

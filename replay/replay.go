@@ -117,7 +117,7 @@ type Verdict uint8
 
 // The verdicts of [Sessions].
 const (
-	Refused    Verdict = iota // never returned without an error
+	Refused    Verdict = iota // nothing is known: beside an error, or for an acknowledgement out of reach
 	Superseded                // the session has moved on: another fence, or below the floor
 	RolledBack                // older than a protected change
 	Revoked                   // logged out
@@ -211,7 +211,8 @@ type Rights interface {
 // Each operation is atomic and durable like [Rights.Claim], and is one round trip.
 // A record is kept until the latest KeepUntil that it was given, which is
 // axp + 2·leeway of the session; where that is past or purged, the operation is
-// refused with [ErrBeyondHorizon]. With an error the verdict is [Refused].
+// refused with [ErrBeyondHorizon]. With an error the verdict is [Refused]. In
+// both, Acknowledge is different, since it is about many sessions.
 // The table is in docs/SPEC.md §8; model/restore.py proves it.
 type Sessions interface {
 	// Restore decides in this order: a revoked session is [Revoked]. If the
@@ -236,11 +237,23 @@ type Sessions interface {
 	// the horizon is an error, as in a claim.
 	Take(ctx context.Context, session ID, fence uint64, owner Owner, right Right) (Verdict, Outcome, error)
 
-	// Acknowledge raises the floor of each session whose fence still is
-	// Version.Fence to Version.Gen, and ignores the others, those that are revoked
-	// or past KeepUntil included. It never lowers one. With an error some may have
-	// been raised; doing it again does no harm.
-	Acknowledge(ctx context.Context, acks ...Acknowledged) error
+	// Acknowledge raises the floor of each session that still is under
+	// Version.Fence to Version.Gen, and answers one verdict for each, in order:
+	// [Granted] if the session is under that fence, [Superseded] if it moved to
+	// another, [Revoked] if it was logged out, and [Refused], without an error,
+	// if KeepUntil is past or purged, because then nothing is known of it.
+	//
+	// It never lowers a floor. What raises none is answered all the same and
+	// writes nothing, not even a later KeepUntil: with Gen 0 a node learns
+	// whether a session still lives with it.
+	//
+	// Acknowledgements make no record in the last eighth, rounded up, of a
+	// store's room for sessions, so that visitors who come and go leave it to
+	// restores, protected changes and logouts. Then the error is [ErrFull]: the
+	// verdicts hold, and the floors of some sessions without a record were not
+	// raised. With any other error there are no verdicts, and some floors may
+	// have been raised. Doing it again does no harm.
+	Acknowledge(ctx context.Context, acks ...Acknowledged) ([]Verdict, error)
 
 	// Revoke refuses every set of the session until keepUntil. It is idempotent.
 	// A keepUntil that is past is [ErrBeyondHorizon]: there is nothing left to
@@ -248,7 +261,8 @@ type Sessions interface {
 	Revoke(ctx context.Context, session ID, keepUntil time.Time) error
 }
 
-// Acknowledged says that every connected client of a session holds the set at Version.
+// Acknowledged says that every connected client of a session holds the set at
+// Version; with Gen 0, only that the session lives under Version.Fence.
 type Acknowledged struct {
 	Session   ID
 	Version   Version

@@ -54,11 +54,12 @@ func (s State) Protect(at Version) (next State, v Verdict) {
 }
 
 // Acknowledge raises the floor to at.Gen if the session still is under at.Fence.
-func (s State) Acknowledge(at Version) (next State) {
-	if s.Under(at.Fence) == Granted {
-		s.Floor = max(s.Floor, at.Gen)
+func (s State) Acknowledge(at Version) (next State, v Verdict) {
+	if v := s.Under(at.Fence); v != Granted {
+		return s, v
 	}
-	return s
+	s.Floor = max(s.Floor, at.Gen)
+	return s, Granted
 }
 
 // Under is [Granted] if the session still is under fence.

@@ -215,7 +215,7 @@ func (m *Manager) flush(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
-	if err := m.cfg.Store.Acknowledge(ctx, acks...); err != nil {
+	if _, err := m.cfg.Store.Acknowledge(ctx, acks...); err != nil {
 		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(acks), "err", err)
 		return
 	}

@@ -16,6 +16,7 @@ const maxGroup = 1024
 type op struct {
 	ctx   context.Context
 	reads bool // changes nothing and needs no fsync
+	asks  bool // needs none either unless it writes a record
 	// f decides; then runs after the group is durable. Either may be nil.
 	f    func(l *replay.Ledger, now time.Time) error
 	then func(d *disk) error
@@ -147,10 +148,11 @@ func decide(d *disk, group []*op) (writes bool) {
 		if o.err = o.ctx.Err(); o.err != nil {
 			continue
 		}
-		writes = writes || !o.reads
+		before := len(d.pending)
 		if o.f != nil {
 			o.err = o.f(d.ledger, now)
 		}
+		writes = writes || len(d.pending) > before || !o.reads && !o.asks
 	}
 	return writes
 }

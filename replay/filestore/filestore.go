@@ -45,7 +45,8 @@ type Config struct {
 	// needs another record is refused with [replay.ErrFull]. The log takes at most
 	// about 100 and 200 bytes on disk for each, and half as much again while it is
 	// rewritten. Zero means [replay.DefaultMaxRights] and
-	// [replay.DefaultMaxSessions].
+	// [replay.DefaultMaxSessions]. Acknowledgements leave the last eighth of
+	// MaxSessions to the others.
 	MaxRights, MaxSessions int
 
 	// LockWait bounds how long a call waits for other processes. Zero means 5 s.
@@ -186,10 +187,22 @@ func (s *Store) Take(ctx context.Context, session replay.ID, fence uint64, owner
 	return got.verdict, got.outcome, err
 }
 
-// Acknowledge implements [replay.Sessions].
-func (s *Store) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) error {
+// Acknowledge implements [replay.Sessions]. If it raises no floor it writes and
+// syncs nothing.
+func (s *Store) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
+	type answer struct {
+		verdicts []replay.Verdict
+		full     error // beside which the verdicts hold
+	}
 	acks = slices.Clone(acks)
-	return s.submit(ctx, &op{f: func(l *replay.Ledger, now time.Time) error { return l.Acknowledge(now, acks) }})
+	got, err := do(ctx, s, op{asks: true}, func(l *replay.Ledger, now time.Time) (answer, error) {
+		verdicts, full := l.Acknowledge(now, acks)
+		return answer{verdicts, full}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return got.verdicts, got.full
 }
 
 // Revoke implements [replay.Sessions].

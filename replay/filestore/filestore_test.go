@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -152,6 +153,99 @@ func BenchmarkClaim(b *testing.B) {
 			close(next)
 			wg.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
+		})
+	}
+}
+
+// An acknowledgement that raises no floor is answered from what the log says,
+// also where another process wrote it, and neither writes nor syncs. One that
+// raises some is durable, even if there was no room for others.
+func TestAcknowledge(t *testing.T) {
+	syncs, h := 0, realHooks()
+	h.sync = func(f *os.File) error {
+		syncs++
+		return datasync(f)
+	}
+	dir, ctx, keep := folder(t), context.Background(), time.Now().Add(time.Hour)
+	s, other := mustOpen(t, dir, Config{MaxSessions: 3}, h), mustOpen(t, dir, Config{}, realHooks())
+	here, moved, revoked := newID(), newID(), newID()
+	ack := func(id replay.ID, gen uint64) replay.Acknowledged {
+		return replay.Acknowledged{Session: id, Version: replay.Version{Gen: gen}, KeepUntil: keep}
+	}
+	expect := func(wantErr error, wantSyncs int, acks []replay.Acknowledged, want ...replay.Verdict) {
+		t.Helper()
+		before := syncs
+		got, err := s.Acknowledge(ctx, acks...)
+		if !slices.Equal(got, want) || !errors.Is(err, wantErr) {
+			t.Fatalf("Acknowledge = %v, %v, want %v, %v", got, err, want, wantErr)
+		}
+		if syncs-before != wantSyncs {
+			t.Errorf("Acknowledge synced %d times, want %d", syncs-before, wantSyncs)
+		}
+	}
+	expect(nil, 1, []replay.Acknowledged{ack(here, 5)}, replay.Granted)
+	if got, err := other.Restore(ctx, replay.RestoreRequest{Session: moved, Issued: soon(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Granted || err != nil {
+		t.Fatalf("Restore = %v, %v", got.Verdict, err)
+	}
+	must(t, other.Revoke(ctx, revoked, keep))
+	size := len(read(t, dir))
+	late := ack(here, 9)
+	late.KeepUntil = time.Now().Add(-time.Hour)
+	expect(nil, 0, nil)
+	expect(nil, 0, []replay.Acknowledged{ack(here, 0), ack(here, 3), ack(here, 5), late, ack(moved, 9), ack(revoked, 9), ack(newID(), 0)},
+		replay.Granted, replay.Granted, replay.Granted, replay.Refused, replay.Superseded, replay.Revoked, replay.Granted)
+	expect(replay.ErrFull, 0, []replay.Acknowledged{ack(newID(), 1)}, replay.Granted)
+	if now := len(read(t, dir)); now != size {
+		t.Errorf("what raised nothing wrote %d bytes", now-size)
+	}
+	expect(replay.ErrFull, 1, []replay.Acknowledged{ack(here, 6), ack(newID(), 1)}, replay.Granted, replay.Granted)
+	must(t, s.Close())
+	s = mustOpen(t, dir, Config{}, h)
+	if got, err := s.Restore(ctx, replay.RestoreRequest{Session: here, Set: replay.Version{Gen: 5}, Issued: soon(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Superseded || err != nil {
+		t.Errorf("Restore below the floor = %v, %v, want superseded", got.Verdict, err)
+	}
+}
+
+// What an acknowledgement did not sync of another process's is synced before it
+// is the ground of a claim.
+func TestAcknowledgeLeavesTheSyncToOthers(t *testing.T) {
+	syncs, h, lazy := 0, realHooks(), realHooks()
+	h.sync = func(f *os.File) error {
+		syncs++
+		return datasync(f)
+	}
+	lazy.sync = func(*os.File) error { return nil }
+	dir := folder(t)
+	s, other := mustOpen(t, dir, Config{}, h), mustOpen(t, dir, Config{}, lazy)
+	o, r := newOwner(), newRight()
+	claim(t, other, o, replay.Won, r)
+	syncs = 0
+	if v, err := s.Acknowledge(context.Background(), replay.Acknowledged{Session: newID(), KeepUntil: soon().Add(time.Hour)}); err != nil || v[0] != replay.Granted || syncs != 0 {
+		t.Errorf("Acknowledge = %v, %v with %d syncs", v, err, syncs)
+	}
+	if claim(t, s, o, replay.Mine, r); syncs != 1 {
+		t.Errorf("Claim of what another wrote synced %d times, want 1", syncs)
+	}
+}
+
+// A flush of a thousand sessions, most of which stand still.
+func BenchmarkAcknowledge(b *testing.B) {
+	for name, raised := range map[string]int{"none": 0, "10 of 1000": 10, "1000 of 1000": 1000} {
+		b.Run(name, func(b *testing.B) {
+			s := mustOpen(b, folder(b), Config{}, realHooks())
+			acks := make([]replay.Acknowledged, 1000)
+			for i := range acks {
+				acks[i] = replay.Acknowledged{Session: newID(), Version: replay.Version{Gen: 1}, KeepUntil: time.Now().Add(time.Hour)}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range raised {
+					acks[i].Version.Gen++
+				}
+				if _, err := s.Acknowledge(context.Background(), acks...); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

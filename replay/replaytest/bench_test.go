@@ -139,8 +139,12 @@ func (s *front) Take(ctx context.Context, id replay.ID, fence uint64, o replay.O
 	return v, out, err
 }
 
-func (s *front) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) error {
-	return s.do(ctx, func(l *replay.Ledger, now time.Time) error { return l.Acknowledge(now, acks) })
+func (s *front) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) (verdicts []replay.Verdict, err error) {
+	err = s.do(ctx, func(l *replay.Ledger, now time.Time) (err error) {
+		verdicts, err = l.Acknowledge(now, acks)
+		return err
+	})
+	return verdicts, err
 }
 
 func (s *front) Revoke(ctx context.Context, id replay.ID, keep time.Time) error {

@@ -60,14 +60,13 @@ func fullOfSessions(k *kit) {
 	if err := s.Revoke(k.Context(), one, k.keep()); !errors.Is(err, replay.ErrFull) {
 		k.Fatalf("Revoke in a full store = %v, want ErrFull", err)
 	}
-	if err := s.Acknowledge(k.Context(), k.ack(one, 0, 1), k.ack(fenced, 1, 7)); !errors.Is(err, replay.ErrFull) {
-		k.Fatalf("Acknowledge in a full store = %v, want ErrFull", err)
-	}
+	s.acknowledgeAll(replay.ErrFull, []answered{{k.ack(one, 0, 1), replay.Granted}, {k.ack(fenced, 1, 7), replay.Granted}})
 	s.restore(replay.Revoked, k.request(revoked, 0, 1))
 	s.restore(replay.Superseded, k.request(fenced, 0, 1))
 	r := k.request(marked, 0, 4)
 	r.Strict = true
 	s.restore(replay.RolledBack, r)
+	s.restore(replay.Superseded, k.request(fenced, 1, 6))
 	s.granted(2, k.request(fenced, 1, 7))
 }
 

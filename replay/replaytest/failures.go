@@ -36,7 +36,8 @@ func (s store) errorsOf(ctx context.Context) (errs map[string]error, said []stri
 	note("Protect", err, v == replay.Refused)
 	v, o, err = s.Take(ctx, sid, 0, newOwner(), k.right())
 	note("Take", err, v == replay.Refused && o == replay.Lost)
-	note("Acknowledge", s.Acknowledge(ctx, k.ack(sid, 0, 1)), true)
+	verdicts, err := s.Acknowledge(ctx, k.ack(sid, 0, 1))
+	note("Acknowledge", err, len(verdicts) == 0)
 	note("Revoke", s.Revoke(ctx, newID("sid"), k.keep()), true)
 	return errs, said
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ type faulty struct {
 	restore     func(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error)
 	protect     func(ctx context.Context, id replay.ID, at replay.Version, keep time.Time) (replay.Verdict, error)
 	take        func(ctx context.Context, id replay.ID, fence uint64, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error)
-	acknowledge func(ctx context.Context, acks []replay.Acknowledged) error
+	acknowledge func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error)
 	revoke      func(ctx context.Context, id replay.ID, keep time.Time) error
 	epoch       func(ctx context.Context) (time.Time, error)
 	close       func() error
@@ -60,7 +61,7 @@ func (f *faulty) Take(ctx context.Context, id replay.ID, fence uint64, o replay.
 	return f.Store.Take(ctx, id, fence, o, r)
 }
 
-func (f *faulty) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) error {
+func (f *faulty) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
 	if f.acknowledge != nil {
 		return f.acknowledge(ctx, acks)
 	}
@@ -114,6 +115,14 @@ const (
 	cWalk     = "walk/at random beside the reference"
 	cStrict   = "watermark/strict is rolled back"
 	cReopened = "instances/reopened, everything is remembered"
+	cLowers   = "acknowledge/never lowers the floor"
+	cFenced   = "acknowledge/under another fence is superseded"
+	cRevoked  = "acknowledge/of a revoked session is revoked"
+	cMany     = "acknowledge/answers many in order"
+	cAsks     = "acknowledge/generation 0 raises nothing"
+	cNoRecord = "acknowledge/generation 0 makes no record"
+	cReach    = "acknowledge/out of reach is refused"
+	cReserve  = "acknowledge/leaves the last eighth"
 )
 
 // onRights lets a fault bend the rights of every claim.
@@ -156,6 +165,38 @@ func onRestored(bend func(b *backend, r replay.RestoreRequest, got *replay.Resto
 			got, err := f.Store.Restore(ctx, r)
 			bend(b, r, &got, &err)
 			return got, err
+		}
+	}
+}
+
+// onVerdict lets a fault bend each answer to an acknowledgement.
+func onVerdict(bend func(b *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict) func(f *faulty, b *backend) {
+	return func(f *faulty, b *backend) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+			verdicts, err := f.Store.Acknowledge(ctx, acks...)
+			for i := range verdicts {
+				verdicts[i] = bend(b, acks[i], verdicts[i])
+			}
+			return verdicts, err
+		}
+	}
+}
+
+// onAcknowledged lets a fault bend all the answers.
+func onAcknowledged(bend func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error)) func(f *faulty, b *backend) {
+	return func(f *faulty, b *backend) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+			verdicts, err := f.Store.Acknowledge(ctx, acks...)
+			return bend(b, acks, verdicts, err)
+		}
+	}
+}
+
+// raise raises the floors of what was granted, whatever the room.
+func raise(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict) {
+	for i, v := range verdicts {
+		if v == replay.Granted {
+			b.edit(acks[i].Session, func(s *replay.State) { s.Floor = max(s.Floor, acks[i].Version.Gen) })
 		}
 	}
 }
@@ -428,30 +469,6 @@ var sessionFaults = []fault{
 	{"floor ignored", []string{"floor/below it is superseded", cWalk}, onRequest(func(b *backend, r *replay.RestoreRequest) {
 		b.edit(r.Session, func(s *replay.State) { s.Floor = 0 })
 	})},
-	{"floor lowered", []string{"floor/acknowledge never lowers", cWalk}, func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) error {
-			for _, a := range acks {
-				if s := b.state(a.Session).State; s.Fence == a.Version.Fence && !s.Revoked {
-					b.edit(a.Session, func(s *replay.State) { s.Floor = a.Version.Gen })
-				}
-			}
-			return ctx.Err()
-		}
-	}},
-	{"floor of any fence", []string{"floor/acknowledge ignores other fences", "floor/acknowledge of many", cWalk}, func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) error {
-			for _, a := range acks {
-				a.Version.Fence = b.state(a.Session).State.Fence
-				f.Store.Acknowledge(ctx, a)
-			}
-			return ctx.Err()
-		}
-	}},
-	{"only the first is acknowledged", []string{"floor/acknowledge of many", cWalk}, func(f *faulty, _ *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) error {
-			return f.Store.Acknowledge(ctx, acks[:min(1, len(acks))]...)
-		}
-	}},
 	{"watermark ignored", []string{cStrict, "watermark/not strict is granted and told", "protect/race with a restore", cWalk}, func(f *faulty, _ *backend) {
 		f.protect = func(ctx context.Context, _ replay.ID, _ replay.Version, _ time.Time) (replay.Verdict, error) {
 			return replay.Granted, ctx.Err()
@@ -536,6 +553,179 @@ var sessionFaults = []fault{
 		if s := b.state(r.Session).State; s.Attempt == r.Attempt && s.Set == r.Set && s.Fence > 0 {
 			b.edit(r.Session, func(s *replay.State) { *s = replay.State{Fence: r.Set.Fence} })
 		}
+	})},
+}
+
+var ackFaults = []fault{
+	{"floor lowered", []string{cLowers, cMany, cWalk}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		for i, v := range verdicts {
+			if v == replay.Granted {
+				b.edit(acks[i].Session, func(s *replay.State) { s.Floor = acks[i].Version.Gen })
+			}
+		}
+		return verdicts, err
+	})},
+	{"floor of any fence", []string{cFenced, cWalk}, func(f *faulty, b *backend) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+			verdicts, err := f.Store.Acknowledge(ctx, acks...)
+			for _, a := range acks {
+				a.Version.Fence = b.state(a.Session).State.Fence
+				f.Store.Acknowledge(ctx, a)
+			}
+			return verdicts, err
+		}
+	}},
+	{"only the first is acknowledged", []string{cMany, cWalk}, func(f *faulty, _ *backend) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+			verdicts, err := f.Store.Acknowledge(ctx, acks[:min(1, len(acks))]...)
+			for len(verdicts) < len(acks) {
+				v, _ := f.Store.Acknowledge(ctx, replay.Acknowledged{
+					Session: acks[len(verdicts)].Session, Version: replay.Version{Fence: acks[len(verdicts)].Version.Fence}, KeepUntil: acks[len(verdicts)].KeepUntil,
+				})
+				verdicts = append(verdicts, v...)
+			}
+			return verdicts, err
+		}
+	}},
+	{"always granted", []string{cFenced, cRevoked, cMany, cReach, cReserve, "revoke/refuses everything", "instances/two on one backend agree", cWalk},
+		onVerdict(func(*backend, replay.Acknowledged, replay.Verdict) replay.Verdict { return replay.Granted })},
+	{"a logout is told as a move", []string{cRevoked, cMany, "revoke/refuses everything", "instances/two on one backend agree", cWalk}, onVerdict(func(_ *backend, _ replay.Acknowledged, v replay.Verdict) replay.Verdict {
+		if v == replay.Revoked {
+			v = replay.Superseded
+		}
+		return v
+	})},
+	{"a logout is told under its fence only", []string{cRevoked, "revoke/refuses everything", cWalk}, onVerdict(func(b *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict {
+		if v == replay.Revoked && b.state(a.Session).State.Fence != a.Version.Fence {
+			v = replay.Superseded
+		}
+		return v
+	})},
+	{"below the floor is superseded", []string{cLowers, cMany, cWalk}, onVerdict(func(b *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict {
+		if v == replay.Granted && a.Version.Gen < b.state(a.Session).State.Floor {
+			v = replay.Superseded
+		}
+		return v
+	})},
+	{"only what is raised is granted", []string{cLowers, cAsks, cNoRecord, cWalk}, onVerdict(func(_ *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict {
+		if a.Version.Gen == 0 {
+			v = replay.Refused
+		}
+		return v
+	})},
+	{"verdicts out of order", []string{cMany, cWalk}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		slices.Reverse(verdicts)
+		return verdicts, err
+	})},
+	{"one verdict for each session", []string{cMany, cWalk}, onAcknowledged(func(_ *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		var once []replay.Verdict
+		for i, v := range verdicts {
+			if !slices.ContainsFunc(acks[:i], func(a replay.Acknowledged) bool { return a.Session == acks[i].Session }) {
+				once = append(once, v)
+			}
+		}
+		return once, err
+	})},
+	{"generation 0 counts as an acknowledgement", []string{cAsks, cWalk}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		for i, v := range verdicts {
+			if v == replay.Granted && acks[i].Version.Gen == 0 {
+				b.edit(acks[i].Session, func(s *replay.State) { s.Floor = max(s.Floor, 1) })
+			}
+		}
+		return verdicts, err
+	})},
+	{"generation 0 makes a record", []string{cNoRecord}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		raise(b, acks, verdicts)
+		return verdicts, err
+	})},
+	{"what is refused makes a record", []string{cNoRecord}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		for i, v := range verdicts {
+			if v == replay.Superseded {
+				b.edit(acks[i].Session, func(*replay.State) {})
+			}
+		}
+		return verdicts, err
+	})},
+	{"out of reach is an error", []string{cReach}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		if slices.Contains(verdicts, replay.Refused) {
+			return nil, replay.ErrBeyondHorizon
+		}
+		return verdicts, err
+	})},
+	{"out of reach is raised", []string{cReach}, func(f *faulty, b *backend) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+			verdicts, err := f.Store.Acknowledge(ctx, acks...)
+			for i, v := range verdicts {
+				if a := acks[i]; v == replay.Refused {
+					a.KeepUntil = b.now().Add(time.Hour)
+					f.Store.Acknowledge(ctx, a)
+				}
+			}
+			return verdicts, err
+		}
+	}},
+	{"out of reach reads as absent", []string{cReach, cBack}, func(f *faulty, b *backend) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+			late := slices.Clone(acks)
+			for i := range late {
+				late[i].KeepUntil = b.now().Add(time.Hour)
+			}
+			return f.Store.Acknowledge(ctx, late...)
+		}
+	}},
+	{"no reserve", []string{cReserve}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		if errors.Is(err, replay.ErrFull) {
+			raise(b, acks, verdicts)
+			err = nil
+		}
+		return verdicts, err
+	})},
+	{"the reserve is taken in silence", []string{cReserve}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		if errors.Is(err, replay.ErrFull) {
+			raise(b, acks, verdicts)
+		}
+		return verdicts, err
+	})},
+	{"a floor is lost in silence", []string{cReserve}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		if errors.Is(err, replay.ErrFull) {
+			err = nil
+		}
+		return verdicts, err
+	})},
+	{"full says nothing of the sessions", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		if err != nil {
+			verdicts = nil
+		}
+		return verdicts, err
+	})},
+	{"full refuses those it cannot raise", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		for i, v := range verdicts {
+			if err != nil && v == replay.Granted && b.state(acks[i].Session).State.Floor < acks[i].Version.Gen {
+				verdicts[i] = replay.Refused
+			}
+		}
+		return verdicts, err
+	})},
+	{"full raises nothing at all", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, func(f *faulty, b *backend) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+			var before []uint64
+			for _, a := range acks {
+				before = append(before, b.state(a.Session).State.Floor)
+			}
+			verdicts, err := f.Store.Acknowledge(ctx, acks...)
+			for i, v := range verdicts {
+				if errors.Is(err, replay.ErrFull) && v == replay.Granted {
+					b.edit(acks[i].Session, func(s *replay.State) { s.Floor = before[i] })
+				}
+			}
+			return verdicts, err
+		}
+	}},
+	{"grants sessions beside an error", []string{cClosed, cBroken, "failure/cancelled context"}, onAcknowledged(func(_ *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+		for len(verdicts) < len(acks) {
+			verdicts = append(verdicts, replay.Granted)
+		}
+		return verdicts, err
 	})},
 }
 
@@ -634,7 +824,7 @@ var otherFaults = []fault{
 // The kit goes red for every fault, in each check that is there to find it.
 func TestFaultsAreFound(t *testing.T) {
 	found := 0
-	for _, topic := range [][]fault{claimFaults, timeFaults, sessionFaults, burnFaults, otherFaults} {
+	for _, topic := range [][]fault{claimFaults, timeFaults, sessionFaults, ackFaults, burnFaults, otherFaults} {
 		for _, bad := range topic {
 			t.Run(bad.name, func(t *testing.T) {
 				for _, name := range bad.want {

@@ -133,7 +133,7 @@ func revokeRefuses(k *kit) {
 		s.restore(replay.Revoked, k.request(sid, fence, 9))
 		s.protect(replay.Revoked, sid, fence, 9)
 		s.take(replay.Revoked, replay.Lost, sid, fence, newOwner(), right)
-		s.acknowledge(sid, fence, 9)
+		s.acknowledge(replay.Revoked, sid, fence, 9)
 	}
 	s.restore(replay.Revoked, k.request(sid, 1, 9))
 	s.spent(false, right.ID)

@@ -23,12 +23,14 @@ func instancesAgree(k *kit) {
 	a.protect(replay.Superseded, sid, 0, 2)
 	a.take(replay.Superseded, replay.Lost, sid, 0, newOwner(), k.right())
 	a.protect(replay.Granted, sid, 1, 5)
-	a.acknowledge(sid, 1, 3)
+	a.acknowledge(replay.Superseded, sid, 0, 3)
+	a.acknowledge(replay.Granted, sid, 1, 3)
 	b.restore(replay.Superseded, k.request(sid, 1, 2))
 	strict := k.request(sid, 1, 4)
 	strict.Strict = true
 	b.restore(replay.RolledBack, strict)
 	b.revoke(sid)
+	a.acknowledge(replay.Revoked, sid, 1, 3)
 	a.restore(replay.Revoked, k.request(sid, 1, 9))
 	ea, _ := a.epochOf()
 	if eb, _ := b.epochOf(); !ea.Equal(eb) {
@@ -87,7 +89,7 @@ func reopenRemembers(k *kit) {
 	s.claim(replay.Won, o, right)
 	s.granted(1, won)
 	s.protect(replay.Granted, marked, 0, 5)
-	s.acknowledge(marked, 0, 3)
+	s.acknowledge(replay.Granted, marked, 0, 3)
 	s.revoke(revoked)
 	epoch, _ := s.epochOf()
 	if err := s.Close(); err != nil {

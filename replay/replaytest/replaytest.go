@@ -94,7 +94,7 @@ func (cfg Config) missing(n need) string {
 // checks is the whole kit, in the order in which it runs.
 func checks() []check {
 	var all []check
-	for _, topic := range [][]check{rightChecks, timeChecks, boundChecks, restoreChecks, burnChecks, fenceChecks, instanceChecks, failureChecks, walkChecks} {
+	for _, topic := range [][]check{rightChecks, timeChecks, boundChecks, restoreChecks, ackChecks, burnChecks, fenceChecks, instanceChecks, failureChecks, walkChecks} {
 		all = append(all, topic...)
 	}
 	return all
@@ -303,18 +303,6 @@ func (s store) take(want replay.Verdict, outcome replay.Outcome, session replay.
 	if v != want || o != outcome || err != nil {
 		s.k.Fatalf("Take(fence %d) = %v, %v, %v, want %v, %v", fence, v, o, err, want, outcome)
 	}
-}
-
-// acknowledge acknowledges one generation.
-func (s store) acknowledge(session replay.ID, fence, gen uint64) {
-	s.k.Helper()
-	if err := s.Acknowledge(s.k.Context(), s.k.ack(session, fence, gen)); err != nil {
-		s.k.Fatalf("Acknowledge(%d.%d) = %v", fence, gen, err)
-	}
-}
-
-func (k *kit) ack(session replay.ID, fence, gen uint64) replay.Acknowledged {
-	return replay.Acknowledged{Session: session, Version: replay.Version{Fence: fence, Gen: gen}, KeepUntil: k.keep()}
 }
 
 // revoke logs a session out.

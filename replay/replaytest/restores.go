@@ -12,9 +12,6 @@ var restoreChecks = []check{
 	{name: "restore/race of 64 attempts", run: restoreRace},
 	{name: "restore/sessions are apart", run: sessionsApart},
 	{name: "floor/below it is superseded", run: floorSupersedes},
-	{name: "floor/acknowledge never lowers", run: floorNeverLowered},
-	{name: "floor/acknowledge ignores other fences", run: floorOtherFence},
-	{name: "floor/acknowledge of many", run: floorBatch},
 	{name: "watermark/strict is rolled back", run: watermarkStrict},
 	{name: "watermark/not strict is granted and told", run: watermarkTold},
 	{name: "watermark/protect never lowers", run: watermarkNeverLowered},
@@ -83,9 +80,9 @@ func notAgainAcknowledged(k *kit) {
 	s, sid := k.open(), newID("sid")
 	r := k.request(sid, 0, 3)
 	s.granted(1, r)
-	s.acknowledge(sid, 0, 9) // under the old fence: nothing
+	s.acknowledge(replay.Superseded, sid, 0, 9) // under the old fence: nothing
 	s.granted(2, r)
-	s.acknowledge(sid, 2, 4)
+	s.acknowledge(replay.Granted, sid, 2, 4)
 	s.restore(replay.Superseded, r)
 }
 
@@ -111,7 +108,7 @@ func sessionsApart(k *kit) {
 	s, a, b := k.open(), newID("sid"), newID("sid")
 	s.granted(1, k.request(a, 0, 1))
 	s.protect(replay.Granted, a, 1, 9)
-	s.acknowledge(a, 1, 9)
+	s.acknowledge(replay.Granted, a, 1, 9)
 	s.granted(1, k.request(b, 0, 1))
 	s.revoke(a)
 	s.granted(2, k.request(b, 1, 1))
@@ -119,54 +116,16 @@ func sessionsApart(k *kit) {
 
 func floorSupersedes(k *kit) {
 	s, sid := k.open(), newID("sid")
-	s.acknowledge(sid, 0, 5)
+	s.acknowledge(replay.Granted, sid, 0, 5)
 	for _, strict := range []bool{false, true} {
 		r := k.request(sid, 0, 4)
 		r.Strict = strict
 		s.restore(replay.Superseded, r)
 	}
 	s.granted(1, k.request(sid, 0, 5))
-	s.acknowledge(sid, 1, 6)
+	s.acknowledge(replay.Granted, sid, 1, 6)
 	s.restore(replay.Superseded, k.request(sid, 1, 5))
 	s.granted(2, k.request(sid, 1, 7))
-}
-
-func floorNeverLowered(k *kit) {
-	s, sid := k.open(), newID("sid")
-	s.acknowledge(sid, 0, 5)
-	s.acknowledge(sid, 0, 3)
-	s.acknowledge(sid, 0, 0)
-	s.restore(replay.Superseded, k.request(sid, 0, 4))
-	s.granted(1, k.request(sid, 0, 5))
-}
-
-func floorOtherFence(k *kit) {
-	s, sid := k.open(), newID("sid")
-	s.acknowledge(sid, 1, 9)
-	s.granted(1, k.request(sid, 0, 1))
-	s.acknowledge(sid, 0, 9)
-	s.acknowledge(sid, 2, 9)
-	s.granted(2, k.request(sid, 1, 1))
-	s.revoke(sid)
-	s.acknowledge(sid, 2, 1)
-	s.restore(replay.Revoked, k.request(sid, 2, 1))
-}
-
-func floorBatch(k *kit) {
-	s, a, b, c := k.open(), newID("sid"), newID("sid"), newID("sid")
-	s.granted(1, k.request(b, 0, 1))
-	if err := s.Acknowledge(k.Context()); err != nil {
-		k.Fatalf("Acknowledge() of none = %v", err)
-	}
-	acks := []replay.Acknowledged{k.ack(a, 0, 3), k.ack(b, 0, 9), k.ack(c, 0, 4), k.ack(a, 0, 5), k.ack(a, 0, 2)}
-	if err := s.Acknowledge(k.Context(), acks...); err != nil {
-		k.Fatalf("Acknowledge = %v", err)
-	}
-	s.restore(replay.Superseded, k.request(a, 0, 4))
-	s.granted(1, k.request(a, 0, 5))
-	s.granted(2, k.request(b, 1, 1)) // the second was under a fence gone by
-	s.restore(replay.Superseded, k.request(c, 0, 3))
-	s.granted(1, k.request(c, 0, 4))
 }
 
 func watermarkStrict(k *kit) {
@@ -206,7 +165,7 @@ func watermarkNeverLowered(k *kit) {
 func floorBeforeWatermark(k *kit) {
 	s, sid := k.open(), newID("sid")
 	s.protect(replay.Granted, sid, 0, 7)
-	s.acknowledge(sid, 0, 5)
+	s.acknowledge(replay.Granted, sid, 0, 5)
 	r := k.request(sid, 0, 4)
 	r.Strict = true
 	s.restore(replay.Superseded, r)
@@ -221,7 +180,7 @@ func floorBeforeWatermark(k *kit) {
 func restoreResets(k *kit) {
 	s, sid := k.open(), newID("sid")
 	s.protect(replay.Granted, sid, 0, 9)
-	s.acknowledge(sid, 0, 9)
+	s.acknowledge(replay.Granted, sid, 0, 9)
 	s.granted(1, k.request(sid, 0, 9))
 	r := k.request(sid, 1, 1)
 	r.Strict = true

@@ -1,6 +1,7 @@
 package replaytest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
@@ -166,6 +167,9 @@ func stepBackAfterPurge(k *kit, s, then store) {
 	}
 	if got, _ := then.Restore(k.Context(), request); got.Verdict == replay.Granted {
 		k.Fatal("Restore of a revoked session after the clock stepped back was granted")
+	}
+	if v, _ := then.Acknowledge(k.Context(), replay.Acknowledged{Session: sid, Version: replay.Version{Gen: 1}, KeepUntil: gone}); slices.Contains(v, replay.Granted) {
+		k.Fatal("Acknowledge for a revoked session after the clock stepped back was granted")
 	}
 	if v, o, _ := then.Take(k.Context(), newID("sid"), 0, newOwner(), r); v == replay.Granted && o.Granted() {
 		k.Fatalf("Take of a spent right after the clock stepped back = %v", o)

@@ -139,12 +139,23 @@ func (m *reference) take(session replay.ID, fence uint64, owner replay.Owner, r 
 	return replay.Granted, m.claim(owner, []replay.Right{r})
 }
 
-func (m *reference) acknowledge(acks []replay.Acknowledged) {
+func (m *reference) acknowledge(acks []replay.Acknowledged) (verdicts []replay.Verdict) {
 	for _, a := range acks {
-		if w := m.row(a.Session); !w.isLoggedOut && a.Version.Fence == w.fence && a.Version.Gen > w.floor {
+		w := m.row(a.Session)
+		if w.isLoggedOut {
+			verdicts = append(verdicts, replay.Revoked)
+			continue
+		}
+		if a.Version.Fence != w.fence {
+			verdicts = append(verdicts, replay.Superseded)
+			continue
+		}
+		if a.Version.Gen > w.floor {
 			w.floor = a.Version.Gen
 		}
+		verdicts = append(verdicts, replay.Granted)
 	}
+	return verdicts
 }
 
 func (m *reference) revoke(session replay.ID) { m.row(session).isLoggedOut = true }
@@ -215,9 +226,8 @@ func (w *walker) step() (what, got, want string) {
 		return fmt.Sprintf("Take(%x, %d, %x, %x)", session, at.Fence, owner, right.ID), show([]any{v, o}, err), show([]any{wantV, wantO}, nil)
 	case n < 75:
 		acks := w.acks()
-		err := w.store.Acknowledge(ctx, acks...)
-		w.model.acknowledge(acks)
-		return fmt.Sprintf("Acknowledge(%v)", acks), show(nil, err), show(nil, nil)
+		verdicts, err := w.store.Acknowledge(ctx, acks...)
+		return fmt.Sprintf("Acknowledge(%v)", acks), show(verdicts, err), show(w.model.acknowledge(acks), nil)
 	case n < 88:
 		rights := make([]replay.Right, 1+w.IntN(3))
 		for i := range rights {
