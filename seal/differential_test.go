@@ -72,7 +72,7 @@ func FuzzDifferential(f *testing.F) {
 // strict fork, compact and without duplicates; and what we write ourselves is
 // accepted.
 func FuzzValue(f *testing.F) {
-	for _, s := range []string{`{"a":[1,2.5e-3,"x",true,null]}`, `"\ud800"`, `"\ud83d\ude00"`, `{"a":1,"\u0061":2}`, `01`, `-`, `1.`, `[1,]`, `{"a":1,}`, "\"\x7f\"", "\"\u2028\"", ` 1`, `1 `, `{"":0}`} {
+	for _, s := range []string{`{"a":[1,2.5e-3,"x",true,null]}`, `"\ud800"`, `"\ud83d\ude00"`, `{"a":1,"\u0061":2}`, `01`, `-`, `1.`, `[1,]`, `{"a":1,}`, "\"\x7f\"", "\"\u2028\"", ` 1`, `1 `, `{"":0}`, `1e999`, `-1e308`, `1e-999`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, v []byte) {

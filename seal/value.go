@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -215,7 +216,21 @@ func (s *scanner) hex() (v uint32, ok bool) {
 	return v, true
 }
 
+// number passes a number that a double can hold (RFC 8259 §6).
 func (s *scanner) number() bool {
+	start := s.at
+	if !s.numeral() {
+		return false
+	}
+	text := s.in[start:s.at]
+	if len(text) < 300 && bytes.IndexAny(text, "eE") < 0 {
+		return true
+	}
+	_, err := strconv.ParseFloat(string(text), 64)
+	return err == nil
+}
+
+func (s *scanner) numeral() bool {
 	s.skip('-')
 	if !s.skip('0') && !s.digits() {
 		return false
