@@ -67,29 +67,43 @@ func (s *Session) hold(c Client, held *Version) error {
 	return nil
 }
 
-// floor is the version that every connected client holds, if the store does
-// not know it yet.
-func (s *Session) floor() (Version, bool) {
+// report says what to tell the store: the version that every connected client
+// holds, if the store does not know it yet; or, for a session that is in use
+// and was not asked about lately, its fence alone.
+func (s *Session) report(now time.Time) (v Version, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended != nil || len(s.clients) == 0 {
+	if s.ended != nil || s.begin != nil {
 		return Version{}, false
+	}
+	if v = s.floor(); s.stored.Less(v) {
+		return v, true
+	}
+	return Version{Fence: s.version.Fence}, s.used.After(s.checked) && now.Sub(s.checked) >= checkEvery
+}
+
+// floor is the version that every connected client holds under this fence, or
+// nothing. s.mu is held.
+func (s *Session) floor() Version {
+	if len(s.clients) == 0 {
+		return Version{}
 	}
 	lowest := s.version
 	for _, held := range s.clients {
 		if held == nil || held.Fence != s.version.Fence {
-			return Version{}, false
+			return Version{}
 		}
 		if held.Less(lowest) {
 			lowest = *held
 		}
 	}
-	return lowest, s.stored.Less(lowest)
+	return lowest
 }
 
-func (s *Session) flushed(v Version) {
+func (s *Session) reported(now time.Time, v Version) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.checked = now
 	if s.stored.Less(v) {
 		s.stored = v
 	}

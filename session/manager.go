@@ -100,7 +100,7 @@ func (m *Manager) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			m.flush(ctx)
+			m.flush(ctx, now)
 			m.sweep(now)
 		}
 	}
@@ -199,13 +199,18 @@ func (m *Manager) sweep(now time.Time) {
 	}
 }
 
-// flush raises the floors in the store: only what every connected client of a
-// session holds, because a push lost in a crash must not lock its owner out.
-func (m *Manager) flush(ctx context.Context) {
+// checkEvery is how soon a node learns from the store that a session which is
+// in use here has moved or was logged out elsewhere.
+const checkEvery = 10 * time.Second
+
+// flush raises the floors in the store, in one batch: only what every connected
+// client of a session holds, because a push lost in a crash must not lock its
+// owner out. The answers tell which sessions no longer live here.
+func (m *Manager) flush(ctx context.Context, now time.Time) {
 	var acks []replay.Acknowledged
 	var of []*Session
 	for _, s := range m.all() {
-		if v, ok := s.floor(); ok {
+		if v, due := s.report(now); due {
 			acks = append(acks, replay.Acknowledged{Session: m.sessionKey(s.id), Version: v, KeepUntil: m.keepUntil(s.absolute)})
 			of = append(of, s)
 		}
@@ -215,12 +220,24 @@ func (m *Manager) flush(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
-	if _, err := m.cfg.Store.Acknowledge(ctx, acks...); err != nil {
+	verdicts, err := m.cfg.Store.Acknowledge(ctx, acks...)
+	if err != nil {
 		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(acks), "err", err)
-		return
+		if !errors.Is(err, replay.ErrFull) {
+			return
+		}
 	}
 	for i, s := range of {
-		s.flushed(acks[i].Version)
+		switch verdicts[i] {
+		case replay.Revoked:
+			m.remove(s, ErrEnded)
+		case replay.Superseded:
+			m.passivate(s)
+		case replay.Granted:
+			if err == nil {
+				s.reported(now, acks[i].Version)
+			}
+		}
 	}
 }
 

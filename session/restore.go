@@ -315,7 +315,7 @@ func refusal(v replay.Verdict) error {
 func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string]bool) (*Session, []Dropped) {
 	s := &Session{
 		m: m, id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
-		subject: set.manifest.Subject, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now,
+		subject: set.manifest.Subject, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now, checked: set.now,
 		attrs: map[string]*attribute{}, clients: map[Client]*Version{},
 	}
 	s.replica.dirty = true

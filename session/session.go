@@ -32,6 +32,7 @@ type Session struct {
 	replica replica
 	clients map[Client]*Version // what each connected client holds; nil: nothing known
 	stored  Version             // the floor that the store knows
+	checked time.Time           // when the store last said that the session lives here
 	alone   time.Time           // when the last client left
 	kept    Version             // what the last client that left held
 }
@@ -57,7 +58,7 @@ func (m *Manager) newSession(begin func(*Session) error) *Session {
 	now := m.now()
 	s := &Session{
 		m: m, holder: newHolder(), absolute: now.Add(m.cfg.Policy.Session().Absolute),
-		used: now, attrs: map[string]*attribute{}, clients: map[Client]*Version{},
+		used: now, checked: now, attrs: map[string]*attribute{}, clients: map[Client]*Version{},
 	}
 	s.id, s.binding = s.holder.Session, s.holder.binding()
 	s.begin = func() error { return begin(s) }

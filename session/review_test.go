@@ -1,0 +1,241 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sealedblob/sealedblob/internal/testkit"
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+// Parallel calls of one owner are one purchase, not several.
+func TestOneOwnersParallelTakesHaveOneEffect(t *testing.T) {
+	c := newCluster(t)
+	s, _ := shopping(t, c.node())
+	errs := make(chan error, 32)
+	for range cap(errs) {
+		go func() {
+			var seat string
+			errs <- s.Take(t.Context(), "ticket", replay.Owner{7}, &seat)
+		}()
+	}
+	won := 0
+	for range cap(errs) {
+		if err := <-errs; err == nil {
+			won++
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d effects of one right", won)
+	}
+}
+
+func TestTakeIsRepeatedWithTheSameOwner(t *testing.T) {
+	c := newCluster(t)
+	store := &flaky{Store: c.store, fail: 1}
+	c.store = store
+	s, _ := shopping(t, c.node())
+	var seat string
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("the first try: %v", err)
+	}
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat); err != nil || seat != "row 7" {
+		t.Errorf("the owner's second try: %q, %v", seat, err)
+	}
+}
+
+func TestSubjectsThatCantBeSealedAreRefused(t *testing.T) {
+	c := newCluster(t)
+	s, _ := shopping(t, c.node())
+	for _, bad := range []string{"line\nbreak", "\x00", "\xff", strings.Repeat("x", seal.MaxSubject+1)} {
+		if err := s.SetSubject(bad); !errors.Is(err, policy.ErrNotAllowed) {
+			t.Errorf("SetSubject(%.10q) = %v", bad, err)
+		}
+	}
+	must(t, s.SetSubject(`zoë "the" \first`))
+	must(t, s.Save(t.Context()))
+	if s.Subject() != `zoë "the" \first` {
+		t.Errorf("subject %q", s.Subject())
+	}
+}
+
+// The largest session that a policy allows still restores.
+func TestLargestSessionRestores(t *testing.T) {
+	c := newCluster(t)
+	rules := []string{}
+	for i := range policy.MaxAttributes {
+		rules = append(rules, `"`+strings.Repeat("n", 62)+string(rune('a'+i/26))+string(rune('a'+i%26))+`":{"ttl":"1h","once":true}`)
+	}
+	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+		ring, err := seal.InitRing(t.TempDir(), enc, time.Now())
+		must(t, err)
+		c.ring, c.policy = ring, testkit.Policy(t, `{"version":1,"session":{"idle":"30m","absolute":"12h","max_bytes":131072},"attributes":{`+strings.Join(rules, ",")+`}}`)
+		s, err := c.node().Start()
+		must(t, err)
+		for _, r := range c.policy.Rules() {
+			must(t, s.Set(r.Name, strings.Repeat("x", 2046)))
+		}
+		if err := s.Set(c.policy.Rules()[0].Name, strings.Repeat("x", 2047)); !errors.Is(err, session.ErrTooLarge) {
+			t.Errorf("one byte more: %v", err)
+		}
+		must(t, s.SetSubject(strings.Repeat(`"`, seal.MaxSubject)))
+		must(t, s.Save(t.Context()))
+		b := &browser{}
+		must(t, s.Attach(b))
+		must(t, s.Acknowledge(t.Context(), b, nil))
+		if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); err != nil {
+			t.Errorf("%s: %v", enc, err)
+		}
+	}
+}
+
+// A session whose time is over ends: the visitor gets a new one, not a 503.
+func TestExpiredSessionIsNotElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		h := c.node().Middleware(http.HandlerFunc(handler))
+		cookies := do(h, request("GET", "/?cart=tea")).Cookies()
+		if cookies[0].MaxAge < 43_000 || cookies[0].MaxAge > 43_201 {
+			t.Errorf("the cookie lives %d s, the session 12 h", cookies[0].MaxAge)
+		}
+		time.Sleep(31 * time.Minute)
+		if res := do(h, request("GET", "/?cart=new", cookies...)); res.StatusCode != 200 || len(res.Cookies()) != 1 {
+			t.Errorf("after the idle time: %d %v", res.StatusCode, res.Cookies())
+		}
+	})
+}
+
+// A key that becomes primary while the session lives: everything is sealed
+// anew and pushed whole, and it restores.
+func TestRotationReseals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		dir := t.TempDir()
+		_, err := seal.InitRing(dir, seal.A256GCM, time.Now())
+		must(t, err)
+		if c.ring, err = seal.RotateRing(t.Context(), dir, seal.A256GCM, time.Now(), time.Now().Add(10*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		s, b := shopping(t, c.node())
+		time.Sleep(11 * time.Second)
+		must(t, s.Acknowledge(t.Context(), b, b.version)) // nothing changed but the key
+		last := b.pushes[len(b.pushes)-1]
+		if last.Delta || len(last.Set) != 3 {
+			t.Errorf("after the rotation pushed delta=%t of %d", last.Delta, len(last.Set))
+		}
+		for _, envelope := range b.blobs {
+			if seen, err := seal.InspectUnverified(envelope); err != nil || seen.KeyID != c.ring.Keys()[1].ID() {
+				t.Errorf("an envelope is still under %s: %v", seen.KeyID, err)
+			}
+		}
+		if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What a session requires and has lost can't be restored; the live copy ends too.
+func TestRequiredAttributesEndTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.policy = testkit.Policy(t, `{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"5s"},"attributes":{"mfa":{"ttl":"1m","required":true,"on_expiry":"refuse"},"cart":{}}}`)
+		m := c.node()
+		s, err := m.Start()
+		must(t, err)
+		must(t, s.Set("mfa", true))
+		must(t, s.Set("cart", "tea"))
+		must(t, s.Save(t.Context()))
+		b := &browser{}
+		must(t, s.Attach(b))
+		must(t, s.Acknowledge(t.Context(), b, nil))
+		time.Sleep(63 * time.Second) // over, but within the leeway
+		r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+		must(t, err)
+		if len(r.Dropped) != 0 || len(r.Session.Attributes()) != 2 {
+			t.Errorf("within the leeway: dropped %v, attributes %v", r.Dropped, r.Session.Attributes())
+		}
+		if _, live := m.Live(s.Holder()); live {
+			t.Error("the first copy goes on without what it requires")
+		}
+	})
+}
+
+// flaky fails calls of Take after the store did the work.
+type flaky struct {
+	replay.Store
+	fail int
+}
+
+func (f *flaky) Take(ctx context.Context, session replay.ID, fence uint64, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
+	v, o, err := f.Store.Take(ctx, session, fence, owner, right)
+	if f.fail--; f.fail >= 0 {
+		return 0, 0, errDisk
+	}
+	return v, o, err
+}
+
+// A copy that a hostile client keeps in use learns from the store that its
+// session has moved or was logged out elsewhere.
+func TestLeftBehindCopiesEnd(t *testing.T) {
+	for name, logout := range map[string]bool{"moved": false, "moved and logged out": true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			node1 := c.node()
+			s, b := shopping(t, node1)
+			r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+			must(t, err)
+			if logout {
+				must(t, r.Session.Logout(t.Context()))
+			}
+			h := s.Holder() // the old cookie, without the hint
+			for range 12 {
+				runFor(t, node1, time.Second)
+				if _, live := node1.Live(h); live {
+					_ = s.Acknowledge(t.Context(), b, b.version) // in use
+				}
+			}
+			if _, live := node1.Live(h); live {
+				t.Errorf("%s: the old node's copy lives on", name)
+			}
+			if !b.detached {
+				t.Errorf("%s: its client was not sent away", name)
+			}
+		})
+	}
+}
+
+// Sessions that nobody uses cost the store nothing.
+func TestUnusedSessionsAreNotAskedAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		counter := &counting{Store: c.store}
+		c.store = counter
+		m := c.node()
+		s, b := shopping(t, m)
+		must(t, s.Acknowledge(t.Context(), b, b.version))
+		runFor(t, m, 15*time.Second)
+		before := counter.acks
+		runFor(t, m, 5*time.Minute)
+		if counter.acks != before {
+			t.Errorf("%d questions about a session that nobody used", counter.acks-before)
+		}
+	})
+}
+
+type counting struct {
+	replay.Store
+	acks int
+}
+
+func (c *counting) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
+	c.acks += len(acks)
+	return c.Store.Acknowledge(ctx, acks...)
+}
