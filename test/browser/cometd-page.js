@@ -9,7 +9,11 @@ const cometd = new CometD();
 const store = new BlobStore({ key: "cometd" });
 /** @type {{state: string, gen: string | null}[]} */
 const answers = [];
-/** The characters of each handshake that left. @type {number[]} */
+/**
+ * The characters of each handshake that left.
+ *
+ * @type {number[]}
+ */
 const handshakes = [];
 
 store.addEventListener("answer", (event) => answers.push(/** @type {CustomEvent} */ (event).detail));

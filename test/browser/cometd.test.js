@@ -22,8 +22,8 @@ let chromium;
 let blobctl;
 
 before(async () => {
-  blobctl = await program();
   chromium = await browser();
+  blobctl = await program();
 });
 after(cleanUp);
 

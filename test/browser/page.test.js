@@ -9,8 +9,8 @@ let chromium;
 let blobctl;
 
 before(async () => {
-  blobctl = await program();
   chromium = await browser();
+  blobctl = await program();
 });
 after(cleanUp);
 

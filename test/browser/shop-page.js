@@ -12,7 +12,11 @@ import { PATIENCE, until } from "./support.js";
 const RECORD = "sealed-blob/v1/shop";
 
 export class Shop {
-  /** What went wrong, as the browser says. @type {string[]} */
+  /**
+   * What went wrong, as the browser says.
+   *
+   * @type {string[]}
+   */
   complaints = [];
   page;
 

@@ -5,7 +5,7 @@
  */
 
 import { execFile, spawn } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, rmSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
@@ -33,9 +33,20 @@ function missing(line) {
   process.exit(1);
 }
 
-/** What is to be undone at the end, last first. */
-/** @type {(() => unknown)[]} */
+/**
+ * What is to be undone at the end, last first.
+ *
+ * @type {(() => unknown)[]}
+ */
 const undo = [];
+
+/**
+ * What may not be left behind even if a test file ends early.
+ *
+ * @type {(() => unknown)[]}
+ */
+const atExit = [];
+process.on("exit", () => atExit.forEach((step) => step()));
 
 /** Ends the processes and removes the files that this module made. */
 export async function cleanUp() {
@@ -46,6 +57,7 @@ export async function cleanUp() {
 async function folder() {
   const dir = await mkdtemp(join(tmpdir(), "sealedblob-browser-"));
   undo.push(() => rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
+  atExit.push(() => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -98,6 +110,7 @@ export async function browser() {
 async function start(path, args) {
   const child = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"] });
   const gone = new Promise((resolve) => child.once("exit", resolve));
+  atExit.push(() => child.kill("SIGKILL"));
   let log = "";
   child.stderr.on("data", (chunk) => (log += chunk));
   undo.push(async () => {
@@ -208,10 +221,24 @@ export class Front {
     const path = new URL(request.url ?? "/", "http://front").pathname;
     const prefix = Object.keys(this.#files).find((one) => path.startsWith(one));
     if (prefix !== undefined) return serveFile(this.#files[prefix] + path.slice(prefix.length), response);
+    await this.#forward(request, response, request.method === "GET");
+    return undefined;
+  }
+
+  /**
+   * @param {http.IncomingMessage} request
+   * @param {http.ServerResponse} response
+   * @param {boolean} again Whether another node may be asked if this one dies before it answers.
+   */
+  async #forward(request, response, again) {
     const socket = await this.#dial();
     if (!socket) return void response.writeHead(502).end();
-    const fail = () => (response.headersSent ? response.destroy() : response.writeHead(502).end());
     const onward = http.request({ createConnection: () => socket, method: request.method, path: request.url, headers: { ...request.headers, connection: "close" } });
+    const fail = () => {
+      if (response.headersSent) response.destroy();
+      else if (again) void this.#forward(request, response, false);
+      else response.writeHead(502).end();
+    };
     onward.on("error", fail);
     onward.on("response", (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);

@@ -22,21 +22,29 @@ export class Attacker {
   }
 
   /**
-   * Looks at a set that the browser holds.
+   * Copies a set that the browser holds.
+   *
+   * @param {SealedSet} set
+   */
+  copy({ gen, manifest, blobs }) {
+    const loot = this.#loot;
+    if (loot.older[0]?.manifest === manifest) return;
+    loot.older = [{ gen, manifest, blobs }, ...loot.older].slice(0, MAX_OLDER);
+    this.#save();
+  }
+
+  /**
+   * Learns whether the ticket is in a set.
    *
    * @param {SealedSet} set
    * @param {boolean} hasTicket
    */
-  look(set, hasTicket) {
-    const { gen, manifest, blobs } = set;
-    const copy = { gen, manifest, blobs };
-    const loot = this.#loot;
-    if (loot.older[0]?.manifest !== manifest) loot.older = [copy, ...loot.older].slice(0, MAX_OLDER);
-    loot.withTicket = hasTicket ? copy : null;
+  learn({ gen, manifest, blobs }, hasTicket) {
+    this.#loot.withTicket = hasTicket ? { gen, manifest, blobs } : null;
     this.#save();
   }
 
-  /** Notes that the ticket in the last set looked at was spent. */
+  /** Notes that the ticket in the last set learnt of was spent. */
   spent() {
     if (!this.#loot.withTicket) return;
     this.#loot.spent = { set: this.#loot.withTicket, at: Date.now() };

@@ -67,9 +67,9 @@ export class BoxOffice extends EventTarget {
       event.preventDefault();
       void this.#act(() => this.#login());
     });
-    for (const id of ["logout", "end"]) button(id).addEventListener("click", () => this.#act(() => this.#logout()));
-    button("reserve").addEventListener("click", () => this.#act(() => this.#reserve()));
-    for (const id of ["buy", "again"]) button(id).addEventListener("click", () => this.#act(() => this.#buy()));
+    for (const id of ["logout", "end"]) this.#onClick(id, () => this.#logout());
+    this.#onClick("reserve", () => this.#reserve());
+    for (const id of ["buy", "again"]) this.#onClick(id, () => this.#buy());
   }
 
   /**
@@ -112,6 +112,18 @@ export class BoxOffice extends EventTarget {
   tell(text, kind = "plain") {
     at("outcome").dataset.kind = kind;
     say(at("outcome"), text);
+  }
+
+  /**
+   * Runs a step at each click; the second click of two is meant for the button that was there before.
+   *
+   * @param {string} id
+   * @param {() => Promise<void>} step
+   */
+  #onClick(id, step) {
+    button(id).addEventListener("click", (event) => {
+      if (event.detail < 2) void this.#act(step);
+    });
   }
 
   /**

@@ -188,7 +188,7 @@ export class Desk extends EventTarget {
     outcome.dataset.kind = kind;
     if (outcome.dataset.text === text + log) return;
     outcome.dataset.text = text + log;
-    outcome.replaceChildren(said(text), ...(log ? [make("span", { class: "log" }, make("b", {}, "its log"), log)] : []));
+    outcome.replaceChildren(said(text), ...(log ? [make("span", { class: "log" }, make("b", {}, "Its log says"), log)] : []));
   }
 }
 

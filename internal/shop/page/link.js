@@ -25,6 +25,8 @@ export class Link extends EventTarget {
   #ever = false;
   #renewedAt = 0;
   #following = 0;
+  /** Whether a handshake was answered on the connection of now. */
+  #reached = false;
   /** Whether the connection is down because we wanted it. */
   #renewing = false;
   /**
@@ -43,8 +45,8 @@ export class Link extends EventTarget {
 
   /** @returns {LinkState} */
   get state() {
-    // Who has been given a session need not wait for the first connect to be called connected.
-    if (this.#client.state === "connected" || this.#attached !== null) return "connected";
+    // Once a handshake is answered there is a server; the first connect follows at once.
+    if (this.#client.state === "connected" || this.#reached) return "connected";
     if (this.store.version !== null) return "restoring";
     return this.#ever ? "reconnecting" : "connecting";
   }
@@ -97,7 +99,10 @@ export class Link extends EventTarget {
     } else if (this.#ever && !this.#renewing) {
       this.#lostAt ||= Date.now();
     }
-    if (state === "handshaking" || previous === "connected") this.#attached = null;
+    if (state === "handshaking" || previous === "connected") {
+      this.#attached = null;
+      this.#reached = false;
+    }
     this.dispatchEvent(new Event("state"));
   }
 
@@ -107,6 +112,7 @@ export class Link extends EventTarget {
       this.answers++;
       this.gap = this.#lostAt === 0 ? 0 : Date.now() - this.#lostAt;
       this.#attached = answer.gen === null ? null : "?";
+      this.#reached = true;
     }
     this.dispatchEvent(new CustomEvent("answer", { detail: answer }));
     this.dispatchEvent(new Event("state"));

@@ -36,6 +36,8 @@ let skew = 0;
 let leaving = false;
 /** The node that was killed from this page. */
 let killed = "";
+/** @type {import("./link.js").LinkState | ""} */
+let lastLink = "";
 /** What the last handshake was answered, until a state has told the rest. */
 let answered = "";
 
@@ -79,8 +81,8 @@ function take(reply) {
   office.show(state, { ended });
   sessionPanel.show(state);
   tick();
-  heldPanel.show(link.store.snapshot());
-  if (reply.settled) look(state);
+  showHeld();
+  if (reply.settled) tellThief(state);
   link.follow(session);
   desk.update();
 }
@@ -120,14 +122,21 @@ function endText(prefix, session) {
   return prefix === "" ? "Your session has ended." : `${prefix}This browser held nothing to restore from; a new session begins.`;
 }
 
+/** Shows what is held, and lets the thief have it. */
+function showHeld() {
+  const held = link.store.snapshot();
+  heldPanel.show(held);
+  if (held) attacker.copy(held);
+}
+
 /**
- * Lets the thief look at what is held, if that is what the state tells of.
+ * Tells the thief what is in the set that is held, if that is what the state tells of.
  *
  * @param {State} state
  */
-function look(state) {
+function tellThief(state) {
   const held = link.store.snapshot();
-  if (held && held.gen === state.version) attacker.look(held, state.attributes.some(({ name }) => name === "ticket"));
+  if (held && held.gen === state.version) attacker.learn(held, state.attributes.some(({ name }) => name === "ticket"));
 }
 
 /** Before a purchase: lets the thief have the set that still contains the ticket. */
@@ -162,8 +171,12 @@ function refresh(ms = 60) {
 
 api.addEventListener("reply", (event) => take(/** @type {CustomEvent<Reply>} */ (event).detail));
 link.addEventListener("state", () => {
-  stage.link(link.state);
-  if (link.state !== "connected") void desk.refresh();
+  const { state } = link;
+  if (state === lastLink) return;
+  lastLink = state;
+  stage.link(state);
+  if (state === "connected") refresh();
+  else void desk.refresh();
 });
 link.addEventListener("answer", (event) => {
   const { state } = /** @type {CustomEvent<import("./link.js").Answer>} */ (event).detail;
@@ -172,7 +185,7 @@ link.addEventListener("answer", (event) => {
   refresh(0);
 });
 link.store.addEventListener("change", () => {
-  heldPanel.show(link.store.snapshot());
+  showHeld();
   desk.update();
   refresh();
 });
@@ -210,7 +223,7 @@ let lapsedAt = 0;
 
 // The beginning.
 
-heldPanel.show(link.store.snapshot());
+showHeld();
 const first = api.state();
 void desk.open();
 await first;
