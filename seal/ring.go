@@ -74,6 +74,16 @@ func (r *Ring) State(k *Key, now time.Time) State {
 	return OpenOnly
 }
 
+// state is State by key ID.
+func (r *Ring) state(id string, now time.Time) State {
+	for _, k := range r.keys {
+		if k.id == id {
+			return r.State(k, now)
+		}
+	}
+	return ""
+}
+
 // usable finds the key that may open an envelope of id. A pending key opens
 // too: another node's clock may be ahead.
 func (r *Ring) usable(id string) (*Key, error) {

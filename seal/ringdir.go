@@ -75,7 +75,8 @@ func InitRing(dir string, enc Enc, now time.Time) (*Ring, error) {
 
 // LoadRing reads dir's ring, checks its signature and every key. It refuses,
 // with an [ErrRing] that names the path, a file that is a symbolic link, not
-// regular, another user's or open to group or others.
+// regular, another user's or open to group or others; and a version below the
+// highest that a [Watched] has noted in dir. It writes nothing.
 func LoadRing(dir string) (*Ring, error) {
 	doc, err := loadDoc(dir)
 	if err != nil {
@@ -85,13 +86,58 @@ func LoadRing(dir string) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RingFile), err)
 	}
-	return ring, nil
+	return ring, checkSeen(dir, filepath.Join(dir, SeenFile), ring.version)
 }
 
 // RotateRing adds a key of profile enc that becomes primary at activate; the
-// present primary then only opens. It takes the writer's lock and needs the
-// signer's key.
+// present primary then only opens.
 func RotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Time) (*Ring, error) {
+	return changeRing(ctx, dir, func(doc *ringDoc, _ *Ring) error {
+		doc.addKey(enc, now, activate)
+		return nil
+	})
+}
+
+// RetireKey ends the life of an open-only key: what it sealed opens no more. It
+// refuses the primary key and a pending one.
+func RetireKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error) {
+	return changeRing(ctx, dir, func(doc *ringDoc, ring *Ring) error {
+		k, err := doc.key(id)
+		if err != nil {
+			return err
+		}
+		if state := ring.state(id, now); state != OpenOnly {
+			return fmt.Errorf("%w: key %s is %s; only an open-only key can be retired", ErrRing, id, state)
+		}
+		k.Ended = Retired
+		return nil
+	})
+}
+
+// RevokeKey ends the life of a key that leaked, in whatever state it is: what
+// it sealed opens no more, on any node that has read the ring. If no primary
+// would be left, a new key takes its place at once.
+func RevokeKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error) {
+	return changeRing(ctx, dir, func(doc *ringDoc, _ *Ring) error {
+		k, err := doc.key(id)
+		if err != nil {
+			return err
+		}
+		k.Ended = Revoked
+		after, err := doc.ring()
+		if err != nil {
+			return err
+		}
+		if _, err := after.Primary(now); err != nil {
+			doc.addKey(k.Enc, now, now)
+		}
+		return nil
+	})
+}
+
+// changeRing is the one way to write a ring that exists: under the writer's
+// lock, with the signer's key, one version on.
+func changeRing(ctx context.Context, dir string, change func(*ringDoc, *Ring) error) (*Ring, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
@@ -108,8 +154,17 @@ func RotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Tim
 	if err != nil {
 		return nil, err
 	}
+	ring, err := doc.ring()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSeen(dir, filepath.Join(dir, SeenFile), ring.version); err != nil {
+		return nil, err // a version must never be given out twice
+	}
+	if err := change(doc, ring); err != nil {
+		return nil, err
+	}
 	doc.Version++
-	doc.addKey(enc, now, activate)
 	if err := writeRing(dir, doc, signer); err != nil {
 		return nil, err
 	}

@@ -74,6 +74,16 @@ func (d *ringDoc) addKey(enc Enc, now, activate time.Time) {
 	})
 }
 
+// key finds a key of the document.
+func (d *ringDoc) key(id string) (*ringKey, error) {
+	for i := range d.Keys {
+		if d.Keys[i].ID == id {
+			return &d.Keys[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%w: there is no key %.20q", ErrRing, id)
+}
+
 // isAlphanumeric keeps '-' and '_' out of new key IDs, so that none looks like a flag.
 func isAlphanumeric(id string) bool { return !strings.ContainsAny(id, "-_") }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,8 +15,10 @@ import (
 
 func newKeyring() *cobra.Command {
 	cmd := &cobra.Command{Use: "keyring", Short: "Make, rotate and list the keys that seal", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return usage("keyring wants init, rotate or list") }}
-	cmd.AddCommand(newKeyringInit(), newKeyringRotate(), newKeyringList())
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage("keyring wants init, rotate, list, retire, revoke or export")
+		}}
+	cmd.AddCommand(newKeyringInit(), newKeyringRotate(), newKeyringList(), newKeyringEnd("retire", seal.RetireKey), newKeyringEnd("revoke", seal.RevokeKey), newKeyringExport())
 	return cmd
 }
 
@@ -112,6 +116,74 @@ func newKeyringList() *cobra.Command {
 		},
 	}
 	f.add(cmd, false)
+	return cmd
+}
+
+// newKeyringEnd is retire and revoke, which differ in what they ask of the key.
+func newKeyringEnd(verb string, end func(context.Context, string, string, time.Time) (*seal.Ring, error)) *cobra.Command {
+	var f ringFlags
+	cmd := &cobra.Command{
+		Use: verb + " --dir DIR KEY", Args: cobra.ExactArgs(1),
+		Short: map[string]string{
+			"retire": "End the life of an open-only key",
+			"revoke": "End the life of a key that leaked, at once",
+		}[verb],
+		Long: map[string]string{
+			"retire": `Retire an open-only key: what it sealed opens no more. Do it when everything that it
+sealed has expired.`,
+			"revoke": `Revoke a key in whatever state it is: what it sealed opens no more. Every node that
+runs follows within two reload intervals. If it was the primary key, a new one takes
+its place at once; sessions on running nodes are sealed anew.`,
+		}[verb],
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ring, err := end(cmd.Context(), f.dir, args[0], time.Now())
+			if err != nil {
+				return classify(err)
+			}
+			return printRing(cmd, "keyring "+verb, ring, f.json)
+		},
+	}
+	f.add(cmd, false)
+	return cmd
+}
+
+func newKeyringExport() *cobra.Command {
+	var f ringFlags
+	var app, tenant string
+	var manifest bool
+	cmd := &cobra.Command{
+		Use: "export --dir DIR --app APP [FILE|-]", Args: cobra.MaximumNArgs(1),
+		Short: "Print the content key of one envelope as a JWK",
+		Long: `Print the content key of one envelope as a JWK, so that any JOSE tool opens it
+without being given the ring. The key opens and makes all envelopes of that session
+and node: treat it as a secret.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ring, err := seal.LoadRing(f.dir)
+			if err != nil {
+				return keyringError(err)
+			}
+			purpose := seal.ForAttribute
+			if manifest {
+				purpose = seal.ForManifest
+			}
+			return eachEnvelope(cmd, args, func(_ int, text string) error {
+				jwk, err := ring.ContentKeyJWK(seal.Scope{App: app, Tenant: tenant}, purpose, text)
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return printJSON(cmd, "keyring export", map[string]any{"jwk": json.RawMessage(jwk)})
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), string(jwk))
+				return nil
+			})
+		},
+	}
+	f.add(cmd, false)
+	cmd.Flags().StringVar(&app, "app", "", "application the envelope is bound to (required)")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant the envelope is bound to")
+	cmd.Flags().BoolVar(&manifest, "manifest", false, "the envelope is a manifest")
+	_ = cmd.MarkFlagRequired("app")
 	return cmd
 }
 

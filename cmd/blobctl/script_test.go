@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "flip": flip, "oneline": oneLine, "cat2": concatenate, "big": big, "wrap": wrap, "harwrap": wrapHAR,
+			"exits": exits, "flip": flip, "oneline": oneLine, "cat2": concatenate, "big": big, "wrap": wrap, "firstkey": firstKey, "harwrap": wrapHAR,
 		},
 	})
 }
@@ -112,4 +112,10 @@ func wrapHAR(ts *testscript.TestScript, _ bool, args []string) {
 	out, err := json.Marshal(map[string]any{"log": map[string]any{"entries": []any{map[string]any{"request": map[string]any{"postData": map[string]string{"text": ts.ReadFile(args[1])}}}}}})
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out, 0o600))
+}
+
+// firstkey FILE LIST writes the ID of the first key in a keyring's list.
+func firstKey(ts *testscript.TestScript, _ bool, args []string) {
+	line := strings.Split(ts.ReadFile(args[1]), "\n")[1]
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Fields(line)[0]+"\n"), 0o600))
 }

@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/sealedblob/sealedblob/internal/shop"
@@ -15,8 +18,8 @@ import (
 )
 
 type serveFlags struct {
-	listen, name, keyring, policy, app, tenant, replay string
-	timeout, maxInterval                               time.Duration
+	listen, name, keyring, seen, policy, app, tenant, replay string
+	timeout, maxInterval, reload                             time.Duration
 }
 
 func newServe() *cobra.Command {
@@ -25,13 +28,16 @@ func newServe() *cobra.Command {
 		Use: "serve --listen ADDR --keyring DIR --policy FILE --replay URL", Args: cobra.NoArgs,
 		Short: "Run a node: Bayeux at /bayeux, the demonstration shop at /",
 		Long: `Run a node. Prints its URL on standard output when it accepts connections; logs
-JSON lines on standard error. SIGTERM and SIGINT stop it in good order.`,
+JSON lines on standard error. SIGTERM and SIGINT stop it in good order; SIGHUP makes
+it look for a changed keyring.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, f) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`ADDR`ess to listen on; port 0 takes a free one")
 	flags.StringVar(&f.name, "name", "", "the node's name, for logs and visitors (default: its address)")
 	flags.StringVar(&f.keyring, "keyring", "", "keyring `DIR`ectory (required)")
+	flags.StringVar(&f.seen, "keyring-seen", "", "`FILE` that notes the highest ring version seen (default: ring.seen in the keyring)")
+	flags.DurationVar(&f.reload, "keyring-reload", seal.ReloadInterval, "how often to look for a changed keyring; SIGHUP asks at once")
 	flags.StringVar(&f.policy, "policy", "", "policy `FILE` that declares login, cart and ticket (required)")
 	flags.StringVar(&f.replay, "replay", "", "replay store: file:`PATH`, shared by the nodes of this host (required)")
 	flags.StringVar(&f.app, "app", "shop", "application to bind to")
@@ -45,12 +51,8 @@ JSON lines on standard error. SIGTERM and SIGINT stop it in good order.`,
 }
 
 func runServe(cmd *cobra.Command, f serveFlags) error {
-	if f.timeout < 0 || f.maxInterval < 0 {
-		return usage("--bayeux-timeout and --bayeux-max-interval can't be negative")
-	}
-	ring, err := seal.LoadRing(f.keyring)
-	if err != nil {
-		return keyringError(err)
+	if f.timeout < 0 || f.maxInterval < 0 || f.reload <= 0 {
+		return usage("--bayeux-timeout and --bayeux-max-interval can't be negative, --keyring-reload must be above zero")
 	}
 	p, err := loadPolicy(f.policy)
 	if err != nil {
@@ -70,8 +72,12 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 		f.name = l.Addr().String()
 	}
 	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)).With("node", f.name)
+	keys, err := f.watch(cmd.Context(), log)
+	if err != nil {
+		return keyringError(err)
+	}
 	node, err := shop.New(cmd.Context(), shop.Config{
-		Name: f.name, Keys: ring, Policy: p, Store: store, App: f.app, Tenant: f.tenant,
+		Name: f.name, Keys: keys, Policy: p, Store: store, App: f.app, Tenant: f.tenant,
 		Timeout: f.timeout, MaxInterval: f.maxInterval, Logger: log,
 	})
 	if err != nil {
@@ -81,6 +87,24 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 		return fail(exitFailure, fmt.Errorf("writing the URL: %w", err))
 	}
 	return serve(cmd.Context(), l, node, log)
+}
+
+// watch follows the keyring, also when SIGHUP asks to look at once.
+func (f serveFlags) watch(ctx context.Context, log *slog.Logger) (*seal.Watched, error) {
+	keys, err := seal.WatchRing(f.keyring, seal.WatchConfig{Interval: f.reload, Seen: f.seen, Reloaded: func(r *seal.Ring, err error) {
+		if err != nil {
+			log.Error("keyring not reloaded, the old one stays", "ring", r.Version(), "err", err)
+			return
+		}
+		log.Info("keyring reloaded", "ring", r.Version())
+	}})
+	if err != nil {
+		return nil, err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go keys.Run(ctx, hup)
+	return keys, nil
 }
 
 // serve runs until ctx ends and then stops in order: polls and WebSockets

@@ -1,0 +1,39 @@
+package seal
+
+import (
+	"bytes"
+
+	jose "github.com/go-jose/go-jose/v4"
+)
+
+// ContentKeyJWK returns the content key of one envelope as a JWK (RFC 7517), so
+// that any JOSE tool can open it without being given the ring. The key opens
+// and makes every envelope of the same purpose, scope and salt: one session's,
+// until its node or its key changes. It is a secret; print it to whom you would
+// show that session.
+//
+// It returns the errors of [Opener.Attribute], also if text does not open.
+func (r *Ring) ContentKeyJWK(scope Scope, p Purpose, text string) ([]byte, error) {
+	s, err := parseShape(text)
+	if err != nil {
+		return nil, err
+	}
+	key, err := r.usable(s.keyID)
+	if err != nil {
+		return nil, err
+	}
+	if key.enc != s.enc {
+		return nil, ErrMalformed
+	}
+	keys := key.derived(scope, s.salt)
+	defer keys.wipe()
+	content, err := keys.key(p)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := content.appendOpen(nil, keys.head, text); err != nil {
+		return nil, err
+	}
+	jwk := jose.JSONWebKey{Key: bytes.Clone(content.key), KeyID: s.kid, Algorithm: string(jose.DIRECT), Use: "enc"}
+	return jwk.MarshalJSON()
+}

@@ -1,0 +1,160 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// SeenFile remembers the highest version of a ring that a reader has accepted,
+// so that a restored backup can't bring revoked keys back.
+const SeenFile = "ring.seen"
+
+// Watched is a [Source] that follows a keyring directory: it looks for a
+// changed ring every interval and whenever it is told to. A ring that can't be
+// read, is forged or goes back in version never replaces a good one. It is
+// safe for concurrent use.
+type Watched struct {
+	dir      string
+	seen     string
+	interval time.Duration
+	told     func(*Ring, error)
+
+	mu   sync.RWMutex
+	ring *Ring
+}
+
+// WatchConfig is optional; its zero value is the safe choice.
+type WatchConfig struct {
+	// Interval is how often the directory is looked at. Zero: [ReloadInterval].
+	// A new key's activation must lie two of them ahead.
+	Interval time.Duration
+	// Seen is the file that notes the highest version. Zero: [SeenFile] in the
+	// keyring directory, which must then be writable.
+	Seen string
+	// Reloaded is told of each new ring, and of each try that failed; the ring
+	// is then the old one. Nil: nobody is told.
+	Reloaded func(*Ring, error)
+}
+
+// WatchRing loads dir's ring as [LoadRing] does and prepares to follow it; call
+// [Watched.Run]. It notes the version, and fails if it can't.
+func WatchRing(dir string, cfg WatchConfig) (*Watched, error) {
+	if cfg.Interval == 0 {
+		cfg.Interval = ReloadInterval
+	}
+	if cfg.Interval < 0 {
+		return nil, errors.New("seal: a negative reload interval")
+	}
+	if cfg.Reloaded == nil {
+		cfg.Reloaded = func(*Ring, error) {}
+	}
+	if cfg.Seen == "" {
+		cfg.Seen = filepath.Join(dir, SeenFile)
+	}
+	w := &Watched{dir: dir, seen: cfg.Seen, interval: cfg.Interval, told: cfg.Reloaded}
+	ring, err := w.load()
+	if err != nil {
+		return nil, err
+	}
+	w.ring = ring
+	return w, nil
+}
+
+// Ring implements [Source] and never fails: it is the last good ring.
+func (w *Watched) Ring(context.Context) (*Ring, error) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.ring, nil
+}
+
+// Run looks for changes until ctx ends; a value on now asks to look at once
+// (SIGHUP). A nil now is fine.
+func (w *Watched) Run(ctx context.Context, now <-chan os.Signal) {
+	tick := time.NewTicker(w.interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-now:
+		}
+		w.Reload()
+	}
+}
+
+// Reload looks for a changed ring now.
+func (w *Watched) Reload() {
+	old, _ := w.Ring(context.Background())
+	ring, err := w.load()
+	switch {
+	case err != nil:
+		w.told(old, err)
+	case ring.version < old.version:
+		w.told(old, wentBack(w.dir, ring.version, old.version))
+	case ring.version > old.version:
+		w.mu.Lock()
+		w.ring = ring
+		w.mu.Unlock()
+		w.told(ring, nil)
+	}
+}
+
+func (w *Watched) load() (*Ring, error) {
+	ring, err := LoadRing(w.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSeen(w.dir, w.seen, ring.version); err != nil {
+		return nil, err
+	}
+	return ring, noteSeen(w.seen, ring.version)
+}
+
+func wentBack(dir string, version, seen uint64) error {
+	return fmt.Errorf("%w: %s has version %d, and version %d was seen before", ErrRing, filepath.Join(dir, RingFile), version, seen)
+}
+
+// checkSeen refuses a ring older than what was seen.
+func checkSeen(dir, note string, version uint64) error {
+	seen, err := readSeen(note)
+	if err == nil && version < seen {
+		err = wentBack(dir, version, seen)
+	}
+	return err
+}
+
+func readSeen(path string) (uint64, error) {
+	text, err := readPrivate(path, 64)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	seen, err := strconv.ParseUint(strings.TrimSuffix(string(text), "\n"), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s is not a version", ErrRing, path)
+	}
+	return seen, nil
+}
+
+// noteSeen raises the note to version; it never lowers it.
+func noteSeen(path string, version uint64) error {
+	seen, err := readSeen(path)
+	if err != nil || seen >= version {
+		return err
+	}
+	if err := writeFile(path, []byte(strconv.FormatUint(version, 10)+"\n"), 0o600); err != nil {
+		return fmt.Errorf("%w: noting the version: %w", ErrRing, err)
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package seal_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	jose "github.com/go-jose/go-jose/v4"
+
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+func TestKeyLife(t *testing.T) {
+	dir := ringDir(t)
+	ctx := t.Context()
+	ring, err := seal.LoadRing(dir)
+	must(t, err)
+	first := ring.Keys()[0].ID()
+	text := sealed(t, ring, claims("cart", `1`))
+
+	if _, err := seal.RetireKey(ctx, dir, first, now); !errors.Is(err, seal.ErrRing) {
+		t.Errorf("the primary was retired: %v", err)
+	}
+	if _, err := seal.RetireKey(ctx, dir, "AAAAAAAA", now); !errors.Is(err, seal.ErrRing) {
+		t.Errorf("an unknown key was retired: %v", err)
+	}
+	ring, err = seal.RotateRing(ctx, dir, seal.A256GCM, now, now)
+	must(t, err)
+	if _, opened, err := ring.NewOpener(scope, now).Attribute(text); err != nil || !opened.Stale {
+		t.Errorf("open-only: %+v, %v", opened, err)
+	}
+	ring, err = seal.RetireKey(ctx, dir, first, now)
+	must(t, err)
+	if _, _, err := ring.NewOpener(scope, now).Attribute(text); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("retired: %v", err)
+	}
+	second := ring.Keys()[1].ID()
+	text = sealed(t, ring, claims("cart", `1`))
+	ring, err = seal.RevokeKey(ctx, dir, second, now)
+	must(t, err)
+	if _, _, err := ring.NewOpener(scope, now).Attribute(text); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("revoked: %v", err)
+	}
+	primary, err := ring.Primary(now)
+	if err != nil || primary.ID() == second || ring.Version() != 4 {
+		t.Errorf("after revoking the primary: %v, version %d", err, ring.Version())
+	}
+}
+
+func TestWatchFollowsTheRing(t *testing.T) {
+	dir := ringDir(t)
+	told := make(chan error, 10)
+	w, err := seal.WatchRing(dir, seal.WatchConfig{Interval: 10 * time.Millisecond, Reloaded: func(_ *seal.Ring, err error) { told <- err }})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go w.Run(ctx, nil)
+	_, err = seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now)
+	must(t, err)
+	must(t, <-told)
+	if ring, _ := w.Ring(ctx); ring.Version() != 2 {
+		t.Errorf("version %d", ring.Version())
+	}
+	must(t, os.Chmod(filepath.Join(dir, seal.RingFile), 0o644))
+	if err := <-told; !errors.Is(err, seal.ErrRing) {
+		t.Errorf("a ring open to all: %v", err)
+	}
+	if ring, err := w.Ring(ctx); err != nil || ring.Version() != 2 {
+		t.Errorf("a bad ring replaced a good one: %v", err)
+	}
+}
+
+// A backup of the ring must not bring a revoked key back: not to a running
+// node, not to one that starts, not to the writer.
+func TestRingNeverGoesBack(t *testing.T) {
+	for name, config := range map[string]seal.WatchConfig{"note beside the ring": {}, "note elsewhere": {Seen: filepath.Join(t.TempDir(), "seen")}} {
+		t.Run(name, func(t *testing.T) {
+			dir := ringDir(t)
+			backup, err := os.ReadFile(filepath.Join(dir, seal.RingFile))
+			must(t, err)
+			ring, err := seal.LoadRing(dir)
+			must(t, err)
+			var last error
+			config.Reloaded = func(_ *seal.Ring, err error) { last = err }
+			w, err := seal.WatchRing(dir, config)
+			must(t, err)
+			_, err = seal.RevokeKey(t.Context(), dir, ring.Keys()[0].ID(), now)
+			must(t, err)
+			w.Reload()
+			must(t, last)
+			must(t, os.WriteFile(filepath.Join(dir, seal.RingFile), backup, 0o600))
+			w.Reload()
+			if r, _ := w.Ring(t.Context()); !errors.Is(last, seal.ErrRing) || r.Version() != 2 {
+				t.Errorf("running: %v, version %d", last, r.Version())
+			}
+			if _, err := seal.WatchRing(dir, config); !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), seal.RingFile) {
+				t.Errorf("starting: %v", err)
+			}
+			if config.Seen != "" {
+				return
+			}
+			if _, err := seal.LoadRing(dir); !errors.Is(err, seal.ErrRing) {
+				t.Errorf("reading: %v", err)
+			}
+			if _, err := seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now); !errors.Is(err, seal.ErrRing) {
+				t.Errorf("writing: %v", err)
+			}
+		})
+	}
+}
+
+func TestWatchNeedsToNote(t *testing.T) {
+	dir := ringDir(t)
+	if _, err := seal.WatchRing(dir, seal.WatchConfig{Seen: filepath.Join(dir, "nowhere", "seen")}); err == nil {
+		t.Error("a version that can't be noted is accepted")
+	}
+	must(t, os.WriteFile(filepath.Join(dir, seal.SeenFile), []byte("many\n"), 0o600))
+	if _, err := seal.LoadRing(dir); !errors.Is(err, seal.ErrRing) {
+		t.Errorf("a damaged note: %v", err)
+	}
+}
+
+func TestContentKeyJWK(t *testing.T) {
+	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+		ring := testRing(t, enc)
+		text := sealed(t, ring, claims("cart", `["tea"]`))
+		raw, err := ring.ContentKeyJWK(scope, seal.ForAttribute, text)
+		must(t, err)
+		var jwk jose.JSONWebKey
+		must(t, json.Unmarshal(raw, &jwk))
+		object, err := jose.ParseEncryptedCompact(text, []jose.KeyAlgorithm{jose.DIRECT}, []jose.ContentEncryption{jose.ContentEncryption(enc)})
+		must(t, err)
+		plain, err := object.Decrypt(jwk)
+		if err != nil || !strings.Contains(string(plain), `"val":["tea"]`) {
+			t.Errorf("%s: %q, %v", enc, plain, err)
+		}
+		if _, err := ring.ContentKeyJWK(seal.Scope{App: "other"}, seal.ForAttribute, text); !errors.Is(err, seal.ErrAuth) {
+			t.Errorf("a key that opens nothing was exported: %v", err)
+		}
+	}
+}
