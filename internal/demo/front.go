@@ -22,6 +22,9 @@ type front struct {
 	current int
 }
 
+// secondTry marks the context of a request that is repeated.
+type secondTry struct{}
+
 func newFront(c *cluster) *front {
 	f := &front{cluster: c}
 	target := &url.URL{Scheme: "http", Host: "nodes.invalid"} // the dialer decides
@@ -33,7 +36,12 @@ func newFront(c *cluster) *front {
 		// One connection for each request: none is left over to a dead node.
 		Transport:     &http.Transport{DialContext: f.dial, DisableKeepAlives: true, DisableCompression: true},
 		FlushInterval: -1,
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, _ error) {
+			// The node died before it answered: the next one can.
+			if r.Method == http.MethodGet && r.Context().Value(secondTry{}) == nil {
+				f.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), secondTry{}, true)))
+				return
+			}
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "no node answered", http.StatusBadGateway)
 		},
