@@ -12,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"filippo.io/age"
 )
 
 // The files of a keyring directory. Readers need the first, second and fourth;
@@ -45,7 +43,7 @@ func InitRing(dir string, enc Enc, now time.Time) (*Ring, error) {
 			return nil, fmt.Errorf("%w: %s is already there: %w", ErrRing, filepath.Join(dir, name), fs.ErrExist)
 		}
 	}
-	identity, err := age.GenerateX25519Identity()
+	identity, recipient, err := newIdentity()
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +51,13 @@ func InitRing(dir string, enc Enc, now time.Time) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc := &ringDoc{Version: 1, Created: now.Unix(), Recipients: []string{identity.Recipient().String()}}
+	doc := &ringDoc{Version: 1, Created: now.Unix(), Recipients: []string{recipient}}
 	doc.addKey(enc, now, now)
 	for _, f := range []struct {
 		name, content string
 		mode          fs.FileMode
 	}{
-		{IdentityFile, "# recipient: " + identity.Recipient().String() + "\n" + identity.String() + "\n", 0o600},
+		{IdentityFile, "# recipient: " + recipient + "\n" + identity + "\n", 0o600},
 		{SignerFile, text64(signer.Seed()) + "\n", 0o600},
 		{VerifierFile, text64(verifier) + "\n", 0o644},
 	} {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"filippo.io/age"
 	"github.com/go-jose/go-jose/v4/json"
 )
 
@@ -97,33 +96,18 @@ func (d *ringDoc) write(w io.Writer, signer ed25519.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	recipients, err := parseRecipients(d.Recipients)
-	if err != nil {
-		return err
-	}
-	out, err := age.Encrypt(w, recipients...)
-	if err != nil {
-		return err
-	}
 	signature := ed25519.Sign(signer, append([]byte(signContext), content...))
-	if _, err := fmt.Fprintf(out, "%s%s\n%s\n", ringHead, text64(content), text64(signature)); err != nil {
-		return err
-	}
-	return out.Close()
+	return encryptTo(w, d.Recipients, fmt.Appendf(nil, "%s%s\n%s\n", ringHead, text64(content), text64(signature)))
 }
 
 // readRingDoc decrypts, verifies and only then parses a ring file.
-func readRingDoc(file []byte, identities []age.Identity, signer ed25519.PublicKey) (*ringDoc, error) {
+func readRingDoc(file []byte, ids identities, signer ed25519.PublicKey) (*ringDoc, error) {
 	if len(file) > MaxRing {
 		return nil, fmt.Errorf("%w: over %d bytes", ErrRing, MaxRing)
 	}
-	in, err := age.Decrypt(bytes.NewReader(file), identities...)
+	plain, err := ids.decrypt(file, MaxRing)
 	if err != nil {
-		return nil, fmt.Errorf("%w: not encrypted to this identity, or damaged", ErrRing)
-	}
-	plain, err := io.ReadAll(io.LimitReader(in, MaxRing))
-	if err != nil {
-		return nil, fmt.Errorf("%w: damaged", ErrRing)
+		return nil, err
 	}
 	rest, ok := strings.CutPrefix(string(plain), ringHead)
 	lines := strings.Split(rest, "\n")
@@ -147,37 +131,4 @@ func parseRingDoc(content []byte) (*ringDoc, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: its content is not a keyring", ErrRing)
-}
-
-// parseRecipients accepts native recipients only: a plugin would run a program
-// named by a text (CVE-2024-56327).
-func parseRecipients(texts []string) ([]age.Recipient, error) {
-	var out []age.Recipient
-	for _, text := range texts {
-		r, err := age.ParseX25519Recipient(text)
-		if err != nil {
-			return nil, fmt.Errorf("%w: a recipient is not an age X25519 recipient", ErrRing)
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
-// parseIdentities reads an age identity file; plugin identities are refused.
-func parseIdentities(file []byte) ([]age.Identity, error) {
-	var out []age.Identity
-	for _, line := range strings.Split(string(file), "\n") {
-		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-			continue
-		}
-		id, err := age.ParseX25519Identity(line)
-		if err != nil {
-			return nil, fmt.Errorf("%w: holds something other than age X25519 identities", ErrRing)
-		}
-		out = append(out, id)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: holds no identity", ErrRing)
-	}
-	return out, nil
 }
