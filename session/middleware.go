@@ -101,7 +101,7 @@ func (w *responseWriter) commit() {
 	}
 	w.committed = true
 	switch s := w.session; {
-	case s.isEnded():
+	case errors.Is(s.Err(), ErrEnded):
 		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, "", -1))
 	case !s.unborn() && s.Holder() != w.held:
 		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, s.Holder().cookieValue(), s.secondsLeft()))
@@ -148,10 +148,3 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // secondsLeft is the cookie's life: until the session's absolute expiry.
 func (s *Session) secondsLeft() int { return max(1, int(time.Until(s.absolute)/time.Second)) }
-
-// isEnded reports that the session was logged out or has expired.
-func (s *Session) isEnded() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Is(s.ended, ErrEnded)
-}

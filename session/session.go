@@ -93,6 +93,14 @@ func (s *Session) Version() Version {
 // Expires is when the session ends whatever its use.
 func (s *Session) Expires() time.Time { return s.absolute }
 
+// Err is nil while the session can be used here, and then [ErrEnded] or
+// [ErrMoved].
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
 // Subject is who is logged in; empty if nobody is.
 func (s *Session) Subject() string {
 	s.mu.Lock()

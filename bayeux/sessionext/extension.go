@@ -78,9 +78,9 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 	var s *session.Session
 	switch {
 	case err != nil || request.V != wireVersion || request.Proof != "" || request.Gen != "":
-		reply.State = StateRefused
+		reply = e.refuse("ext.sealed is not of version 1")
 	case !known && !request.empty():
-		reply.State = StateRefused // without the cookie nobody is the holder
+		reply = e.refuse("no session cookie: nobody is the holder")
 	case !known:
 	case request.empty():
 		s, _ = e.manager.Live(holder)
@@ -101,10 +101,16 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 	}
 }
 
+// refuse notes a refusal that never reached the session package.
+func (e *Extension) refuse(reason string) Reply {
+	e.log.Warn("restore refused", "outward", session.ErrRejected.Error(), "reason", reason)
+	return Reply{V: wireVersion, State: StateRefused}
+}
+
 func (e *Extension) restore(ctx context.Context, holder session.Holder, request Request) (*session.Session, Reply) {
 	owner, err := parseOwner(request.Attempt)
 	if err != nil {
-		return nil, Reply{V: wireVersion, State: StateRefused}
+		return nil, e.refuse("the attempt is no token")
 	}
 	restored, err := e.manager.Restore(ctx, session.Presented{Holder: holder, Attempt: owner, Manifest: request.Manifest, Blobs: request.Blobs})
 	switch session.Outward(err) {

@@ -24,7 +24,7 @@ type Ticket struct {
 type State struct {
 	Node       string      `json:"node"`
 	Session    string      `json:"session,omitempty"` // beginning of the id; empty: none yet
-	Version    string      `json:"version"`
+	Version    string      `json:"version"` // sealed so far; a change of this request is sealed after it
 	Expires    time.Time   `json:"expires"`
 	Attributes []Attribute `json:"attributes"`
 	Rules      []Rule      `json:"rules"`
@@ -119,7 +119,7 @@ func (n *Node) state(s *session.Session) State {
 			out.Attributes = append(out.Attributes, a)
 		}
 	}
-	if len(out.Attributes) > 0 || s.Version().Gen > 0 {
+	if s.Err() == nil && (len(out.Attributes) > 0 || s.Version().Gen > 0) {
 		out.Session = s.ID().String()[:6]
 	}
 	for _, r := range n.sessions.Policy().Rules() {
