@@ -24,7 +24,7 @@ type Ticket struct {
 type State struct {
 	Node       string      `json:"node"`
 	Session    string      `json:"session,omitempty"` // beginning of the id; empty: none yet
-	Version    string      `json:"version"` // sealed so far; a change of this request is sealed after it
+	Version    string      `json:"version"`           // sealed so far; a change of this request is sealed after it
 	Expires    time.Time   `json:"expires"`
 	Attributes []Attribute `json:"attributes"`
 	Rules      []Rule      `json:"rules"`
