@@ -1,5 +1,5 @@
 # The same commands locally and in CI; each target is a script in ci/.
-.PHONY: test need lint go fuzz client browser demo headless
+.PHONY: test need lint go fuzz client browser demo headless bench
 
 test: need lint go fuzz client browser headless ## everything
 
@@ -11,3 +11,4 @@ client:   ; ci/client.sh
 browser:  ; ci/browser.sh
 headless: ; ci/demo.sh
 demo:     ; go run ./cmd/blobctl demo
+bench:    ; ci/bench.sh

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// table shows one group and case in Markdown; × limit is the ratio to the limit
+// in this run, × envelope says how many times the envelope's cost it is.
+func table(results []Result) string {
+	limit, envelope := find(results, "limit"), find(results, "envelope")
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s %s\n\n", results[0].Group, results[0].Case)
+	fmt.Fprintln(&b, "| system | CPU ns | ± | × limit | × envelope | allocations | bytes | expiry | characters |")
+	fmt.Fprintln(&b, "|---|---:|---:|---:|---:|---:|---:|---|---:|")
+	for _, r := range results {
+		expiry := ""
+		if r.expiry {
+			expiry = "yes"
+		}
+		fmt.Fprintf(&b, "| %s | %.0f | %.0f %% | %s | %s | %d | %d | %s | %d |\n",
+			r.System, r.NS, 100*r.spread, ratio(r.NS, limit), ratio(r.NS, envelope), r.Allocs, r.Bytes, expiry, r.wire)
+	}
+	return b.String()
+}
+
+func ratio(ns float64, to *Result) string {
+	if to == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", ns/to.NS)
+}
+
+func find(results []Result, system string) *Result {
+	if i := slices.IndexFunc(results, func(r Result) bool { return r.System == system }); i >= 0 {
+		return &results[i]
+	}
+	return nil
+}
+
+// goal is something that this project wants of itself, as a ratio or a rate
+// within one run.
+type goal struct {
+	text    string
+	atLeast bool // else at most
+	want    float64
+	got     func(of func(group, name, system string) Result) float64
+	only    []string // groups that must have been measured
+}
+
+func times(group, name, system, by string) func(func(string, string, string) Result) float64 {
+	return func(of func(string, string, string) Result) float64 {
+		return of(group, name, system).NS / of(group, name, by).NS
+	}
+}
+
+func allocations(group, name, system string) func(func(string, string, string) Result) float64 {
+	return func(of func(string, string, string) Result) float64 { return float64(of(group, name, system).Allocs) }
+}
+
+// expiring are the peers whose open checks an expiry.
+var expiring = []string{"go-jose+exp", "jwx+exp", "securecookie", "fernet", "paseto"}
+
+// fastest is by how much the fastest of the expiring peers costs more than ours.
+func fastest(group, name string) func(func(string, string, string) Result) float64 {
+	return func(of func(string, string, string) Result) float64 {
+		best := of(group, name, expiring[0]).NS
+		for _, peer := range expiring {
+			best = min(best, of(group, name, peer).NS)
+		}
+		return best / of(group, name, "attribute").NS
+	}
+}
+
+var goals = []goal{
+	{"envelope, seal 256 B: × limit", false, 1, times("seal", "256", "envelope", "limit"), []string{"seal"}},
+	{"envelope, open 256 B: × limit", false, 1, times("open", "256", "envelope", "limit"), []string{"open"}},
+	{"envelope, seal 256 B: allocations", false, 0, allocations("seal", "256", "envelope"), []string{"seal"}},
+	{"envelope, open 256 B: allocations", false, 0, allocations("open", "256", "envelope"), []string{"open"}},
+	{"envelope, seal 256 B: times faster than go-jose", true, 12, times("seal", "256", "go-jose", "envelope"), []string{"seal"}},
+	{"the same with a key ID in its header, as ours has", true, 12, times("seal", "256", "go-jose+kid", "envelope"), []string{"seal"}},
+	{"envelope, open 256 B: times faster than go-jose", true, 25, times("open", "256", "go-jose", "envelope"), []string{"open"}},
+	{"the same with a key ID in its header", true, 25, times("open", "256", "go-jose+kid", "envelope"), []string{"open"}},
+	{"envelope, seal 4 KiB: times faster than go-jose", true, 2.5, times("seal", "4096", "go-jose", "envelope"), []string{"seal"}},
+	{"envelope, open 4 KiB: times faster than go-jose", true, 2.5, times("open", "4096", "go-jose", "envelope"), []string{"open"}},
+	{"envelope, seal 11 KiB: times faster than go-jose", true, 2.5, times("seal", "11264", "go-jose", "envelope"), []string{"seal"}},
+	{"envelope, open 11 KiB: times faster than go-jose", true, 2.5, times("open", "11264", "go-jose", "envelope"), []string{"open"}},
+	{"attribute, seal 256 B: × limit", false, 2.5, times("seal", "256", "attribute", "limit"), []string{"seal"}},
+	{"attribute, open 256 B: × limit", false, 2.5, times("open", "256", "attribute", "limit"), []string{"open"}},
+	{"attribute, seal 256 B: allocations", false, 4, allocations("seal", "256", "attribute"), []string{"seal"}},
+	{"attribute, open 256 B: allocations", false, 4, allocations("open", "256", "attribute"), []string{"open"}},
+	{"attribute, seal 256 B: times faster than the fastest peer with an expiry", true, 1.5, fastest("seal", "256"), []string{"seal"}},
+	{"attribute, open 256 B: times faster than the fastest peer with an expiry", true, 1.5, fastest("open", "256"), []string{"open"}},
+	{"session.Restore, 10 × 256 B and manifest, no store: sessions/s on one core", true, 60_000, rate, []string{"restore"}},
+	{"of that, opening and judging alone: sets/s on one core", true, 60_000, verified, []string{"restore"}},
+}
+
+func rate(of func(string, string, string) Result) float64 {
+	return 1e9 / of("restore", "10x256", "session").NS
+}
+
+func verified(of func(string, string, string) Result) float64 {
+	return 1e9 / of("restore", "10x256", "attribute").NS
+}
+
+// verdicts says of each goal what was measured and whether it is met.
+func verdicts(all []Result) string {
+	measured := map[[3]string]Result{}
+	groups := map[string]bool{}
+	for _, r := range all {
+		measured[[3]string{r.Group, r.Case, r.System}] = r
+		groups[r.Group] = true
+	}
+	of := func(group, name, system string) Result { return measured[[3]string{group, name, system}] }
+	var b strings.Builder
+	fmt.Fprint(&b, "\n| goal | wanted | measured | |\n|---|---:|---:|---|\n")
+	for _, g := range goals {
+		if slices.ContainsFunc(g.only, func(group string) bool { return !groups[group] }) {
+			continue
+		}
+		got, sign, word := g.got(of), "≤", "**missed**"
+		met := got <= g.want
+		if g.atLeast {
+			sign, met = "≥", got >= g.want
+		}
+		if met {
+			word = "met"
+		}
+		fmt.Fprintf(&b, "| %s | %s %s | %s | %s |\n", g.text, sign, figure(g.want), figure(got), word)
+	}
+	return b.String()
+}
+
+func figure(v float64) string {
+	switch {
+	case v >= 1000:
+		return fmt.Sprintf("%.0f", v)
+	case v == float64(int(v)):
+		return fmt.Sprint(int(v))
+	}
+	return fmt.Sprintf("%.2f", v)
+}
