@@ -114,6 +114,14 @@ func TestWhatOpensIsWhatWouldBeWritten(t *testing.T) {
 		noError(t, err)
 		good := bytes.TrimRight(plain(t, ring, seal.ForAttribute, text), " ")
 		accepted := 0
+		if c.AbsoluteExpires == 0 { // absent, not zero
+			zero := bytes.Replace(good, []byte(`,"sid"`), []byte(`,"axp":0,"sid"`), 1)
+			raw, err := s.AppendSeal(nil, seal.ForAttribute, padTo32(zero))
+			noError(t, err)
+			if _, _, err := o.Attribute(string(raw)); !errors.Is(err, seal.ErrMalformed) {
+				t.Errorf("%s with an axp of 0: %v", c.Name, err)
+			}
+		}
 		neighbours(good, func(variant []byte) {
 			raw, err := s.AppendSeal(nil, seal.ForAttribute, padTo32(variant))
 			noError(t, err)
