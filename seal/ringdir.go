@@ -38,7 +38,12 @@ func InitRing(dir string, enc Enc, now time.Time) (*Ring, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{RingFile, IdentityFile, SignerFile, VerifierFile} {
+	unlock, err := lockDir(context.Background(), filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	for _, name := range []string{RingFile, IdentityFile, SignerFile, VerifierFile} { // the ring is written last
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s is already there: %w", ErrRing, filepath.Join(dir, name), fs.ErrExist)
 		}
@@ -259,9 +264,12 @@ func readChecked(path string, limit int64, forbidden fs.FileMode) ([]byte, error
 
 // checkDir refuses a directory in which somebody else could exchange files.
 func checkDir(dir string) error {
-	info, err := os.Stat(dir)
+	info, err := os.Lstat(dir)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRing, err)
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("%w: %s is a symbolic link", ErrRing, dir)
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%w: %s is not a directory", ErrRing, dir)

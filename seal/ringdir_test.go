@@ -61,6 +61,11 @@ func TestLoadRingRefuses(t *testing.T) {
 			must(t, os.Symlink(path+".real", path))
 			return path
 		},
+		"symbolic link as folder": func(t *testing.T, dir string) string {
+			must(t, os.Rename(dir, dir+".real"))
+			must(t, os.Symlink(dir+".real", dir))
+			return dir
+		},
 		"folder as ring": func(t *testing.T, dir string) string {
 			path := remove(t, dir, seal.RingFile)
 			must(t, os.Mkdir(path, 0o700))
@@ -100,6 +105,31 @@ func TestLoadRingRefuses(t *testing.T) {
 				t.Errorf("LoadRing = %v, %v; want an ErrRing that names %s", ring, err, path)
 			}
 		})
+	}
+}
+
+// Of several inits of one folder one makes the ring, and it opens.
+func TestInitIsOneWriter(t *testing.T) {
+	for range 5 {
+		dir := t.TempDir()
+		errs := make(chan error, 4)
+		for range cap(errs) {
+			go func() {
+				_, err := seal.InitRing(dir, seal.A256GCM, now)
+				errs <- err
+			}()
+		}
+		made := 0
+		for range cap(errs) {
+			if err := <-errs; err == nil {
+				made++
+			} else if !errors.Is(err, fs.ErrExist) {
+				t.Errorf("InitRing = %v, want fs.ErrExist", err)
+			}
+		}
+		if _, err := seal.LoadRing(dir); made != 1 || err != nil {
+			t.Fatalf("%d rings made, LoadRing = %v", made, err)
+		}
 	}
 }
 

@@ -56,10 +56,7 @@ func (h Holder) cookieValue() string {
 // with a malformed or repeated one, has no holder. A Secure cookie is taken
 // wherever it comes from; the other one on plain loopback only.
 func (m *Manager) Holder(r *http.Request) (Holder, bool) {
-	cookies := r.CookiesNamed(CookieName)
-	if len(cookies) == 0 && m.plainLoopback(r) {
-		cookies = r.CookiesNamed(LoopbackCookieName)
-	}
+	cookies := m.cookies(r)
 	if len(cookies) != 1 {
 		return Holder{}, false
 	}
@@ -75,6 +72,16 @@ func (m *Manager) Holder(r *http.Request) (Holder, bool) {
 	}
 	return Holder{Session: id, secret: secret, Fence: fence}, true
 }
+
+func (m *Manager) cookies(r *http.Request) []*http.Cookie {
+	cookies := r.CookiesNamed(CookieName)
+	if len(cookies) == 0 && m.plainLoopback(r) {
+		cookies = r.CookiesNamed(LoopbackCookieName)
+	}
+	return cookies
+}
+
+func (m *Manager) repeated(r *http.Request) bool { return len(m.cookies(r)) > 1 }
 
 // cookie makes the session cookie; it lives maxAge seconds, or not at all.
 func (m *Manager) cookie(r *http.Request, value string, maxAge int) *http.Cookie {

@@ -25,7 +25,10 @@ type Config struct {
 	// App and Tenant are bound into every key. App is required.
 	App, Tenant string
 	// MaxSessions bounds the sessions in memory. Zero: 100,000. At the bound
-	// new sessions and restores get [ErrUnavailable].
+	// restores get [ErrUnavailable]; new sessions get it already at seven
+	// eighths, so that visitors without end don't shut out those who move here.
+	// A session takes at most the policy's max_bytes and about as much again
+	// for its sealed set.
 	MaxSessions int
 	// StoreTimeout bounds each call of the store. Zero: 3 s.
 	StoreTimeout time.Duration
@@ -150,13 +153,16 @@ func (m *Manager) find(h Holder) *Session {
 	return s
 }
 
+// newBound is the bound for sessions that begin here.
+func (m *Manager) newBound() int { return m.cfg.MaxSessions - m.cfg.MaxSessions/8 }
+
 // add puts a session into memory, in place of an older one of the same id.
-func (m *Manager) add(s *Session) error {
+func (m *Manager) add(s *Session, bound int) error {
 	m.mu.Lock()
 	old := m.sessions[s.id]
-	if old == nil && len(m.sessions) >= m.cfg.MaxSessions {
+	if old == nil && len(m.sessions) >= bound {
 		m.mu.Unlock()
-		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, m.cfg.MaxSessions)
+		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, bound)
 	}
 	m.sessions[s.id] = s
 	m.mu.Unlock()

@@ -66,7 +66,11 @@ func (m *Manager) saveAfter(ctx context.Context, s *Session) {
 
 // forRequest finds the request's session; ok is false if it lives elsewhere.
 func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, ok bool) {
-	if h, has := m.Holder(r); has {
+	h, has := m.Holder(r)
+	if !has && m.repeated(r) && r.Header.Get(StatusHeader) != StatusNone {
+		return nil, false // somebody put a second cookie there: not an empty session
+	}
+	if has {
 		s, where := m.locate(h)
 		if where == here {
 			s.touch()
@@ -81,7 +85,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, o
 		if rw.committed {
 			return ErrTooLate
 		}
-		return m.add(s)
+		return m.add(s, m.newBound())
 	}), true
 }
 

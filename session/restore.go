@@ -271,7 +271,7 @@ func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Sessi
 		spent[slot] = answer.Spent[i]
 	}
 	s, dropped := m.revive(p.Holder, set, answer.Fence, spent)
-	return s, dropped, m.add(s)
+	return s, dropped, m.add(s, m.cfg.MaxSessions)
 }
 
 // room refuses before the store is asked, so that a full node fences nobody.
@@ -314,7 +314,7 @@ func refusal(v replay.Verdict) error {
 // the next Save seals it as this node's own, under the new fence.
 func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string]bool) (*Session, []Dropped) {
 	s := &Session{
-		m: m, id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
+		m: m, taking: make(chan struct{}, 1), id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
 		subject: set.manifest.Subject, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now, checked: set.now,
 		attrs: map[string]*attribute{}, clients: map[Client]*Version{},
 	}

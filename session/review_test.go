@@ -16,25 +16,31 @@ import (
 	"github.com/sealedblob/sealedblob/session"
 )
 
-// Parallel calls of one owner are one purchase, not several.
-func TestOneOwnersParallelTakesHaveOneEffect(t *testing.T) {
+// Parallel calls for one ticket are one purchase, whoever makes them: never
+// none, never two. Many rounds, because the race is narrow.
+func TestParallelTakesHaveOneEffect(t *testing.T) {
 	c := newCluster(t)
 	s, _ := shopping(t, c.node())
-	errs := make(chan error, 32)
-	for range cap(errs) {
-		go func() {
-			var seat string
-			errs <- s.Take(t.Context(), "ticket", replay.Owner{7}, &seat)
-		}()
-	}
-	won := 0
-	for range cap(errs) {
-		if err := <-errs; err == nil {
-			won++
+	for name, owner := range map[string]func(i int) replay.Owner{
+		"one owner":    func(int) replay.Owner { return replay.Owner{7} },
+		"other owners": func(i int) replay.Owner { return replay.Owner{byte(i + 1)} },
+	} {
+		for round := range 300 {
+			must(t, s.Set("ticket", round))
+			errs := make(chan error, 4)
+			for i := range cap(errs) {
+				go func() { errs <- s.Take(t.Context(), "ticket", owner(i), new(int)) }()
+			}
+			won := 0
+			for range cap(errs) {
+				if <-errs == nil {
+					won++
+				}
+			}
+			if won != 1 {
+				t.Fatalf("%s, round %d: %d effects of one right", name, round, won)
+			}
 		}
-	}
-	if won != 1 {
-		t.Errorf("%d effects of one right", won)
 	}
 }
 
@@ -238,4 +244,50 @@ type counting struct {
 func (c *counting) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
 	c.acks += len(acks)
 	return c.Store.Acknowledge(ctx, acks...)
+}
+
+func TestUpdateIsOneStep(t *testing.T) {
+	c := newCluster(t)
+	s, _ := shopping(t, c.node())
+	done := make(chan error, 50)
+	for range cap(done) {
+		go func() {
+			done <- session.Update(s, "note", func(n int) (int, error) { return n + 1, nil })
+		}()
+	}
+	for range cap(done) {
+		must(t, <-done)
+	}
+	var n int
+	if must(t, s.Get("note", &n)); n != cap(done) {
+		t.Errorf("%d of %d updates are left", n, cap(done))
+	}
+	no := errors.New("no")
+	if err := session.Update(s, "note", func(n int) (int, error) { return 0, no }); !errors.Is(err, no) {
+		t.Errorf("Update = %v", err)
+	}
+	if must(t, s.Get("note", &n)); n != cap(done) {
+		t.Error("a refused update changed the value")
+	}
+	if err := session.Update(s, "admin", func(n int) (int, error) { return 1, nil }); !errors.Is(err, policy.ErrNotAllowed) {
+		t.Errorf("an undeclared name: %v", err)
+	}
+}
+
+// Visitors without end must not shut out those whose node has died.
+func TestRestoresHaveRoomLeft(t *testing.T) {
+	c := newCluster(t)
+	m, err := session.New(t.Context(), session.Config{Keys: c.ring, Policy: c.policy, Store: c.store, App: "shop", MaxSessions: 16})
+	must(t, err)
+	for range 14 {
+		_, err := m.Start()
+		must(t, err)
+	}
+	if _, err := m.Start(); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("the fifteenth new session: %v", err)
+	}
+	s, b := shopping(t, c.node())
+	if _, err := m.Restore(t.Context(), b.set(s.Holder())); err != nil {
+		t.Errorf("a restore: %v", err)
+	}
 }

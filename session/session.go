@@ -22,6 +22,8 @@ type Session struct {
 	binding  string
 	absolute time.Time // axp: never moves
 
+	taking chan struct{} // holds a token while a Take is under way
+
 	mu      sync.Mutex
 	begin   func() error // non-nil until the session exists outside this request
 	ended   error        // why it is no longer usable here
@@ -57,7 +59,7 @@ func (a *attribute) expired(now time.Time) bool { return !now.Before(a.expires.A
 func (m *Manager) newSession(begin func(*Session) error) *Session {
 	now := m.now()
 	s := &Session{
-		m: m, holder: newHolder(), absolute: now.Add(m.cfg.Policy.Session().Absolute),
+		m: m, taking: make(chan struct{}, 1), holder: newHolder(), absolute: now.Add(m.cfg.Policy.Session().Absolute),
 		used: now, checked: now, attrs: map[string]*attribute{}, clients: map[Client]*Version{},
 	}
 	s.id, s.binding = s.holder.Session, s.holder.binding()
@@ -70,7 +72,7 @@ func (m *Manager) newSession(begin func(*Session) error) *Session {
 func (m *Manager) Start() (*Session, error) {
 	s := m.newSession(func(*Session) error { return nil })
 	s.begin = nil
-	return s, m.add(s)
+	return s, m.add(s, m.newBound())
 }
 
 // ID is the session's identifier. It is no secret, but it is personal data.
@@ -132,17 +134,22 @@ func (s *Session) Set(name string, value any) error {
 	if !known {
 		return fmt.Errorf("%w: the policy declares no attribute %q", policy.ErrNotAllowed, name)
 	}
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("session: encoding %s: %w", name, err)
-	}
-	if !seal.ValidValue(encoded) {
-		return fmt.Errorf("%w: %s is nested too deeply or has duplicate members", policy.ErrNotAllowed, name)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.set(rule, value)
+}
+
+// set is Set for a declared name. s.mu is held.
+func (s *Session) set(rule policy.Rule, value any) error {
 	if s.ended != nil {
 		return s.ended
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("session: encoding %s: %w", rule.Name, err)
+	}
+	if !seal.ValidValue(encoded) {
+		return fmt.Errorf("%w: %s is nested too deeply or has duplicate members", policy.ErrNotAllowed, rule.Name)
 	}
 	if err := s.fits(rule, encoded); err != nil {
 		return err
@@ -245,6 +252,33 @@ func (s *Session) live(name string) (*attribute, error) {
 	return a, nil
 }
 
+// Update changes an attribute in one step: change gets the present value, or
+// the zero value if there is none at this time, and returns the new one. It is
+// called under the session's lock and must not use the session. An error of
+// change leaves the attribute as it was and is returned. Otherwise the errors
+// are those of [Session.Get] and [Session.Set].
+func Update[T any](s *Session, name string, change func(T) (T, error)) error {
+	rule, known := s.m.cfg.Policy.Rule(name)
+	if !known {
+		return fmt.Errorf("%w: the policy declares no attribute %q", policy.ErrNotAllowed, name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var value T
+	if a, err := s.live(name); err == nil {
+		if err := json.Unmarshal(a.value, &value); err != nil {
+			return fmt.Errorf("session: decoding %s: %w", name, err)
+		}
+	} else if !errors.Is(err, ErrNoAttribute) {
+		return err
+	}
+	value, err := change(value)
+	if err != nil {
+		return err
+	}
+	return s.set(rule, value)
+}
+
 // Delete removes an attribute; it is no error if there is none.
 func (s *Session) Delete(name string) {
 	s.mu.Lock()
@@ -312,12 +346,19 @@ func (s *Session) Attributes() []Info {
 // store before Take returns: of all calls with its uid, on all nodes and whoever
 // makes them, at most one succeeds. Repeat a Take that returned
 // [ErrUnavailable] with the same owner: it learns whether the first try won.
-// If the node dies after the claim, the right is spent without an effect.
+// This is at most once: if the node dies between the claim and the effect, the
+// right is spent without one, and no owner gets it again.
 //
 // It returns an error wrapping [replay.ErrReplayed] if the right is spent,
 // [ErrNoAttribute] if there is none at this time, [ErrMoved] if the session
 // lives elsewhere, [ErrEnded], or [ErrUnavailable] if the store could not tell.
 func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, into any) error {
+	select { // one at a time: who loses in the store must not take the winner's value away
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
 	right, fence, err := s.ownRight(name, into)
 	if err != nil {
 		return err
@@ -337,12 +378,10 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.attrs[name]
-	here := a != nil && a.uid == right.uid
-	if here {
+	if a := s.attrs[name]; a != nil && a.uid == right.uid {
 		s.drop(name)
 	}
-	if !outcome.Granted() || !here { // of this owner's calls side by side, one
+	if !outcome.Granted() {
 		return fmt.Errorf("%w: %s", replay.ErrReplayed, name)
 	}
 	return nil

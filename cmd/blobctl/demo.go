@@ -19,12 +19,14 @@ func newDemo() *cobra.Command {
 of the shop. With --headless a program plays the visitors, honest and hostile, and
 prints one PASS line for each promise.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
 			program, err := os.Executable()
 			if err != nil {
 				return fail(exitFailure, err)
 			}
 			if headless {
-				if err := demo.Headless(cmd.Context(), program, cmd.OutOrStdout()); err != nil {
+				if err := demo.Headless(ctx, program, cmd.OutOrStdout()); err != nil {
 					return fail(exitFailure, err)
 				}
 				return nil
@@ -33,7 +35,7 @@ prints one PASS line for each promise.`,
 			if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 				return fail(exitUsage, errors.New("--listen wants a loopback address such as 127.0.0.1:0: the demonstration kills nodes for anybody who asks"))
 			}
-			if err := demo.Interactive(cmd.Context(), program, listen, cmd.OutOrStdout()); err != nil {
+			if err := demo.Interactive(ctx, program, listen, cmd.OutOrStdout()); err != nil {
 				return fail(exitFailure, err)
 			}
 			return nil

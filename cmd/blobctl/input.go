@@ -41,7 +41,7 @@ func eachEnvelope(cmd *cobra.Command, args []string, f func(line int, text strin
 			break
 		}
 		if err != nil {
-			return fail(exitFailure, fmt.Errorf("reading the input: %w", err))
+			return worst(result, fail(exitFailure, fmt.Errorf("reading the input: %w", err)))
 		}
 		if text == "" {
 			continue
@@ -79,8 +79,11 @@ func atLine(line int, err error) error {
 func readLine(r *bufio.Reader) (string, error) {
 	line, err := r.ReadSlice('\n')
 	text := string(line)
-	for errors.Is(err, bufio.ErrBufferFull) {
-		_, err = r.ReadSlice('\n')
+	for read := len(line); errors.Is(err, bufio.ErrBufferFull); read += len(line) {
+		if read > maxInspect {
+			return "", fmt.Errorf("a line of over %d bytes", maxInspect)
+		}
+		line, err = r.ReadSlice('\n')
 	}
 	if err == io.EOF && text != "" {
 		err = nil

@@ -3,9 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"io"
 	"strings"
 
 	"github.com/sealedblob/sealedblob/seal"
@@ -15,6 +15,7 @@ import (
 const (
 	maxInspect = 64 << 20 // a HAR file of a long session
 	maxNesting = 3        // JSON in a string in JSON in a string …
+	maxPath    = 1000     // levels of one JSON text
 )
 
 func newInspect() *cobra.Command {
@@ -47,14 +48,39 @@ func runInspect(cmd *cobra.Command, args []string, asJSON bool) error {
 	if err != nil {
 		return fail(exitRefused, fmt.Errorf("%w: reading the input: %w", seal.ErrMalformed, err))
 	}
-	envelopes, bad := scan(text)
-	for _, e := range envelopes {
-		if err := printFound(cmd, e, asJSON); err != nil {
+	count := 0
+	err = scan(text, func(e found) error {
+		count++
+		return printFound(cmd, e, asJSON)
+	})
+	if err == nil && count == 0 {
+		err = fail(exitRefused, fmt.Errorf("%w: no envelope in the input", seal.ErrMalformed))
+	}
+	return err
+}
+
+// scan finds envelopes in JSON, or takes each line for one.
+func scan(text []byte, f func(found) error) error {
+	if trimmed := bytes.TrimSpace(text); len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') {
+		if err := walk("", trimmed, 0, f); errors.Is(err, errNotJSON) {
+			return fail(exitRefused, fmt.Errorf("%w: the JSON can't be read", seal.ErrMalformed))
+		} else if err != nil {
 			return err
 		}
+		return nil
 	}
-	if len(envelopes) == 0 && len(bad) == 0 {
-		return fail(exitRefused, fmt.Errorf("%w: no envelope in the input", seal.ErrMalformed))
+	var bad []string
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		if len(line) == 0 {
+			continue
+		}
+		at := fmt.Sprintf("line %d", i+1)
+		seen, err := seal.InspectUnverified(string(line))
+		if err != nil {
+			bad = append(bad, at)
+		} else if err := f(found{at, seen}); err != nil {
+			return err
+		}
 	}
 	if len(bad) > 0 {
 		return fail(exitRefused, fmt.Errorf("%w: no envelope at %s", seal.ErrMalformed, strings.Join(bad[:min(3, len(bad))], ", ")))
@@ -62,51 +88,85 @@ func runInspect(cmd *cobra.Command, args []string, asJSON bool) error {
 	return nil
 }
 
-// scan finds envelopes in JSON, or takes each line for one; bad names the
-// lines that are none.
-func scan(text []byte) (envelopes []found, bad []string) {
-	if trimmed := bytes.TrimSpace(text); len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') {
-		var any any
-		if json.Unmarshal(trimmed, &any) != nil {
-			return nil, []string{"JSON that can't be read"}
-		}
-		walk("", any, 0, &envelopes)
-		return envelopes, nil
-	}
-	for i, line := range strings.Split(string(text), "\n") {
-		if line == "" {
-			continue
-		}
-		at := fmt.Sprintf("line %d", i+1)
-		if seen, err := seal.InspectUnverified(line); err != nil {
-			bad = append(bad, at)
-		} else {
-			envelopes = append(envelopes, found{at, seen})
-		}
-	}
-	return envelopes, bad
+var errNotJSON = errors.New("not JSON")
+
+// place is one level of a JSON text on the way to a string.
+type place struct {
+	object, name bool // in an object; the next token is a member's name
+	key          string
+	index        int
 }
 
-func walk(at string, v any, nesting int, out *[]found) {
-	switch v := v.(type) {
-	case map[string]any:
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			walk(at+"/"+printable(k), v[k], nesting, out)
+// walk calls f for each envelope among the strings of a JSON text, without
+// building it, and looks into strings that hold JSON themselves.
+func walk(at string, text []byte, nesting int, f func(found) error) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	var path []place
+	for {
+		token, err := dec.Token()
+		if err == io.EOF && len(path) == 0 {
+			return nil
 		}
-	case []any:
-		for i, e := range v {
-			walk(fmt.Sprintf("%s/%d", at, i), e, nesting, out)
+		if err != nil || len(path) > maxPath {
+			return errNotJSON
 		}
-	case string:
-		if seen, err := seal.InspectUnverified(v); err == nil {
-			*out = append(*out, found{at, seen})
-			return
+		top := &place{}
+		if len(path) > 0 {
+			top = &path[len(path)-1]
 		}
-		var inner any
-		if nesting < maxNesting && len(v) > 1 && (v[0] == '{' || v[0] == '[') && json.Unmarshal([]byte(v), &inner) == nil {
-			walk(at, inner, nesting+1, out)
+		if end := token == json.Delim('}') || token == json.Delim(']'); !end && !top.object {
+			top.index++
+		}
+		switch v := token.(type) {
+		case json.Delim:
+			if v == '{' || v == '[' {
+				path = append(path, place{object: v == '{', name: v == '{', index: -1})
+				continue
+			}
+			path = path[:len(path)-1]
+			if len(path) > 0 {
+				path[len(path)-1].name = path[len(path)-1].object
+			}
+		case string:
+			if top.name {
+				top.key, top.name = v, false
+				continue
+			}
+			top.name = top.object
+			if err := look(at, path, v, nesting, f); err != nil {
+				return err
+			}
+		default:
+			top.name = top.object
 		}
 	}
+}
+
+// look takes a string for an envelope, or for JSON.
+func look(at string, path []place, v string, nesting int, f func(found) error) error {
+	if seen, err := seal.InspectUnverified(v); err == nil {
+		return f(found{at + pointer(path), seen})
+	}
+	if nesting == maxNesting || len(v) < 2 || v[0] != '{' && v[0] != '[' {
+		return nil
+	}
+	if err := walk(at+pointer(path), []byte(v), nesting+1, f); !errors.Is(err, errNotJSON) {
+		return err
+	}
+	return nil // a text that only begins like JSON
+}
+
+// pointer names the place as in RFC 6901.
+func pointer(path []place) string {
+	var b strings.Builder
+	for _, p := range path {
+		if p.object {
+			fmt.Fprintf(&b, "/%s", printable(strings.NewReplacer("~", "~0", "/", "~1").Replace(p.key)))
+		} else {
+			fmt.Fprintf(&b, "/%d", p.index)
+		}
+	}
+	return b.String()
 }
 
 func printFound(cmd *cobra.Command, e found, asJSON bool) error {

@@ -60,7 +60,7 @@ signer.pub (checks it).`,
 			}
 			ring, err := seal.InitRing(f.dir, enc, time.Now())
 			if errors.Is(err, fs.ErrExist) {
-				return &failure{exitUsage, err, "a keyring is never overwritten; add a key with: blobctl keyring rotate --dir DIR"}
+				return &failure{exitUsage, err, "a keyring is never overwritten; add a key with: blobctl keyring rotate --dir DIR; if there is no ring.age, an earlier init was cut short: remove what it left"}
 			}
 			if err != nil {
 				return classify(err)

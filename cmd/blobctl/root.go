@@ -4,10 +4,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
+
+// untilSignal ends with SIGINT or SIGTERM: for commands that serve. All others
+// keep the signals' default action, which ends them at once.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+}
 
 // execute runs one command line and returns its exit code. Results go to out,
 // everything else to errOut.
@@ -19,8 +28,8 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	root.SetOut(checked)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
-	if err == nil && checked.err != nil {
-		err = fail(exitFailure, fmt.Errorf("writing the result: %w", checked.err))
+	if checked.err != nil {
+		err = &failure{exitFailure, fmt.Errorf("writing the result: %w", checked.err), "what the command was to change it may have changed"}
 	}
 	if err == nil {
 		return exitGood

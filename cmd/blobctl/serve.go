@@ -20,6 +20,7 @@ import (
 type serveFlags struct {
 	listen, name, keyring, seen, policy, app, tenant, replay string
 	timeout, maxInterval, reload                             time.Duration
+	maxSessions                                              int
 }
 
 func newServe() *cobra.Command {
@@ -42,6 +43,7 @@ it look for a changed keyring.`,
 	flags.StringVar(&f.replay, "replay", "", "replay store: file:`PATH`, shared by the nodes of this host (required)")
 	flags.StringVar(&f.app, "app", "shop", "application to bind to")
 	flags.StringVar(&f.tenant, "tenant", "", "tenant to bind to")
+	flags.IntVar(&f.maxSessions, "max-sessions", 0, "sessions kept in memory (default 100000)")
 	flags.DurationVar(&f.timeout, "bayeux-timeout", 0, "how long a Bayeux connect is held (default 30s)")
 	flags.DurationVar(&f.maxInterval, "bayeux-max-interval", 0, "how long a silent Bayeux client is remembered (default 10s)")
 	for _, name := range []string{"keyring", "policy", "replay"} {
@@ -51,9 +53,11 @@ it look for a changed keyring.`,
 }
 
 func runServe(cmd *cobra.Command, f serveFlags) error {
-	if f.timeout < 0 || f.maxInterval < 0 || f.reload <= 0 {
-		return usage("--bayeux-timeout and --bayeux-max-interval can't be negative, --keyring-reload must be above zero")
+	if f.timeout < 0 || f.maxInterval < 0 || f.maxSessions < 0 || f.reload <= 0 {
+		return usage("--bayeux-timeout, --bayeux-max-interval and --max-sessions can't be negative, --keyring-reload must be above zero")
 	}
+	ctx, stop := untilSignal(cmd.Context())
+	defer stop()
 	p, err := loadPolicy(f.policy)
 	if err != nil {
 		return err
@@ -65,20 +69,20 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	defer store.Close()
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
-		return fail(exitUsage, err)
+		return fail(exitFailure, err)
 	}
 	defer l.Close()
 	if f.name == "" {
 		f.name = l.Addr().String()
 	}
 	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)).With("node", f.name)
-	keys, err := f.watch(cmd.Context(), log)
+	keys, err := f.watch(ctx, log)
 	if err != nil {
 		return keyringError(err)
 	}
-	node, err := shop.New(cmd.Context(), shop.Config{
+	node, err := shop.New(ctx, shop.Config{
 		Name: f.name, Keys: keys, Policy: p, Store: store, App: f.app, Tenant: f.tenant,
-		Timeout: f.timeout, MaxInterval: f.maxInterval, Logger: log,
+		Timeout: f.timeout, MaxInterval: f.maxInterval, MaxSessions: f.maxSessions, Logger: log,
 	})
 	if err != nil {
 		return fail(exitUsage, err)
@@ -86,7 +90,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s/\n", l.Addr()); err != nil {
 		return fail(exitFailure, fmt.Errorf("writing the URL: %w", err))
 	}
-	return serve(cmd.Context(), l, node, log)
+	return serve(ctx, l, node, log)
 }
 
 // watch follows the keyring, also when SIGHUP asks to look at once.
@@ -121,9 +125,13 @@ func serve(ctx context.Context, l net.Listener, node *shop.Node, log *slog.Logge
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := errors.Join(node.Shutdown(stop), server.Shutdown(stop)); err != nil {
+	err := errors.Join(node.Shutdown(wait), server.Shutdown(wait))
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close() // who is slow now is cut off; the sessions are with their clients
+	}
+	if err != nil {
 		return fail(exitFailure, fmt.Errorf("stopping: %w", err))
 	}
 	return nil

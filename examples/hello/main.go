@@ -30,10 +30,10 @@ func main() {
 	ctx := context.Background()
 	sessions := must(session.New(ctx, session.Config{
 		App:  "hello",
-		Keys: must(seal.LoadRing("keys")), // blobctl keyring init --dir keys
+		Keys: must(seal.LoadRing(".hello/keys")), // blobctl keyring init --dir .hello/keys
 		Policy: must(policy.New(1, policy.SessionRule{Idle: 30 * time.Minute, Absolute: 12 * time.Hour},
 			policy.Rule{Name: "clicks", TTL: time.Hour})),
-		Store: must(filestore.Open("replay", filestore.Config{})), // shared by the servers of this host
+		Store: must(filestore.Open(".hello/replay", filestore.Config{})), // shared by the servers of this host
 	}))
 	go sessions.Run(ctx)
 	messages := must(bayeux.NewServer(bayeux.Config{}))
@@ -48,12 +48,11 @@ func main() {
 
 func click(w http.ResponseWriter, r *http.Request) {
 	s, clicks := session.FromContext(r.Context()), 0
-	_ = s.Get("clicks", &clicks) // none yet: 0
-	if err := s.Set("clicks", clicks+1); err != nil {
+	if err := session.Update(s, "clicks", func(n int) (int, error) { clicks = n + 1; return clicks, nil }); err != nil {
 		http.Error(w, "try again", session.HTTPStatus(err))
 		return
 	}
-	fmt.Fprint(w, clicks+1)
+	fmt.Fprint(w, clicks)
 }
 
 func must[T any](v T, err error) T {

@@ -4,11 +4,15 @@ package readme
 
 import (
 	"bytes"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func blocks(t *testing.T, language string) (out []string) {
@@ -40,6 +44,50 @@ func TestGoCodeIsTheExample(t *testing.T) {
 			t.Errorf("examples/hello/main.go does not have:\n%s", block)
 		}
 	}
+}
+
+// The example server runs as the README says, from a folder of its own.
+func TestExampleServerRuns(t *testing.T) {
+	dir := t.TempDir()
+	for name, path := range map[string]string{"blobctl": "cmd/blobctl", "hello": "examples/hello"} {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/sealedblob/sealedblob/"+path).CombinedOutput(); err != nil {
+			t.Fatalf("building %s: %v\n%s", name, err, out)
+		}
+	}
+	run := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(dir, name), args...)
+		cmd.Dir = dir
+		return cmd
+	}
+	if out, err := run("blobctl", "keyring", "init", "--dir", ".hello/keys").CombinedOutput(); err != nil {
+		t.Fatalf("keyring init: %v\n%s", err, out)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	hello := run("hello", "-listen", address)
+	var log bytes.Buffer
+	hello.Stderr = &log
+	if err := hello.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hello.Process.Kill(); _ = hello.Wait() }()
+	for range 100 {
+		res, err := http.Post("http://"+address+"/click", "", nil)
+		if err != nil {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		body, _ := io.ReadAll(res.Body)
+		if string(body) != "1" || len(res.Cookies()) != 1 {
+			t.Errorf("a first click: %d %q", res.StatusCode, body)
+		}
+		return
+	}
+	t.Errorf("no answer: %s", log.String())
 }
 
 func TestShellSessionRuns(t *testing.T) {

@@ -48,7 +48,10 @@ type Rule struct {
 	OnExpiry string `json:"on_expiry"`
 }
 
-const maxCart = 100
+const (
+	maxCart     = 100
+	bodyTimeout = 10 * time.Second
+)
 
 func (n *Node) api() http.Handler {
 	mux := http.NewServeMux()
@@ -69,6 +72,7 @@ var errInput = errors.New("the request is not understood")
 // handle runs an action and answers with its result and the new state.
 func (n *Node) handle(do action) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 		r.Body = http.MaxBytesReader(w, r.Body, 8<<10)
 		s := session.FromContext(r.Context())
 		result, err := do(r, s)
@@ -100,7 +104,7 @@ func publicText(err error) string {
 	case errors.Is(err, replay.ErrReplayed):
 		return "This ticket was already used."
 	case errors.Is(err, session.ErrNoAttribute):
-		return "There is no ticket to use. It may have expired, or it was used."
+		return "There is no ticket to use: it has expired, or it was used already. If an answer was lost, the purchase stands."
 	case errors.Is(err, session.ErrTooLarge):
 		return "The cart is full."
 	case errors.Is(err, errInput):
@@ -167,14 +171,12 @@ func addToCart(r *http.Request, s *session.Session) (any, error) {
 }
 
 func putInCart(s *session.Session, item string) error {
-	var cart []string
-	if err := s.Get("cart", &cart); err != nil && !errors.Is(err, session.ErrNoAttribute) {
-		return err
-	}
-	if len(cart) >= maxCart {
-		return session.ErrTooLarge
-	}
-	return s.Set("cart", append(cart, item))
+	return session.Update(s, "cart", func(cart []string) ([]string, error) {
+		if len(cart) >= maxCart {
+			return nil, session.ErrTooLarge
+		}
+		return append(cart, item), nil
+	})
 }
 
 // reserve grants the right to buy one seat.

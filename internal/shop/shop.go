@@ -32,6 +32,7 @@ type Config struct {
 	App, Tenant string
 	Timeout     time.Duration // Bayeux: how long a connect is held; zero: the default
 	MaxInterval time.Duration // Bayeux: how long a silent client is remembered; zero: the default
+	MaxSessions int           // kept in memory; zero: the default
 	Logger      *slog.Logger
 }
 
@@ -51,7 +52,8 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 		}
 	}
 	sessions, err := session.New(ctx, session.Config{
-		Keys: cfg.Keys, Policy: cfg.Policy, Store: cfg.Store, App: cfg.App, Tenant: cfg.Tenant, Logger: cfg.Logger,
+		Keys: cfg.Keys, Policy: cfg.Policy, Store: cfg.Store, App: cfg.App, Tenant: cfg.Tenant,
+		MaxSessions: cfg.MaxSessions, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err

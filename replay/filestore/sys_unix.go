@@ -37,7 +37,7 @@ func checkPrivate(path string, info os.FileInfo) error {
 		return fmt.Errorf("%s belongs to another user", path)
 	}
 	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return fmt.Errorf("%s is accessible to group or others (mode %04o)", path, perm)
+		return fmt.Errorf("%s is accessible to group or others (mode %04o; chmod go-rwx)", path, perm)
 	}
 	return nil
 }
