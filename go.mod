@@ -18,7 +18,10 @@ require (
 )
 
 // Test dependencies.
-require github.com/rogpeppe/go-internal v1.16.0
+require (
+	c2sp.org/CCTV/age v0.0.0-20260829155415-4448f2097b2d
+	github.com/rogpeppe/go-internal v1.16.0
+)
 
 require (
 	filippo.io/hpke v0.4.0 // indirect

@@ -22,6 +22,7 @@ const (
 	SignerFile   = "signer.key"
 	VerifierFile = "signer.pub"
 	lockFile     = "ring.lock"
+	temporary    = ".new-" // begins the name of a file that is not yet what it will be
 )
 
 // ReloadInterval is how often nodes look for a changed ring. A new key's
@@ -168,6 +169,7 @@ func changeRing(ctx context.Context, dir string, change func(*ringDoc, *Ring) er
 		return nil, err
 	}
 	doc.Version++
+	removeLeftovers(dir)
 	if err := writeRing(dir, doc, signer); err != nil {
 		return nil, err
 	}
@@ -284,7 +286,7 @@ func checkDir(dir string) error {
 // temporary file, fsync, rename, fsync of the directory.
 func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
+	f, err := os.CreateTemp(dir, temporary+"*")
 	if err != nil {
 		return err
 	}
@@ -302,6 +304,15 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// removeLeftovers removes what writers that were killed have left. The caller
+// holds the writer's lock.
+func removeLeftovers(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, temporary+"*")) // the pattern is good
+	for _, path := range left {
+		_ = os.Remove(path) // the next writer tries again
+	}
 }
 
 func syncDir(dir string) error {
