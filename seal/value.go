@@ -223,7 +223,7 @@ func (s *scanner) number() bool {
 		return false
 	}
 	text := s.in[start:s.at]
-	if len(text) < 300 && bytes.IndexAny(text, "eE") < 0 {
+	if len(text) < 300 && !bytes.ContainsAny(text, "eE") {
 		return true
 	}
 	_, err := strconv.ParseFloat(string(text), 64)
