@@ -152,3 +152,14 @@ func TestEndOfASession(t *testing.T) {
 		}
 	}
 }
+
+// An undeclared name is refused as such, whatever else there is to say of it.
+func TestUndeclaredIsRefusedForItsName(t *testing.T) {
+	p := parse(t, `{"version":1,"session":{"idle":"30m","absolute":"2h"},"attributes":{}}`)
+	for _, bytes := range []int{0, 1, 1 << 20} {
+		d := p.Judge(policy.Facts{Now: t0, Name: "admin", IssuedAt: t0, Expires: t0.Add(time.Hour), Bytes: bytes})
+		if d.Verdict != policy.RefuseSet || !errors.Is(d.Err(), policy.ErrNotAllowed) || len(d.Violations) != 1 || d.Violations[0].Rule != "attributes" {
+			t.Errorf("%d bytes: %v, %v", bytes, d.Verdict, d.Err())
+		}
+	}
+}
