@@ -217,3 +217,13 @@ func TestKeeperSaysWhatItHolds(t *testing.T) {
 	held.Blobs["a"] = "spoilt"
 	b.holds("after its copy was changed", "2.3", set{"a": "1"})
 }
+
+// A push without a version is none, also for a keeper that holds nothing.
+func TestKeeperTakesNoSetWithoutAVersion(t *testing.T) {
+	for _, gen := range []string{"", "1", "0.01", "x"} {
+		b := newBench(t)
+		b.shakes(fresh)
+		b.pushed(full(gen, set{"a": "1"}))
+		b.holds("gen "+gen, "", nil)
+	}
+}
