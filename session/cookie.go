@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -45,8 +47,11 @@ func (h Holder) holds(binding string) bool {
 	return subtle.ConstantTimeCompare([]byte(h.binding()), []byte(binding)) == 1
 }
 
-// String hides the secret.
-func (h Holder) String() string { return h.Session.String() }
+// Format implements fmt.Formatter: every verb prints the session's id alone.
+func (h Holder) Format(f fmt.State, _ rune) { fmt.Fprint(f, h.Session.String()) }
+
+// LogValue implements slog.LogValuer.
+func (h Holder) LogValue() slog.Value { return slog.StringValue(h.Session.String()) }
 
 func (h Holder) cookieValue() string {
 	return h.Session.String() + "." + h.secret.String() + "." + strconv.FormatUint(h.Fence, 10)

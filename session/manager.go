@@ -233,6 +233,10 @@ func (m *Manager) flush(ctx context.Context, now time.Time) {
 			return
 		}
 	}
+	if len(verdicts) != len(of) { // a store that breaks its contract
+		m.log.Error("the store gave no verdicts", "sessions", len(of), "verdicts", len(verdicts))
+		return
+	}
 	for i, s := range of {
 		switch verdicts[i] {
 		case replay.Revoked:

@@ -1,8 +1,11 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -289,5 +292,26 @@ func TestRestoresHaveRoomLeft(t *testing.T) {
 	s, b := shopping(t, c.node())
 	if _, err := m.Restore(t.Context(), b.set(s.Holder())); err != nil {
 		t.Errorf("a restore: %v", err)
+	}
+}
+
+// Nothing that prints a holder shows the cookie's secret.
+func TestHolderHidesItsSecret(t *testing.T) {
+	c := newCluster(t)
+	s, _ := shopping(t, c.node())
+	h := s.Holder()
+	secret := strings.Split(session.CookieValueForTest(h), ".")[1]
+	raw, err := seal.ParseID(secret)
+	must(t, err)
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "holder", h, "pointer", &h)
+	text := fmt.Sprintf("%v %+v %#v %s %d %x %v %+v", h, h, h, h, h, h, &h, []session.Holder{h}) + log.String()
+	for _, leak := range []string{secret, fmt.Sprintf("%x", raw[:]), fmt.Sprint(raw[:])[1:20]} {
+		if strings.Contains(text, leak) {
+			t.Errorf("the secret is in %q", text)
+		}
+	}
+	if !strings.Contains(text, s.ID().String()) {
+		t.Errorf("no session in %q", text)
 	}
 }
