@@ -43,7 +43,10 @@ func len64(n int) int { return n/3*4 + (n%3*8+5)/6 }
 func bytes64(n int) int { return n/4*3 + n%4*6/8 }
 
 // text64 returns raw's text.
-func text64(raw []byte) string { return string(append64(nil, raw)) }
+func text64(raw []byte) string {
+	var room [64]byte // enough for IDs, salts and slots
+	return string(append64(room[:0], raw))
+}
 
 // decode64 returns the bytes of text if it is their one spelling.
 func decode64(text string) ([]byte, bool) {
@@ -53,8 +56,8 @@ func decode64(text string) ([]byte, bool) {
 
 // encode64 writes src's text to dst, which has len64(len(src)) bytes.
 func encode64(dst, src []byte) {
-	for len(src) >= 6 && len(dst) >= 8 {
-		v := uint64(src[0])<<40 | uint64(src[1])<<32 | uint64(binary.BigEndian.Uint32(src[2:]))
+	for len(src) >= 8 && len(dst) >= 8 {
+		v := binary.BigEndian.Uint64(src) >> 16 // two bytes too many, read again
 		out := uint64(pair64[v>>36&0xfff]) | uint64(pair64[v>>24&0xfff])<<16 | uint64(pair64[v>>12&0xfff])<<32 | uint64(pair64[v&0xfff])<<48
 		binary.LittleEndian.PutUint64(dst, out)
 		src, dst = src[6:], dst[8:]
@@ -80,6 +83,29 @@ func append64(dst, src []byte) []byte {
 	dst = append(dst, make([]byte, len64(len(src)))...)
 	encode64(dst[n:], src)
 	return dst
+}
+
+// canonical64 reports whether src is the one spelling of some bytes.
+func canonical64(src string) bool {
+	var seen uint32
+	for ; len(src) >= 4; src = src[4:] {
+		seen |= char64[0][src[0]] | char64[1][src[1]] | char64[2][src[2]] | char64[3][src[3]]
+	}
+	switch len(src) {
+	case 1:
+		return false
+	case 2:
+		v := char64[0][src[0]] | char64[1][src[1]]
+		if seen |= v; v&0xffff != 0 {
+			return false
+		}
+	case 3:
+		v := char64[0][src[0]] | char64[1][src[1]] | char64[2][src[2]]
+		if seen |= v; v&0xff != 0 {
+			return false
+		}
+	}
+	return seen&bad == 0
 }
 
 // decode64To writes the bytes of src to dst, which has bytes64(len(src)) bytes,

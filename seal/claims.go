@@ -169,8 +169,14 @@ func decodeClaims(plain []byte) (*Claims, error) {
 	r.literal(`,"sid":`)
 	r.id(&c.Session)
 	c.Gen = r.number(`,"gen":`)
-	c.Name = string(r.plainText(`,"name":"`))
-	c.Policy = string(r.plainText(`,"pv":"`))
+	start := r.at
+	name := r.plainText(`,"name":"`)
+	pv := r.plainText(`,"pv":"`)
+	if r.ok { // one string for both
+		text := string(plain[start:r.at])
+		c.Name = text[len(`,"name":"`):][:len(name)]
+		c.Policy = text[len(text)-len(`"`)-len(pv):][:len(pv)]
+	}
 	if c.Once {
 		r.literal(`,"once":true`)
 	}

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	jose "github.com/go-jose/go-jose/v4"
 )
@@ -161,8 +162,8 @@ type derived struct {
 	salt  []byte
 	head  head
 
-	mu      sync.Mutex
-	content [2]*contentKey // by Purpose
+	content [2]atomic.Pointer[contentKey] // by Purpose
+	mu      sync.Mutex                    // held to make or wipe a key, and for slots
 	slots   hash.Hash
 }
 
@@ -171,18 +172,29 @@ func (k *Key) derived(scope Scope, salt []byte) *derived {
 }
 
 func (d *derived) key(p Purpose) (*contentKey, error) {
+	if c := d.content[p].Load(); c != nil {
+		return c, nil
+	}
+	return d.make(p)
+}
+
+func (d *derived) make(p Purpose) (*contentKey, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.content[p] != nil {
-		return d.content[p], nil
+	if c := d.content[p].Load(); c != nil {
+		return c, nil
 	}
 	size, _ := d.ring.enc.sizes()
 	key, err := d.ring.derive(d.scope, p.label(), d.salt, size.key)
 	if err != nil {
 		return nil, fmt.Errorf("seal: deriving a key: %w", err)
 	}
-	d.content[p], err = newContentKey(d.ring.enc, key)
-	return d.content[p], err
+	c, err := newContentKey(d.ring.enc, key)
+	if err != nil {
+		return nil, err
+	}
+	d.content[p].Store(c)
+	return c, nil
 }
 
 // slot hides an attribute's name: the first 12 characters of the base64url of
@@ -209,10 +221,9 @@ func (d *derived) slot(name string) (string, error) {
 func (d *derived) wipe() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for p, c := range d.content {
-		if c != nil {
+	for p := range d.content {
+		if c := d.content[p].Swap(nil); c != nil {
 			clear(c.key)
-			d.content[p] = nil
 		}
 	}
 	d.slots = nil

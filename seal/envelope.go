@@ -3,6 +3,7 @@ package seal
 import (
 	"crypto/rand"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -42,25 +43,42 @@ func (s *Sealer) Slot(name string) (string, error) { return s.keys.slot(name) }
 // [ErrExhausted] after 2^20 seals, and [ErrMalformed] for claims that have no
 // spelling (see [Claims]).
 func (s *Sealer) Attribute(c *Claims) (string, error) {
-	plain, err := c.append(make([]byte, 0, claimsRoom+len(c.Value)*3/2))
+	room := rooms.Get().(*room)
+	defer room.leave()
+	plain, err := c.append(room.plain[:0])
 	if err != nil {
 		return "", err
 	}
-	return s.seal(ForAttribute, pad(plain))
+	room.plain = pad(plain)
+	return s.seal(ForAttribute, room)
 }
 
 // Manifest seals a session's manifest, with the errors of [Sealer.Attribute].
 func (s *Sealer) Manifest(m *Manifest) (string, error) {
-	plain, err := m.encode()
+	room := rooms.Get().(*room)
+	defer room.leave()
+	plain, err := m.append(room.plain[:0])
 	if err != nil {
 		return "", err
 	}
-	return s.seal(ForManifest, pad(plain))
+	room.plain = pad(plain)
+	return s.seal(ForManifest, room)
 }
 
-func (s *Sealer) seal(p Purpose, plain []byte) (string, error) {
-	text, err := s.AppendSeal(nil, p, plain)
-	return string(text), err
+func (s *Sealer) seal(p Purpose, room *room) (text string, err error) {
+	room.text, err = s.AppendSeal(room.text[:0], p, room.plain)
+	return string(room.text), err
+}
+
+// room is where an envelope is made: its plaintext and its text.
+type room struct{ plain, text []byte }
+
+var rooms = sync.Pool{New: func() any { return &room{plain: make([]byte, 0, 1024), text: make([]byte, 0, 2048)} }}
+
+// leave wipes the plaintext, so that it stays nowhere but with its owner.
+func (r *room) leave() {
+	clear(r.plain)
+	rooms.Put(r)
 }
 
 // AppendSeal appends the bare envelope of plaintext to dst: no claims, no

@@ -86,12 +86,12 @@ func validSlot(slot string) bool {
 	return len(slot) == SlotLen
 }
 
-// encode writes the one spelling of m (SPEC §5).
-func (m *Manifest) encode() ([]byte, error) {
+// append writes the one spelling of m (SPEC §5).
+func (m *Manifest) append(b []byte) ([]byte, error) {
 	if !m.valid() {
 		return nil, ErrMalformed
 	}
-	b := append(make([]byte, 0, 320+80*len(m.Entries)), `{"sid":`...)
+	b = append(b, `{"sid":`...)
 	b = appendID(b, m.Session)
 	b = append(b, `,"sub":`...)
 	b = appendText(b, m.Subject)
@@ -134,7 +134,7 @@ func decodeManifest(plain []byte) (*Manifest, error) {
 	m.Binding = string(r.plainText(`,"bnd":"`))
 	m.Policy = string(r.plainText(`,"pv":"`))
 	m.Entries = r.entries()
-	if !r.ok || len(r.in) != 0 || !m.valid() {
+	if !r.ok || r.at != len(plain) || !m.valid() {
 		return nil, ErrMalformed
 	}
 	return m, nil

@@ -1,6 +1,9 @@
 package seal
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // padded is the bucket that hides a plaintext of n bytes: the next multiple of
 // 32 up to 512, then Padmé (Nikitin et al., "Reducing Metadata Leakage from
@@ -17,8 +20,10 @@ func padded(n int) int {
 
 // pad appends spaces up to the bucket.
 func pad(plain []byte) []byte {
-	for want := padded(len(plain)); len(plain) < want; {
-		plain = append(plain, ' ')
+	n := len(plain)
+	plain = slices.Grow(plain, padded(n)-n)[:padded(n)]
+	for i := n; i < len(plain); i++ {
+		plain[i] = ' '
 	}
 	return plain
 }

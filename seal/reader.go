@@ -6,12 +6,17 @@ import "bytes"
 // that is not as expected ok is false and everything it returns is zero.
 type reader struct {
 	in []byte
+	at int
 	ok bool
 }
 
+func (r *reader) rest() []byte { return r.in[r.at:] }
+
+func (r *reader) fail() { r.ok, r.at = false, len(r.in) }
+
 // next reports whether text comes next, and stays.
 func (r *reader) next(text string) bool {
-	return r.ok && len(r.in) >= len(text) && string(r.in[:len(text)]) == text
+	return r.ok && len(r.in)-r.at >= len(text) && string(r.in[r.at:r.at+len(text)]) == text
 }
 
 // has passes text if it comes next.
@@ -19,26 +24,25 @@ func (r *reader) has(text string) bool {
 	if !r.next(text) {
 		return false
 	}
-	r.in = r.in[len(text):]
+	r.at += len(text)
 	return true
 }
 
 // literal passes text, which must come next.
 func (r *reader) literal(text string) {
 	if !r.has(text) {
-		r.ok, r.in = false, nil
+		r.fail()
 	}
 }
 
 // take passes n bytes.
 func (r *reader) take(n int) []byte {
-	if !r.ok || n < 0 || len(r.in) < n {
-		r.ok, r.in = false, nil
+	if !r.ok || n < 0 || len(r.in)-r.at < n {
+		r.fail()
 		return nil
 	}
-	out := r.in[:n]
-	r.in = r.in[n:]
-	return out
+	r.at += n
+	return r.in[r.at-n : r.at]
 }
 
 // id passes a quoted ID.
@@ -53,13 +57,13 @@ func (r *reader) id(into *ID) {
 // maxNumber.
 func (r *reader) number(label string) (n uint64) {
 	r.literal(label)
-	digits := 0
-	for ; digits < len(r.in) && '0' <= r.in[digits] && r.in[digits] <= '9' && n <= maxNumber; digits++ {
-		n = n*10 + uint64(r.in[digits]-'0')
+	start := r.at
+	for ; r.at < len(r.in) && '0' <= r.in[r.at] && r.in[r.at] <= '9' && n <= maxNumber; r.at++ {
+		n = n*10 + uint64(r.in[r.at]-'0')
 	}
-	text := r.take(digits)
-	if !r.ok || digits == 0 || text[0] == '0' && digits > 1 || n > maxNumber {
-		r.ok = false
+	digits := r.at - start
+	if !r.ok || digits == 0 || r.in[start] == '0' && digits > 1 || n > maxNumber {
+		r.fail()
 		return 0
 	}
 	return n
@@ -67,7 +71,7 @@ func (r *reader) number(label string) (n uint64) {
 
 // before passes everything up to end, which must be the end of the text.
 func (r *reader) before(end string) []byte {
-	out := r.take(len(r.in) - len(end))
+	out := r.take(len(r.rest()) - len(end))
 	r.literal(end)
 	return out
 }
@@ -76,7 +80,7 @@ func (r *reader) before(end string) []byte {
 // What the text may hold is the caller's to check.
 func (r *reader) plainText(label string) []byte {
 	r.literal(label)
-	out := r.take(bytes.IndexByte(r.in, '"'))
+	out := r.take(bytes.IndexByte(r.rest(), '"'))
 	r.literal(`"`)
 	return out
 }
@@ -86,15 +90,15 @@ func (r *reader) plainText(label string) []byte {
 func (r *reader) escapedText(label string) string {
 	r.literal(label)
 	var out []byte
-	for i := 0; i < len(r.in); i++ {
+	for i := r.at; i < len(r.in); i++ {
 		switch c := r.in[i]; {
 		case c == '"':
-			r.take(i + 1)
+			r.at = i + 1
 			return string(out)
 		case c == '\\':
 			i++
 			if i == len(r.in) || r.in[i] != '"' && r.in[i] != '\\' {
-				r.ok = false
+				r.fail()
 				return ""
 			}
 			out = append(out, r.in[i])
@@ -102,6 +106,6 @@ func (r *reader) escapedText(label string) string {
 			out = append(out, c)
 		}
 	}
-	r.ok = false
+	r.fail()
 	return ""
 }

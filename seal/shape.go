@@ -48,31 +48,23 @@ func parseShape(text string) (shape, error) {
 		return shape{}, ErrMalformed
 	}
 	size, _ := s.enc.sizes()
-	for i, want := range map[int]int{2: size.iv, 4: size.tag} {
-		if got, ok := decode64(parts[i]); !ok || len(got) != want {
-			return shape{}, ErrMalformed
-		}
-	}
-	if ct, ok := decode64(parts[3]); !ok || len(ct) == 0 {
+	iv, ct, tag := parts[2], parts[3], parts[4]
+	if len(iv) != len64(size.iv) || len(tag) != len64(size.tag) || ct == "" ||
+		!canonical64(iv) || !canonical64(ct) || !canonical64(tag) {
 		return shape{}, ErrMalformed
 	}
 	return s, nil
 }
 
+// split cuts text at its four dots; the parts' alphabet is their reader's to check.
 func split(text string) (parts [5]string, ok bool) {
-	dots := 0
-	for i := range len(text) {
-		if text[i] == '.' {
-			dots++
-		} else if !isBase64URL(text[i]) {
+	for i := range 4 {
+		if parts[i], text, ok = strings.Cut(text, "."); !ok {
 			return parts, false
 		}
 	}
-	if dots != 4 {
-		return parts, false
-	}
-	copy(parts[:], strings.Split(text, "."))
-	return parts, true
+	parts[4] = text
+	return parts, strings.IndexByte(text, '.') < 0
 }
 
 // parseHeader reads enc and kid by position; no JSON parser sees the input.

@@ -2,7 +2,9 @@ package seal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -17,8 +19,9 @@ func ValidValue(v []byte) bool {
 
 // scanner walks over a JSON value without building anything.
 type scanner struct {
-	in []byte
-	at int
+	in      []byte
+	at      int
+	escaped bool // the last string had an escape; reset by who asks
 }
 
 func (s *scanner) peek() byte {
@@ -86,7 +89,8 @@ func (s *scanner) object(depth int) bool {
 	var seen names
 	for {
 		start := s.at
-		if !s.text() || !seen.add(s.in[start:s.at]) || !s.skip(':') || !s.value(depth) {
+		s.escaped = false
+		if !s.text() || !seen.add(s.in, start, s.at, s.escaped) || !s.skip(':') || !s.value(depth) {
 			return false
 		}
 		if s.skip('}') {
@@ -99,41 +103,41 @@ func (s *scanner) object(depth int) bool {
 }
 
 // names are the member names of one object. The first few are compared one by
-// one; more go into a map, so that work stays linear.
+// one; more, and those with escapes, go into a map, so that work stays linear.
 type names struct {
-	few  [8][]byte
+	few  [8]struct{ from, to int } // places, not slices: nothing for the collector
 	n    int
 	many map[string]bool
 }
 
-// add notes a quoted name and reports whether it is new. Names are compared as
-// decoded: an escape does not make another name.
-func (n *names) add(quoted []byte) bool {
-	name := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(name, '\\') >= 0 {
+// add notes the quoted name in[from:to] and reports whether it is new. Names
+// are compared as decoded: an escape does not make another name.
+func (n *names) add(in []byte, from, to int, escaped bool) bool {
+	name := in[from+1 : to-1]
+	if escaped {
 		var decoded string
-		if json.Unmarshal(quoted, &decoded) != nil {
+		if json.Unmarshal(in[from:to], &decoded) != nil {
 			return false
 		}
 		name = []byte(decoded)
 	}
-	for _, old := range n.few[:min(n.n, len(n.few))] {
-		if bytes.Equal(old, name) {
+	for _, old := range n.few[:n.n] {
+		if string(in[old.from:old.to]) == string(name) {
 			return false
 		}
 	}
-	if n.many[string(name)] {
+	switch {
+	case n.many[string(name)]:
 		return false
-	}
-	if n.n < len(n.few) {
-		n.few[n.n] = name
-	} else {
+	case !escaped && n.n < len(n.few):
+		n.few[n.n].from, n.few[n.n].to = from+1, to-1
+		n.n++
+	default:
 		if n.many == nil {
 			n.many = map[string]bool{}
 		}
 		n.many[string(name)] = true
 	}
-	n.n++
 	return true
 }
 
@@ -142,8 +146,9 @@ func (s *scanner) text() bool {
 	if !s.skip('"') {
 		return false
 	}
-	for s.at < len(s.in) {
-		switch c := s.in[s.at]; {
+	for {
+		s.at += plainRun(s.in[s.at:])
+		switch c := s.peek(); {
 		case c == '"':
 			s.at++
 			return true
@@ -151,10 +156,8 @@ func (s *scanner) text() bool {
 			if !s.escape() {
 				return false
 			}
-		case c < 0x20:
+		case c < 0x20: // or the end
 			return false
-		case c < utf8.RuneSelf:
-			s.at++
 		default:
 			r, n := utf8.DecodeRune(s.in[s.at:])
 			if r == utf8.RuneError && n == 1 {
@@ -163,11 +166,30 @@ func (s *scanner) text() bool {
 			s.at += n
 		}
 	}
-	return false
+}
+
+// plainRun counts the bytes at the front of b that stand for themselves in a
+// string: ASCII but control characters, quotation mark and reverse solidus. It
+// looks at eight at a time; of the marks it makes the lowest is exact.
+func plainRun(b []byte) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; len(b)-n >= 8; n += 8 {
+		v := binary.LittleEndian.Uint64(b[n:])
+		quote, escape := v^ones*'"', v^ones*'\\'
+		if marks := (v | (v-ones*0x20)&^v | (quote-ones)&^quote | (escape-ones)&^escape) & high; marks != 0 {
+			return n + bits.TrailingZeros64(marks)/8
+		}
+	}
+	for n < len(b) && b[n] >= 0x20 && b[n] < utf8.RuneSelf && b[n] != '"' && b[n] != '\\' {
+		n++
+	}
+	return n
 }
 
 func (s *scanner) escape() bool {
 	s.at++
+	s.escaped = true
 	switch s.peek() {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		s.at++
@@ -219,33 +241,34 @@ func (s *scanner) hex() (v uint32, ok bool) {
 // number passes a number that a double can hold (RFC 8259 §6).
 func (s *scanner) number() bool {
 	start := s.at
-	if !s.numeral() {
+	exponent, ok := s.numeral()
+	if !ok {
 		return false
 	}
 	text := s.in[start:s.at]
-	if len(text) < 300 && !bytes.ContainsAny(text, "eE") {
+	if len(text) < 300 && !exponent {
 		return true
 	}
 	_, err := strconv.ParseFloat(string(text), 64)
 	return err == nil
 }
 
-func (s *scanner) numeral() bool {
+func (s *scanner) numeral() (exponent, ok bool) {
 	s.skip('-')
 	if !s.skip('0') && !s.digits() {
-		return false
+		return false, false
 	}
 	if s.skip('.') && !s.digits() {
-		return false
+		return false, false
 	}
 	if c := s.peek(); c == 'e' || c == 'E' {
 		s.at++
 		if !s.skip('+') {
 			s.skip('-')
 		}
-		return s.digits()
+		return true, s.digits()
 	}
-	return true
+	return false, true
 }
 
 func (s *scanner) digits() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -77,7 +78,9 @@ func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 	if err := s.Save(ctx); err != nil { // alive all the same; the next Save tries again
 		m.log.Error("restored session not sealed", "session", short(s.id), "err", err)
 	}
-	m.log.Info("session restored", "session", short(s.id), "version", FormatVersion(s.Version()), "dropped", reasons(dropped))
+	if m.log.Enabled(ctx, slog.LevelInfo) {
+		m.log.Info("session restored", "session", short(s.id), "version", FormatVersion(s.Version()), "dropped", reasons(dropped))
+	}
 	return Restored{Session: s, Dropped: dropped}, nil
 }
 
@@ -103,7 +106,6 @@ type verified struct {
 	manifest *seal.Manifest
 	session  policy.Decision
 	items    []item // ascending by slot
-	stale    bool
 }
 
 type item struct {
@@ -155,12 +157,14 @@ func sizes(p Presented, maxAttributes int) error {
 
 // open authenticates the manifest and every envelope.
 func open(opener *seal.Opener, p Presented) (*verified, error) {
-	manifest, opened, err := opener.Manifest(p.Manifest)
+	manifest, _, err := opener.Manifest(p.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	set := &verified{manifest: manifest, stale: opened.Stale}
-	for _, slot := range slices.Sorted(maps.Keys(p.Blobs)) {
+	set := &verified{manifest: manifest, items: make([]item, 0, len(p.Blobs))}
+	slots := slices.AppendSeq(make([]string, 0, len(p.Blobs)), maps.Keys(p.Blobs))
+	slices.Sort(slots)
+	for _, slot := range slots {
 		claims, opened, err := opener.Attribute(p.Blobs[slot])
 		if err != nil {
 			return nil, fmt.Errorf("an envelope: %w", err)
@@ -192,6 +196,7 @@ func (set *verified) judge(p *policy.Policy, h Holder) error {
 	f := policy.SessionFacts{
 		Now: set.now, IssuedAt: time.Unix(set.manifest.IssuedAt, 0), Expires: time.Unix(set.manifest.Expires, 0),
 		AbsoluteExpires: time.Unix(set.manifest.AbsoluteExpires, 0), Bound: h.holds(set.manifest.Binding), Attributes: len(set.items),
+		Names: make([]string, 0, len(set.items)),
 	}
 	var errs []error
 	for i := range set.items {
@@ -228,7 +233,7 @@ func (set *verified) complete() error {
 	if len(set.items) != len(set.manifest.Entries) {
 		return fmt.Errorf("%w: the manifest lists %d envelopes, %d are there", ErrIncomplete, len(set.manifest.Entries), len(set.items))
 	}
-	names := map[string]bool{}
+	names := make(map[string]bool, len(set.items))
 	for i, entry := range set.manifest.Entries { // both ascend by slot
 		it := set.items[i]
 		slot, err := it.opened.Slot(it.claims.Name)
@@ -316,7 +321,7 @@ func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string
 	s := &Session{
 		m: m, taking: make(chan struct{}, 1), id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
 		subject: set.manifest.Subject, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now, checked: set.now,
-		attrs: map[string]*attribute{}, clients: map[Client]*Version{},
+		attrs: make(map[string]*attribute, len(set.items)), clients: map[Client]*Version{},
 	}
 	s.replica.dirty = true
 	var dropped []Dropped

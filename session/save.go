@@ -81,7 +81,7 @@ func (s *Session) Save(ctx context.Context) error {
 		return err
 	}
 	base := s.version
-	p := Push{Version: Version{Fence: base.Fence, Gen: base.Gen + 1}, Base: base, Delta: !s.replica.full, Set: map[string]string{}}
+	p := Push{Version: Version{Fence: base.Fence, Gen: base.Gen + 1}, Base: base, Delta: !s.replica.full, Set: make(map[string]string, len(s.attrs))}
 	if err := s.seal(now, &p); err != nil {
 		return err
 	}
@@ -146,11 +146,12 @@ func (s *Session) seal(now time.Time, p *Push) error {
 		slot, envelope string
 		jti            seal.ID
 	}
-	fresh, set := map[string]made{}, map[string]string{}
+	fresh, set := make(map[string]made, len(s.attrs)), make(map[string]string, len(s.attrs))
 	m := &seal.Manifest{
 		Session: s.id, Subject: s.subject, Fence: p.Version.Fence, Gen: p.Version.Gen, IssuedAt: now.Unix(),
 		Expires:         earlier(now.Add(s.m.cfg.Policy.Session().Idle), s.absolute).Unix(),
 		AbsoluteExpires: s.absolute.Unix(), Binding: s.binding, Policy: s.m.cfg.Policy.Version(),
+		Entries: make([]seal.Entry, 0, len(s.attrs)),
 	}
 	for name, a := range s.attrs {
 		slot, jti := a.slot, a.jti
