@@ -11,7 +11,7 @@ import (
 
 func boundsRing(t *testing.T) *Ring {
 	t.Helper()
-	ring, err := InitRing(t.TempDir(), A256GCM, time.Unix(1_800_000_000, 0))
+	ring, err := InitRing(t.TempDir(), usualEnc, time.Unix(1_800_000_000, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestWipeOverwrites(t *testing.T) {
 	}
 	gone := func(what string, key []byte) {
 		t.Helper()
-		if len(key) != 32 || !bytes.Equal(key, make([]byte, 32)) {
+		if len(key) < 32 || !bytes.Equal(key, make([]byte, len(key))) {
 			t.Errorf("%s: a derived key is still there", what)
 		}
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		if err == nil && len(ring.Keys()) > 200 {
 			os.Exit(0) // before the ring is full
 		}
-		if _, err := seal.RotateRing(context.Background(), dir, seal.A256GCM, time.Now(), time.Now()); err != nil {
+		if _, err := seal.RotateRing(context.Background(), dir, usual, time.Now(), time.Now()); err != nil {
 			os.Exit(1)
 		}
 	}
@@ -64,7 +64,7 @@ func TestKilledRotationLeavesAGoodRing(t *testing.T) {
 	if rotations == 0 {
 		t.Error("no rotation was finished: nothing was tested")
 	}
-	_, err := seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now)
+	_, err := seal.RotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	if left, _ := filepath.Glob(filepath.Join(dir, ".new-*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)

@@ -13,7 +13,7 @@ const tooLarge = 1 << 53 // one more than every JSON reader holds exactly
 // Each rule of SPEC §4 by itself. Sealing and opening use the same check, so
 // that what is refused here can't be opened either.
 func TestClaimsRules(t *testing.T) {
-	s, err := testRing(t, seal.A256GCM).NewSealer(scope, now)
+	s, err := testRing(t, usual).NewSealer(scope, now)
 	must(t, err)
 	once := func(c *seal.Claims) { c.Once, c.UID, c.AbsoluteExpires = true, seal.NewID(), c.Expires }
 	for name, change := range map[string]func(*seal.Claims){
@@ -64,7 +64,7 @@ func TestClaimsRules(t *testing.T) {
 
 // Each rule of SPEC §5 by itself.
 func TestManifestRules(t *testing.T) {
-	s, err := testRing(t, seal.A256GCM).NewSealer(scope, now)
+	s, err := testRing(t, usual).NewSealer(scope, now)
 	must(t, err)
 	good := func() *seal.Manifest {
 		return &seal.Manifest{

@@ -18,7 +18,7 @@ import (
 func ringDir(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
-	if _, err := seal.InitRing(dir, seal.A256GCM, now); err != nil {
+	if _, err := seal.InitRing(dir, usual, now); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -30,7 +30,7 @@ func TestLoadRing(t *testing.T) {
 	if err != nil || ring.Version() != 1 || len(ring.Keys()) != 1 {
 		t.Fatalf("LoadRing = %v, %v", ring, err)
 	}
-	if _, err := seal.InitRing(dir, seal.A256GCM, now); !errors.Is(err, fs.ErrExist) {
+	if _, err := seal.InitRing(dir, usual, now); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("second init: %v, want fs.ErrExist", err)
 	}
 	for name, mode := range map[string]fs.FileMode{seal.RingFile: 0o600, seal.IdentityFile: 0o600, seal.SignerFile: 0o600, seal.VerifierFile: 0o644} {
@@ -42,7 +42,7 @@ func TestLoadRing(t *testing.T) {
 	if _, err := seal.LoadRing(dir); err != nil {
 		t.Errorf("a reader needs no signer's key: %v", err)
 	}
-	if _, err := seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now); !errors.Is(err, seal.ErrRing) {
+	if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("rotating without the signer's key: %v", err)
 	}
 }
@@ -115,7 +115,7 @@ func TestInitIsOneWriter(t *testing.T) {
 		errs := make(chan error, 4)
 		for range cap(errs) {
 			go func() {
-				_, err := seal.InitRing(dir, seal.A256GCM, now)
+				_, err := seal.InitRing(dir, usual, now)
 				errs <- err
 			}()
 		}
@@ -139,7 +139,7 @@ func TestRotateIsOneWriter(t *testing.T) {
 	errs := make(chan error, n)
 	for range n {
 		go func() {
-			_, err := seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now.Add(time.Minute))
+			_, err := seal.RotateRing(t.Context(), dir, usual, now, now.Add(time.Minute))
 			errs <- err
 		}()
 	}

@@ -12,7 +12,7 @@ import (
 // An opener that has seen a header before looks only at what follows it. Also
 // there no byte can be exchanged for another, at any place.
 func TestOneAcceptedStringBehindAKnownHeader(t *testing.T) {
-	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+	for _, enc := range profiles {
 		ring := testRing(t, enc)
 		good := sealed(t, ring, claims("cart", `1`))
 		// A foreign byte that decodes as if it were an A would be told by nothing
@@ -26,7 +26,7 @@ func TestOneAcceptedStringBehindAKnownHeader(t *testing.T) {
 		}
 		for i := strings.IndexByte(good, '.'); i < len(good); i++ {
 			step := 1
-			if enc != seal.A256GCM { // the slower one, checked in full by another test
+			if enc != usual { // the slower one, checked in full by another test
 				step = 7
 			}
 			for c := 0; c < 256; c += step {
@@ -101,7 +101,7 @@ func neighbours(good []byte, f func([]byte)) {
 // was read. The plaintexts are sealed as they are, so that nothing but the
 // reader can refuse them.
 func TestWhatOpensIsWhatWouldBeWritten(t *testing.T) {
-	ring := testRing(t, seal.A256GCM)
+	ring := testRing(t, usual)
 	s, err := ring.NewSealer(scope, now)
 	noError(t, err)
 	o := ring.NewOpener(scope, now)
@@ -146,7 +146,7 @@ func TestWhatOpensIsWhatWouldBeWritten(t *testing.T) {
 }
 
 func TestWhatOpensAsAManifestIsWhatWouldBeWritten(t *testing.T) {
-	ring := testRing(t, seal.A256GCM)
+	ring := testRing(t, usual)
 	s, err := ring.NewSealer(scope, now)
 	noError(t, err)
 	o := ring.NewOpener(scope, now)
@@ -197,7 +197,7 @@ func TestWhatOpensAsAManifestIsWhatWouldBeWritten(t *testing.T) {
 
 // Each envelope has an IV of its own, whatever memory it is written into.
 func TestIVsAreFresh(t *testing.T) {
-	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+	for _, enc := range profiles {
 		ring := testRing(t, enc)
 		s, err := ring.NewSealer(scope, now)
 		noError(t, err)
@@ -238,7 +238,7 @@ func TestIVsAreFresh(t *testing.T) {
 
 // The purposes of one session stay apart, in whichever order they are used.
 func TestPurposesStayApart(t *testing.T) {
-	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+	for _, enc := range profiles {
 		ring := testRing(t, enc)
 		s, err := ring.NewSealer(scope, now)
 		noError(t, err)

@@ -29,7 +29,7 @@ func TestKeyLife(t *testing.T) {
 	if _, err := seal.RetireKey(ctx, dir, "AAAAAAAA", now); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("an unknown key was retired: %v", err)
 	}
-	ring, err = seal.RotateRing(ctx, dir, seal.A256GCM, now, now)
+	ring, err = seal.RotateRing(ctx, dir, usual, now, now)
 	must(t, err)
 	if _, opened, err := ring.NewOpener(scope, now).Attribute(text); err != nil || !opened.Stale {
 		t.Errorf("open-only: %+v, %v", opened, err)
@@ -60,7 +60,7 @@ func TestWatchFollowsTheRing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go w.Run(ctx, nil)
-	_, err = seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now)
+	_, err = seal.RotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	must(t, <-told)
 	if ring, _ := w.Ring(ctx); ring.Version() != 2 {
@@ -107,7 +107,7 @@ func TestRingNeverGoesBack(t *testing.T) {
 			if _, err := seal.LoadRing(dir); !errors.Is(err, seal.ErrRing) {
 				t.Errorf("reading: %v", err)
 			}
-			if _, err := seal.RotateRing(t.Context(), dir, seal.A256GCM, now, now); !errors.Is(err, seal.ErrRing) {
+			if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 				t.Errorf("writing: %v", err)
 			}
 		})
@@ -126,7 +126,7 @@ func TestWatchNeedsToNote(t *testing.T) {
 }
 
 func TestContentKeyJWK(t *testing.T) {
-	for _, enc := range []seal.Enc{seal.A256GCM, seal.A256CBCHS512} {
+	for _, enc := range profiles {
 		ring := testRing(t, enc)
 		text := sealed(t, ring, claims("cart", `["tea"]`))
 		raw, err := ring.ContentKeyJWK(scope, seal.ForAttribute, text)
