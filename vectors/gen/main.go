@@ -147,6 +147,27 @@ func attribute(name string, iat, ttl int, rest string) string {
 	return fmt.Sprintf(`{"jti":"%s","iat":%d,"exp":%d,"sid":"%s","gen":1,"name":"%s","pv":"1.test",%s}`, jti, iat, iat+ttl, sid, name, rest)
 }
 
+// full lengthens the value until the claims fill a bucket.
+func full(claims string) string {
+	for len(claims)%32 != 0 {
+		claims = strings.Replace(claims, `"val":"`, `"val":"x`, 1)
+	}
+	return claims
+}
+
+// cbcParts is an envelope of the strict profile with its tag cut to n characters.
+func cbcParts(k key, claims string, n int) string {
+	p := strings.Split(sealed(k, "", "attribute", pad(claims)), ".")
+	p[4] = p[4][:n]
+	return strings.Join(p, ".")
+}
+
+func flipCBC(k key, claims string, flip func(string, int) string) string {
+	p := strings.Split(sealed(k, "", "attribute", pad(claims)), ".")
+	p[3] = flip(p[3], 9)
+	return strings.Join(p, ".")
+}
+
 func scenarios(gcm, cbc key) map[string]scenario {
 	cart := attribute("cart", now, 3600, `"val":["tea"]`)
 	good := sealed(gcm, "", "attribute", pad(cart))
@@ -247,6 +268,29 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"policy-name":      policy("not allowed", "an undeclared name", attribute("admin", now, 3600, `"val":true`)),
 		"policy-size":      policy("not allowed", "17 bytes where 16 are allowed", attribute("small", now, 3600, `"val":"123456789012345"`)),
 		"policy-not-once":  policy("not allowed", "a ticket that was not sealed as a right", attribute("ticket", now, 600, `"val":1`)),
+		"ok-empty-bytes":   ok("no bytes at all", attribute("cart", now, 3600, `"bin":""`)),
+		"ok-null":          ok("null is a value", attribute("cart", now, 3600, `"val":null`)),
+		"ok-unicode":       ok("text beyond ASCII, and a surrogate pair", attribute("cart", now, 3600, `"val":"zoë 漢 \ud83d\ude00"`)),
+		"ok-full-bucket":   ok("a plaintext that needs no padding", full(attribute("cart", now, 3600, `"val":""`))),
+		"ok-leeway":        ok("issued 30 s in the future", attribute("cart", now+30, 3600, `"val":1`)),
+		"ok-cbc-tenant":    {expect: "success", purpose: "attribute", tenant: "acme", comment: "the strict profile, for a tenant", text: sealed(cbc, "acme", "attribute", pad(cart))},
+		"ok-empty-set":     m("success", "a manifest of nothing", manifest[:strings.Index(manifest, `"set":[`)]+`"set":[]}`),
+		"shape-empty":      bad("nothing but dots", "...."),
+		"shape-cbc-tag":    bad("the strict profile with a tag of 16 bytes", cbcParts(cbc, cart, 22)),
+		"shape-standard":   bad("the standard base64 alphabet", join(part[0], "", part[2], "+/"+part[3][2:], part[4])),
+		"auth-cbc":         {expect: "auth", purpose: "attribute", comment: "a flipped bit under the strict profile", text: flipCBC(cbc, cart, flip)},
+		"auth-app":         {expect: "auth", purpose: "attribute", comment: "sealed for a tenant whose name runs into the app's", text: sealed(gcm, "p", "attribute", pad(cart))},
+		"claims-zero":      claims("a number with a leading zero", strings.Replace(cart, `"gen":1`, `"gen":01`, 1)),
+		"claims-negative":  claims("a negative number", strings.Replace(cart, `"gen":1`, `"gen":-1`, 1)),
+		"claims-large":     claims("a number over 2^53-1", strings.Replace(cart, `"gen":1`, `"gen":9007199254740992`, 1)),
+		"claims-name":      claims("an upper-case name", strings.Replace(cart, `"name":"cart"`, `"name":"Cart"`, 1)),
+		"claims-axp":       claims("a right without its absolute end", strings.Replace(ticket, fmt.Sprintf(`,"axp":%d`, now+600), "", 1)),
+		"claims-surrogate": claims("a lone surrogate", attribute("cart", now, 3600, `"val":"\ud800"`)),
+		"claims-tail":      claims("something behind the claims", cart+"1"),
+		"claims-escape":    claims("an escaped name", strings.Replace(cart, `"name":"cart"`, `"name":"\u0063art"`, 1)),
+		"manifest-bnd":     m("malformed", "no binding", strings.Replace(manifest, `"bnd":"cookie:abc"`, `"bnd":""`, 1)),
+		"manifest-control": m("malformed", "a control character in the subject", strings.Replace(manifest, "ada", "a\tda", 1)),
+		"manifest-slot":    m("malformed", "a slot of 11 characters", strings.Replace(manifest, "AAAAAAAAAAAA", "AAAAAAAAAAA", 1)),
 		"binding-session":  {expect: "binding", purpose: "attribute", session: uid, comment: "of another session", text: good},
 	}
 }
