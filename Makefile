@@ -1,13 +1,14 @@
 # The same commands locally and in CI; each target is a script in ci/.
-.PHONY: test need lint go fuzz client browser demo headless bench
+.PHONY: test need lint go fuzz client interop browser demo headless bench
 
-test: need lint go fuzz client browser headless ## everything
+test: need lint go fuzz client interop browser headless ## everything
 
 need:     ; ci/need.sh
 lint:     ; ci/lint.sh
 go:       ; ci/go.sh
 fuzz:     ; ci/fuzz.sh
 client:   ; ci/client.sh
+interop:  ; ci/interop.sh
 browser:  ; ci/browser.sh
 headless: ; ci/demo.sh
 demo:     ; go run ./cmd/blobctl demo

@@ -1,0 +1,555 @@
+"""A second opener of Sealed Blob's envelopes, written from docs/SPEC.md alone.
+
+    python opener.py VECTORS [SPEC.md]
+
+runs every vector in the folder VECTORS (SPEC §14) and, if SPEC.md is given, its
+worked example (§13). It shares nothing with package seal: AES and Ed25519 come
+from `cryptography`, age from `pyrage`, the rest is the standard library.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import unicodedata
+
+import pyrage
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+class Refused(Exception):
+    """Why an envelope was refused: one reason, or several that policy collected."""
+
+    def __init__(self, *reasons, why=""):
+        super().__init__(", ".join(reasons) + (": " + why if why else ""))
+        self.reasons = set(reasons)
+
+
+def malformed(why):
+    return Refused("malformed", why=why)
+
+
+# §1 Conventions
+
+MAX_NUMBER = 2**53 - 1
+
+
+def b64encode(raw):
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def b64decode(text):
+    """Canonical base64url without padding, or Refused."""
+    if not re.fullmatch(rb"[A-Za-z0-9_-]*", text):
+        raise malformed("not base64url")
+    try:
+        raw = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    except ValueError:
+        raise malformed("not base64url") from None
+    if b64encode(raw).encode() != text:
+        raise malformed("base64url is not canonical")
+    return raw
+
+
+def identifier(text):
+    raw = b64decode(text)
+    if len(raw) != 16 or not any(raw):
+        raise malformed("not an ID")
+    return text.decode()
+
+
+def number(text):
+    if len(text) > 16 or int(text) > MAX_NUMBER:  # the grammar admits digits alone
+        raise malformed("a number over 2^53-1")
+    return int(text)
+
+
+# §2 Envelope and header
+
+KEY, IV, TAG = "key", "iv", "tag"
+ENCS = {
+    "A256GCM": {KEY: 32, IV: 12, TAG: 16},
+    "A256CBC-HS512": {KEY: 64, IV: 16, TAG: 32},
+}
+MAX_ENVELOPE = 16384
+HEADER = re.compile(
+    rb'\{"alg":"dir","enc":"(A256GCM|A256CBC-HS512)","kid":"([A-Za-z0-9_-]{8})\.([A-Za-z0-9_-]{22})"\}'
+)
+
+
+class Envelope:
+    def __init__(self, text):
+        """Takes bytes: what travelled."""
+        if len(text) > MAX_ENVELOPE:
+            raise malformed("too long")
+        if not re.fullmatch(rb"[A-Za-z0-9_.-]*", text) or text.count(b".") != 4:
+            raise malformed("not five parts of base64url")
+        self.aad, encrypted_key, iv, ciphertext, tag = text.split(b".")
+        if encrypted_key:
+            raise malformed("an encrypted key")
+        header = HEADER.fullmatch(b64decode(self.aad))
+        if not header:
+            raise malformed("another header")
+        self.enc, self.key_id, kid_salt = (part.decode() for part in header.groups())
+        self.salt = b64decode(kid_salt.encode())
+        self.iv, self.ciphertext, self.tag = b64decode(iv), b64decode(ciphertext), b64decode(tag)
+        size = ENCS[self.enc]
+        if len(self.iv) != size[IV] or len(self.tag) != size[TAG] or not self.ciphertext:
+            raise malformed("a part of another length")
+
+
+# §3 Keys
+
+
+def hkdf_sha256(secret, info, length):
+    prk = hmac.digest(bytes(32), secret, "sha256")
+    out, block, counter = b"", b"", 0
+    while len(out) < length:
+        counter += 1
+        block = hmac.digest(prk, block + info + bytes([counter]), "sha256")
+        out += block
+    return out[:length]
+
+
+def derive(secret, enc, app, tenant, purpose, salt):
+    parts = (b"sealed-blob/v1", enc.encode(), app.encode(), tenant.encode(), purpose.encode(), salt)
+    info = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+    return hkdf_sha256(secret, info, 32 if purpose == "slot" else ENCS[enc][KEY])
+
+
+def decrypt(envelope, key):
+    failed = Refused("auth")
+    if envelope.enc == "A256GCM":
+        try:
+            return AESGCM(key).decrypt(envelope.iv, envelope.ciphertext + envelope.tag, envelope.aad)
+        except InvalidTag:
+            raise failed from None
+    # RFC 7518 §5.2.2.2: the first half authenticates, the second encrypts.
+    bits = (8 * len(envelope.aad)).to_bytes(8, "big")
+    mac = hmac.digest(key[:32], envelope.aad + envelope.iv + envelope.ciphertext + bits, "sha512")
+    if not hmac.compare_digest(mac[:32], envelope.tag) or len(envelope.ciphertext) % 16:
+        raise failed
+    decryptor = Cipher(algorithms.AES(key[32:]), modes.CBC(envelope.iv)).decryptor()
+    padded = decryptor.update(envelope.ciphertext) + decryptor.finalize()
+    count = padded[-1]
+    if not 1 <= count <= 16 or padded[-count:] != bytes([count]) * count:
+        raise failed
+    return padded[:-count]
+
+
+# §6 Padding
+
+
+def padded_length(n):
+    if n <= 512:
+        return max(32, -(-n // 32) * 32)
+    exponent = n.bit_length() - 1
+    digits = exponent.bit_length()  # ⌊log2 E⌋ + 1
+    mask = 2 ** (exponent - digits) - 1
+    return (n + mask) & ~mask
+
+
+def pad(plaintext):
+    return plaintext.ljust(padded_length(len(plaintext)), b" ")
+
+
+def unpad(plaintext):
+    rest = plaintext.rstrip(b" ")
+    if len(plaintext) != padded_length(len(rest)):
+        raise malformed("another padding")
+    return rest
+
+
+# §4 Claims
+
+ID, N, TEXT64 = rb'"([A-Za-z0-9_-]{22})"', rb"(0|[1-9][0-9]*)", rb'"([A-Za-z0-9_.-]{1,64})"'
+CLAIMS = re.compile(
+    rb'\{"jti":' + ID + rb'(?:,"uid":' + ID + rb')?,"iat":' + N + rb',"exp":' + N + rb'(?:,"axp":' + N
+    + rb')?,"sid":' + ID + rb',"gen":' + N + rb',"name":"([a-z][a-z0-9_.-]{0,63})","pv":' + TEXT64
+    + rb'(,"once":true)?,(?:"val":(.+)|"bin":"([A-Za-z0-9_-]*)")\}',
+    re.DOTALL,
+)
+STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"')
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+MAX_DEPTH = 16
+
+
+class Value:
+    """Checks one JSON value; what is right is kept as it was written."""
+
+    def __init__(self, raw):
+        try:
+            self.text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise malformed("not UTF-8") from None
+        self.at = 0
+        self.value(0)
+        if self.at != len(self.text):
+            raise malformed("something behind the value")
+
+    def take(self, token):
+        if self.text.startswith(token, self.at):
+            self.at += len(token)
+            return True
+        return False
+
+    def need(self, token):
+        if not self.take(token):
+            raise malformed("not JSON")
+
+    def string(self):
+        match = STRING.match(self.text, self.at)
+        if not match:
+            raise malformed("not a JSON string")
+        self.at = match.end()
+        text = json.loads(match.group())
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise malformed("a lone surrogate")
+        return text
+
+    def value(self, depth):
+        if any(map(self.take, ("null", "true", "false"))):
+            return
+        if self.text.startswith('"', self.at):
+            self.string()
+        elif self.take("{"):
+            self.members(depth + 1)
+        elif self.take("["):
+            self.elements(depth + 1)
+        else:
+            match = NUMBER.match(self.text, self.at)
+            if not match:
+                raise malformed("not JSON")
+            if math.isinf(float(match.group())):
+                raise malformed("a number beyond a double")
+            self.at = match.end()
+
+    def members(self, depth):
+        if depth > MAX_DEPTH:
+            raise malformed("too deep")
+        if self.take("}"):
+            return
+        names = set()
+        while True:
+            name = self.string()
+            if name in names:
+                raise malformed("a member twice")
+            names.add(name)
+            self.need(":")
+            self.value(depth)
+            if self.take("}"):
+                return
+            self.need(",")
+
+    def elements(self, depth):
+        if depth > MAX_DEPTH:
+            raise malformed("too deep")
+        if self.take("]"):
+            return
+        while True:
+            self.value(depth)
+            if self.take("]"):
+                return
+            self.need(",")
+
+
+class Claims:
+    def __init__(self, plaintext):
+        match = CLAIMS.fullmatch(plaintext)
+        if not match:
+            raise malformed("another spelling of the claims")
+        jti, uid, iat, exp, axp, sid, gen, name, pv, once, val, binary = match.groups()
+        self.jti, self.sid = identifier(jti), identifier(sid)
+        self.uid = identifier(uid) if uid is not None else None
+        self.iat, self.exp, self.gen = number(iat), number(exp), number(gen)
+        self.axp = number(axp) if axp is not None else None
+        self.name, self.pv, self.once = name.decode(), pv.decode(), once is not None
+        if self.once != (self.uid is not None) or (self.once and self.axp is None):
+            raise malformed("uid and axp belong to once")
+        if self.iat == 0 or self.exp < self.iat or (self.axp is not None and self.axp < self.iat):
+            raise malformed("times that can't be")
+        self.val = self.bin = None
+        if val is not None:
+            self.val = Value(val).text
+            self.size = len(val)
+        else:
+            self.bin = b64decode(binary)
+            self.size = len(self.bin)
+
+
+# §5 Manifest and slots
+
+ENTRY = rb'\{"slot":"([A-Za-z0-9_-]{12})","jti":' + ID + rb',"exp":' + N + rb"\}"
+PLAIN_ENTRY = re.sub(rb"\((?!\?)", b"(?:", ENTRY)
+MANIFEST = re.compile(
+    rb'\{"sid":' + ID + rb',"sub":"((?:[^"\\]|\\["\\])*)","fence":' + N + rb',"gen":' + N + rb',"iat":' + N
+    + rb',"exp":' + N + rb',"axp":' + N + rb',"bnd":"([A-Za-z0-9_:-]{1,96})","pv":' + TEXT64
+    + rb',"set":\[((?:' + PLAIN_ENTRY + rb"(?:," + PLAIN_ENTRY + rb")*)?)\]\}",
+    re.DOTALL,
+)
+
+
+class Manifest:
+    def __init__(self, plaintext):
+        match = MANIFEST.fullmatch(plaintext)
+        if not match:
+            raise malformed("another spelling of the manifest")
+        sid, sub, fence, gen, iat, exp, axp, bnd, pv, entries = match.groups()
+        self.sid = identifier(sid)
+        try:
+            self.sub = re.sub(rb"\\(.)", rb"\1", sub, flags=re.DOTALL).decode("utf-8")
+        except UnicodeDecodeError:
+            raise malformed("a subject that is not UTF-8") from None
+        if len(self.sub.encode()) > 256 or any(unicodedata.category(char) == "Cc" for char in self.sub):
+            raise malformed("not a subject")
+        self.fence, self.gen = number(fence), number(gen)
+        self.iat, self.exp, self.axp = number(iat), number(exp), number(axp)
+        if self.iat == 0 or self.exp < self.iat or self.axp < self.iat:
+            raise malformed("times that can't be")
+        self.bnd, self.pv = bnd.decode(), pv.decode()
+        self.set = [
+            (slot.decode(), identifier(jti), number(end)) for slot, jti, end in re.findall(ENTRY, entries)
+        ]
+        slots = [entry[0] for entry in self.set]
+        if len(slots) > 64 or any(a >= b for a, b in zip(slots, slots[1:])):
+            raise malformed("slots that don't ascend, or too many")
+
+
+def slot_of(secret, enc, app, tenant, salt, name):
+    key = derive(secret, enc, app, tenant, "slot", salt)
+    return b64encode(hmac.digest(key, name.encode(), "sha256"))[:12]
+
+
+# §7 Policy: steps 6 and 7 for what one envelope tells
+
+
+def seconds(duration):
+    units = {"h": 3600, "m": 60, "s": 1}
+    if not re.fullmatch(r"([0-9]+[hms])+", duration):
+        raise ValueError("not a duration: " + duration)
+    return sum(int(count) * units[unit] for count, unit in re.findall(r"([0-9]+)([hms])", duration))
+
+
+class Policy:
+    def __init__(self, document):
+        self.leeway = seconds(document.get("leeway", "30s"))
+        self.session, self.attributes = document["session"], document["attributes"]
+
+    def judge(self, what, now):
+        """Raises Refused with all reasons, or does nothing."""
+        reasons, leeway = set(), self.leeway
+        if isinstance(what, Manifest):
+            end = min(what.exp, what.axp, *(what.iat + seconds(self.session[k]) for k in ("idle", "absolute")))
+        else:
+            rule = self.attributes.get(what.name)
+            if rule is None:
+                raise Refused("not allowed", why="undeclared")
+            if what.once != rule.get("once", False) or what.size > rule.get("max_bytes", 4096):
+                reasons.add("not allowed")
+            ends = [what.exp, what.iat + seconds(rule.get("ttl", self.session["absolute"]))]
+            if "absolute" in rule:
+                ends.append(what.iat + seconds(rule["absolute"]))
+            if what.axp is not None:
+                ends.append(what.axp)
+            end = min(ends)
+            if what.once:
+                leeway = 0
+        if now >= end + leeway:
+            reasons.add("expired")
+        if what.iat - self.leeway > now:
+            reasons.add("not yet valid")
+        if reasons:
+            raise Refused(*reasons)
+
+
+# §11 Keyring
+
+
+class BadRing(Exception):
+    pass
+
+
+RING_ENCS = tuple(ENCS)
+
+
+def private(path, secret=True):
+    """Reads a file that belongs to us, and to us alone if it is secret."""
+    info = os.lstat(path)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid not in (0, os.getuid()):
+        raise BadRing(f"{path.name}: not a regular file of ours")
+    if info.st_mode & (0o077 if secret else 0o022):
+        raise BadRing(f"{path.name}: open to group or others")
+    return path.read_bytes()
+
+
+class Ring:
+    def __init__(self, folder):
+        folder = pathlib.Path(folder)
+        sealed = private(folder / "ring.age")
+        if len(sealed) > 1 << 20:
+            raise BadRing("ring.age: too large")
+        lines = private(folder / "identity.txt").decode().splitlines()
+        try:
+            identities = [pyrage.x25519.Identity.from_str(l) for l in lines if l and not l.startswith("#")]
+            signer = b64decode(private(folder / "signer.pub", secret=False).removesuffix(b"\n"))
+            plaintext = pyrage.decrypt(sealed, identities)
+            match = re.fullmatch(
+                rb"sealed-blob/v1 keyring\n([A-Za-z0-9_-]+)\n([A-Za-z0-9_-]{86})\n", plaintext
+            )
+            if not match:
+                raise BadRing("ring.age: not a keyring")
+            content, signature = map(b64decode, match.groups())
+            message = b"sealed-blob/v1/keyring-signature\0" + content
+            Ed25519PublicKey.from_public_bytes(signer).verify(signature, message)
+        except InvalidSignature:
+            raise BadRing("ring.age: not signed by this signer") from None
+        except (pyrage.IdentityError, pyrage.DecryptError, Refused, ValueError) as error:
+            raise BadRing(str(error)) from None
+        self.parse(content)
+        if (folder / "ring.seen").exists() and self.version < int(private(folder / "ring.seen")):
+            raise BadRing("ring.age: older than one that was accepted")
+
+    def parse(self, content):
+        ring = json.loads(content)
+        members = {"id": str, "enc": str, "secret": str, "created": int, "activate": int, "ended": str}
+        top = ("version", "created", "recipients", "keys")
+        again = {name: ring[name] for name in top}
+        again["keys"] = [{m: key[m] for m in members if m in key} for key in ring["keys"]]
+        if json.dumps(again, ensure_ascii=False, separators=(",", ":")).encode() != content:
+            raise BadRing("ring.age: another spelling")
+        self.version, self.keys = ring["version"], {}
+        for key in ring["keys"]:
+            wrong = [m for m in members if m != "ended" and not isinstance(key.get(m), members[m])]
+            secret = b64decode(key["secret"].encode())
+            if wrong or len(secret) != 32 or not re.fullmatch(r"[A-Za-z0-9_-]{8}", key["id"]):
+                raise BadRing("ring.age: a key that is none")
+            if key["enc"] not in RING_ENCS or key.get("ended") not in (None, "retired", "revoked"):
+                raise BadRing("ring.age: a key that is none")
+            self.keys[key["id"]] = (key["enc"], secret, "ended" in key)
+        if self.version < 1 or not 1 <= len(ring["keys"]) <= 256 or len(self.keys) != len(ring["keys"]):
+            raise BadRing("ring.age: number of keys")
+        if not 1 <= len(ring["recipients"]) <= 64:
+            raise BadRing("ring.age: number of recipients")
+
+    def key(self, envelope, app, tenant, purpose):
+        enc, secret, ended = self.keys.get(envelope.key_id, (None, None, True))
+        if ended:
+            raise Refused("unknown key")
+        if enc != envelope.enc:
+            raise malformed("the encryption of another key")
+        return derive(secret, enc, app, tenant, purpose, envelope.salt)
+
+
+def open_envelope(text, ring, app, tenant="", purpose="attribute"):
+    """Steps 2 and 3 of §7: shape, key, authenticity, padding, claims."""
+    envelope = Envelope(text)
+    plaintext = unpad(decrypt(envelope, ring.key(envelope, app, tenant, purpose)))
+    return (Manifest if purpose == "manifest" else Claims)(plaintext)
+
+
+# §14 Test vectors
+
+
+def read_vector(data):
+    """Returns its fields and the text."""
+    head, _, text = data.partition(b"\n\n")
+    if not text.endswith(b"\n"):
+        raise ValueError("a vector ends with a line feed")
+    return dict(line.split(": ", 1) for line in head.decode().split("\n")), text[:-1]
+
+
+def copy_keys(vectors, folder):
+    """The vectors' keys are public, and a checkout keeps no modes; a reader wants them."""
+    folder.mkdir(mode=0o700)
+    for source in (vectors / "keys").iterdir():
+        shutil.copyfile(source, folder / source.name)
+        (folder / source.name).chmod(0o600)
+    return folder
+
+
+def run_vector(data, ring, policy):
+    """Returns (expected, found)."""
+    fields, text = read_vector(data)
+    try:
+        what = open_envelope(text, ring, fields["app"], fields.get("tenant", ""), fields["purpose"])
+        if "session" in fields and what.sid != fields["session"]:
+            raise Refused("binding")
+        policy.judge(what, int(fields["now"]))
+    except Refused as refused:
+        return fields["expect"], ", ".join(sorted(refused.reasons))
+    return fields["expect"], "success"
+
+
+def run_vectors(folder):
+    policy = Policy(json.loads((folder / "policy.json").read_text()))
+    with tempfile.TemporaryDirectory() as private_folder:
+        ring = Ring(copy_keys(folder, pathlib.Path(private_folder, "keys")))
+    passed = failed = 0
+    for path in sorted(folder.glob("*.txt")):
+        expect, found = run_vector(path.read_bytes(), ring, policy)
+        if found == expect:
+            passed += 1
+        else:
+            failed += 1
+            print(f"FAIL  {path.name}: expected {expect}, found {found}")
+    return passed, failed
+
+
+def run_example(spec):
+    """§13, read from the document itself."""
+    text = spec[spec.index("## 13 "):spec.index("## 14 ")]
+    secret = bytes.fromhex(re.search(r"^secret +([0-9a-f]{64})", text, re.M)[1])
+    salt = bytes.fromhex(re.search(r"^salt +([0-9a-f]{32})", text, re.M)[1])
+    attribute, manifest, slot = re.findall(r"^(?:attribute|manifest|slot) key +([0-9a-f]{64})$", text, re.M)
+    slots = re.findall(r'[Ss]lot of [`"]cart[`"](?: is `| +)([A-Za-z0-9_-]{12})', text)
+    long_key = "".join(re.search(r"^([0-9a-f]{64})\n([0-9a-f]{64})$", text, re.M).groups())
+    plaintexts = re.findall(r"^\{.*\}$", text, re.M)
+    envelopes = re.findall(r"^eyJ\S+$", text, re.M)
+    gcm, cbc = RING_ENCS
+    yield "secret", secret == hashlib.sha256(b"sealed-blob/v1 example ring key").digest()
+    yield "attribute key", derive(secret, gcm, "shop", "", "attribute", salt).hex() == attribute
+    yield "manifest key", derive(secret, gcm, "shop", "", "manifest", salt).hex() == manifest
+    yield "slot key", derive(secret, gcm, "shop", "", "slot", salt).hex() == slot
+    yield "attribute key, other profile", derive(secret, cbc, "shop", "", "attribute", salt).hex() == long_key
+    yield "slots", [slot_of(secret, enc, "shop", "", salt, "cart") for enc in RING_ENCS] == slots
+    yield "envelopes", len(envelopes) == 3 and len(plaintexts) == 2
+    cases = ((attribute, plaintexts[0], Claims), (manifest, plaintexts[1], Manifest), (long_key, plaintexts[0], Claims))
+    for text, (key, plaintext, kind) in zip(envelopes, cases):
+        found = unpad(decrypt(Envelope(text.encode()), bytes.fromhex(key)))
+        kind(found)
+        yield "plaintext", found.decode() == plaintext
+
+
+def report(name, passed, failed):
+    bad = failed or not passed
+    print(f"{'FAIL' if bad else 'PASS'}  {name}: {passed} passed, {failed} failed")
+    return 1 if bad else 0
+
+
+def main(arguments):
+    code = report("independent opener, all vectors", *run_vectors(pathlib.Path(arguments[0])))
+    if len(arguments) > 1:
+        results = list(run_example(pathlib.Path(arguments[1]).read_text()))
+        for name, good in results:
+            if not good:
+                print("FAIL  worked example:", name)
+        good = sum(ok for _, ok in results)
+        code |= report("independent opener, worked example", good, len(results) - good)
+    return code
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1:]))
