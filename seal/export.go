@@ -6,7 +6,8 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 )
 
-// ContentKeyJWK returns the content key of one envelope as a JWK (RFC 7517), so
+// ContentKeyJWK returns the content key of one envelope as a JWK (RFC 7517; its
+// "alg" is the enc, as in RFC 7520 §5.6), so
 // that any JOSE tool can open it without being given the ring. The key opens
 // and makes every envelope of the same purpose, scope and salt: one session's,
 // until its node or its key changes. It is a secret; print it to whom you would
@@ -34,6 +35,6 @@ func (r *Ring) ContentKeyJWK(scope Scope, p Purpose, text string) ([]byte, error
 	if _, err := content.appendOpen(nil, keys.head, text); err != nil {
 		return nil, err
 	}
-	jwk := jose.JSONWebKey{Key: bytes.Clone(content.key), KeyID: s.kid, Algorithm: string(jose.DIRECT), Use: "enc"}
+	jwk := jose.JSONWebKey{Key: bytes.Clone(content.key), KeyID: s.kid, Algorithm: string(key.enc), Use: "enc"}
 	return jwk.MarshalJSON()
 }
