@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"slices"
@@ -21,8 +22,21 @@ import (
 type contentKey struct {
 	enc  Enc
 	size encSizes
-	key  []byte
 	aead cipher.AEAD // A256GCM only
+
+	mu    sync.RWMutex // key is not wiped while go-jose uses it
+	key   []byte
+	wiped bool
+}
+
+// errWiped says that a key was overwritten: nothing may be sealed with zeros.
+var errWiped = errors.New("seal: the derived key was wiped")
+
+func (c *contentKey) wipe() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.key)
+	c.wiped = true
 }
 
 func newContentKey(enc Enc, key []byte) (*contentKey, error) {
@@ -82,6 +96,11 @@ func dot(dst []byte) []byte {
 }
 
 func (c *contentKey) appendJOSE(dst []byte, head head, plain []byte) ([]byte, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.wiped {
+		return dst, errWiped
+	}
 	enc, err := jose.NewEncrypter(jose.ContentEncryption(c.enc), jose.Recipient{Algorithm: jose.DIRECT, Key: c.key, KeyID: head.kid}, nil)
 	if err != nil {
 		return dst, fmt.Errorf("seal: preparing the cipher: %w", err)
@@ -133,6 +152,11 @@ func (c *contentKey) openJOSE(dst []byte, text string) ([]byte, error) {
 	object, err := jose.ParseEncryptedCompact(text, []jose.KeyAlgorithm{jose.DIRECT}, []jose.ContentEncryption{jose.ContentEncryption(c.enc)})
 	if err != nil {
 		return dst, ErrMalformed
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.wiped {
+		return dst, errWiped
 	}
 	plain, err := object.Decrypt(c.key)
 	if err != nil {
@@ -223,7 +247,7 @@ func (d *derived) wipe() {
 	defer d.mu.Unlock()
 	for p := range d.content {
 		if c := d.content[p].Swap(nil); c != nil {
-			clear(c.key)
+			c.wipe()
 		}
 	}
 	d.slots = nil

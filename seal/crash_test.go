@@ -66,7 +66,7 @@ func TestKilledRotationLeavesAGoodRing(t *testing.T) {
 	}
 	_, err := seal.RotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
-	if left, _ := filepath.Glob(filepath.Join(dir, ".new-*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*.new-*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

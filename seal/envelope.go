@@ -18,6 +18,7 @@ const SlotLen = 12
 type Sealer struct {
 	keys  *derived
 	count atomic.Uint64
+	wiped atomic.Bool
 }
 
 // NewSealer prepares to seal one session's envelopes under the ring's primary
@@ -75,7 +76,7 @@ type room struct{ plain, text []byte }
 
 var rooms = sync.Pool{New: func() any { return &room{plain: make([]byte, 0, 1024), text: make([]byte, 0, 2048)} }}
 
-// leave wipes the plaintext, so that it stays nowhere but with its owner.
+// leave wipes the plaintext, as far as Go has not copied it when it grew.
 func (r *room) leave() {
 	clear(r.plain)
 	rooms.Put(r)
@@ -87,6 +88,9 @@ func (r *room) leave() {
 // nothing; what lies behind the result is overwritten. dst must not overlap
 // plaintext. On error dst is returned as it was.
 func (s *Sealer) AppendSeal(dst []byte, p Purpose, plaintext []byte) ([]byte, error) {
+	if s.wiped.Load() {
+		return dst, errWiped
+	}
 	if s.count.Add(1) > maxSeals {
 		return dst, ErrExhausted
 	}
@@ -97,9 +101,13 @@ func (s *Sealer) AppendSeal(dst []byte, p Purpose, plaintext []byte) ([]byte, er
 	return key.appendSeal(dst, s.keys.head, plaintext)
 }
 
-// Wipe overwrites the derived keys; the sealer must not be used afterwards.
-// Go may have copied them before: this is hygiene, not a promise.
-func (s *Sealer) Wipe() { s.keys.wipe() }
+// Wipe overwrites the derived keys; sealing afterwards is an error. It waits for
+// a sealing that is under way. Go may have copied the keys before: this is
+// hygiene, not a promise.
+func (s *Sealer) Wipe() {
+	s.wiped.Store(true)
+	s.keys.wipe()
+}
 
 // Opener opens the envelopes of one presented set. It keeps the keys derived
 // for the few salts of a set and is not safe for concurrent use.

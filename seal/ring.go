@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,7 +20,8 @@ type Source interface {
 // safe for concurrent use. Load one with [LoadRing].
 type Ring struct {
 	version uint64
-	keys    []*Key // in order of adding
+	keys    []*Key            // in order of adding
+	digest  [sha256.Size]byte // of the signed content
 }
 
 func newRing(version uint64, keys []*Key) (*Ring, error) {

@@ -22,7 +22,7 @@ const (
 	SignerFile   = "signer.key"
 	VerifierFile = "signer.pub"
 	lockFile     = "ring.lock"
-	temporary    = ".new-" // begins the name of a file that is not yet what it will be
+	temporary    = ".new-" // follows the name of a file that is not yet what it will be
 )
 
 // ReloadInterval is how often nodes look for a changed ring. A new key's
@@ -119,22 +119,19 @@ func RetireKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error
 }
 
 // RevokeKey ends the life of a key that leaked, in whatever state it is: what
-// it sealed opens no more, on any node that has read the ring. If no primary
-// would be left, a new key takes its place at once.
+// it sealed opens no more, on any node that has read the ring. If it was the
+// primary, a new key takes its place at once, never an older one.
 func RevokeKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error) {
-	return changeRing(ctx, dir, func(doc *ringDoc, _ *Ring) error {
+	return changeRing(ctx, dir, func(doc *ringDoc, ring *Ring) error {
 		k, err := doc.key(id)
 		if err != nil {
 			return err
 		}
-		k.Ended = Revoked
-		after, err := doc.ring()
-		if err != nil {
-			return err
-		}
-		if _, err := after.Primary(now); err != nil {
+		if ring.state(id, now) == Primary { // an older key must not come back into service
 			doc.addKey(k.Enc, now, now)
+			k, _ = doc.key(id) // the list may have moved
 		}
+		k.Ended = Revoked
 		return nil
 	})
 }
@@ -286,7 +283,7 @@ func checkDir(dir string) error {
 // temporary file, fsync, rename, fsync of the directory.
 func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, temporary+"*")
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+temporary+"*")
 	if err != nil {
 		return err
 	}
@@ -309,7 +306,7 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 // removeLeftovers removes what writers that were killed have left. The caller
 // holds the writer's lock.
 func removeLeftovers(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, temporary+"*")) // the pattern is good
+	left, _ := filepath.Glob(filepath.Join(dir, "."+RingFile+temporary+"*")) // the pattern is good
 	for _, path := range left {
 		_ = os.Remove(path) // the next writer tries again
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"strings"
@@ -56,7 +57,16 @@ func (d *ringDoc) ring() (*Ring, error) {
 		}
 		keys = append(keys, key)
 	}
-	return newRing(d.Version, keys)
+	ring, err := newRing(d.Version, keys)
+	if err != nil {
+		return nil, err
+	}
+	content, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	ring.digest = sha256.Sum256(content)
+	return ring, nil
 }
 
 // addKey appends a fresh random key that becomes primary at activate.

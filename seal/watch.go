@@ -91,21 +91,38 @@ func (w *Watched) Run(ctx context.Context, now <-chan os.Signal) {
 	}
 }
 
-// Reload looks for a changed ring now.
+// Reload looks for a changed ring now. A newer ring takes effect even if its
+// version can't be noted: a revocation must not wait for a full disk.
 func (w *Watched) Reload() {
-	old, _ := w.Ring(context.Background())
-	ring, err := w.load()
-	switch {
-	case err != nil:
+	ring, err := LoadRing(w.dir)
+	if err != nil {
+		old, _ := w.Ring(context.Background())
 		w.told(old, err)
-	case ring.version < old.version:
-		w.told(old, wentBack(w.dir, ring.version, old.version))
-	case ring.version > old.version:
-		w.mu.Lock()
-		w.ring = ring
-		w.mu.Unlock()
-		w.told(ring, nil)
+		return
 	}
+	current, changed, err := w.adopt(ring)
+	if err == nil && changed {
+		err = noteSeen(w.seen, ring.version)
+	}
+	if err != nil || changed {
+		w.told(current, err)
+	}
+}
+
+// adopt takes ring if it is newer than the present one.
+func (w *Watched) adopt(ring *Ring) (current *Ring, changed bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch old := w.ring; {
+	case ring.version < old.version:
+		return old, false, wentBack(w.dir, ring.version, old.version)
+	case ring.version == old.version && ring.digest != old.digest:
+		return old, false, fmt.Errorf("%w: %s is another ring of version %d", ErrRing, filepath.Join(w.dir, RingFile), old.version)
+	case ring.version == old.version:
+		return old, false, nil
+	}
+	w.ring = ring
+	return ring, true, nil
 }
 
 func (w *Watched) load() (*Ring, error) {

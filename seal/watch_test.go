@@ -144,3 +144,93 @@ func TestContentKeyJWK(t *testing.T) {
 		}
 	}
 }
+
+// A revocation takes effect even where its version can't be noted.
+func TestRevocationDoesNotWaitForTheNote(t *testing.T) {
+	dir := ringDir(t)
+	notes := t.TempDir()
+	var last error
+	w, err := seal.WatchRing(dir, seal.WatchConfig{Seen: filepath.Join(notes, "seen"), Reloaded: func(_ *seal.Ring, err error) { last = err }})
+	must(t, err)
+	ring, _ := w.Ring(t.Context())
+	must(t, os.RemoveAll(notes))
+	_, err = seal.RevokeKey(t.Context(), dir, ring.Keys()[0].ID(), now)
+	must(t, err)
+	w.Reload()
+	if now, _ := w.Ring(t.Context()); now.Version() != 2 || last == nil {
+		t.Errorf("version %d, told %v", now.Version(), last)
+	}
+}
+
+// Two writers that went different ways made two rings of one version.
+func TestForkedRingIsReported(t *testing.T) {
+	dir := ringDir(t)
+	path := filepath.Join(dir, seal.RingFile)
+	backup, err := os.ReadFile(path)
+	must(t, err)
+	ring, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+	must(t, err)
+	var last error
+	w, err := seal.WatchRing(dir, seal.WatchConfig{Reloaded: func(_ *seal.Ring, err error) { last = err }})
+	must(t, err)
+	must(t, os.WriteFile(path, backup, 0o600))
+	must(t, os.Remove(filepath.Join(dir, seal.SeenFile)))
+	_, err = seal.RevokeKey(t.Context(), dir, ring.Keys()[0].ID(), now)
+	must(t, err)
+	w.Reload()
+	if !errors.Is(last, seal.ErrRing) || !strings.Contains(last.Error(), "another ring of version 2") {
+		t.Errorf("told %v", last)
+	}
+}
+
+// An older key never comes back into service when the primary is revoked.
+func TestRevokedPrimaryIsReplacedByANewKey(t *testing.T) {
+	dir := ringDir(t)
+	ring, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+	must(t, err)
+	first, second := ring.Keys()[0], ring.Keys()[1]
+	ring, err = seal.RevokeKey(t.Context(), dir, second.ID(), now)
+	must(t, err)
+	primary, err := ring.Primary(now)
+	must(t, err)
+	if primary.ID() == first.ID() || primary.ID() == second.ID() || ring.State(ring.Keys()[1], now) != seal.Revoked {
+		t.Errorf("primary %s of %v", primary.ID(), ring.Keys())
+	}
+}
+
+// Wiping waits for a sealing under way and ends the sealer: nothing is ever
+// sealed under a key of zeros.
+func TestWipeWhileSealing(t *testing.T) {
+	for _, enc := range profiles {
+		ring := testRing(t, enc)
+		for range 200 {
+			s, err := ring.NewSealer(scope, now)
+			must(t, err)
+			texts := make(chan string, 64)
+			go func() {
+				defer close(texts)
+				for range cap(texts) {
+					text, err := s.Attribute(claims("cart", `1`))
+					if err != nil {
+						return
+					}
+					texts <- text
+				}
+			}()
+			texts2 := []string{<-texts}
+			s.Wipe()
+			for text := range texts {
+				texts2 = append(texts2, text)
+			}
+			o := ring.NewOpener(scope, now)
+			for _, text := range texts2 {
+				if _, _, err := o.Attribute(text); text != "" && err != nil {
+					t.Fatalf("%s: sealed under another key: %v", enc, err)
+				}
+			}
+			if text, err := s.Attribute(claims("cart", `1`)); err == nil || text != "" {
+				t.Fatal("a wiped sealer seals")
+			}
+		}
+	}
+}

@@ -71,7 +71,9 @@ func (s *Session) hold(c Client, held *Version) error {
 // holds, if the store does not know it yet; or, for a session that is in use
 // and was not asked about lately, its fence alone.
 func (s *Session) report(now time.Time) (v Version, due bool) {
-	s.mu.Lock()
+	if !s.mu.TryLock() { // one session must not hold up all
+		return Version{}, false
+	}
 	defer s.mu.Unlock()
 	if s.ended != nil || s.begin != nil {
 		return Version{}, false
@@ -109,9 +111,25 @@ func (s *Session) reported(now time.Time, v Version) {
 	}
 }
 
-// lapsed reports that the last client left some time ago and holds everything.
-func (s *Session) lapsed(now time.Time, after time.Duration) bool {
-	s.mu.Lock()
+// due says why the session is to be let go: [ErrEnded] when it is over,
+// [ErrMoved] when its last client left some time ago and holds everything; nil
+// otherwise, or when somebody holds the session's lock: there is a next time.
+func (s *Session) due(now time.Time, after time.Duration) error {
+	if !s.mu.TryLock() {
+		return nil
+	}
 	defer s.mu.Unlock()
+	switch {
+	case s.isOver(now):
+		return ErrEnded
+	case s.lapsed(now, after):
+		return ErrMoved
+	}
+	return nil
+}
+
+// lapsed reports that the last client left some time ago and holds everything.
+// s.mu is held.
+func (s *Session) lapsed(now time.Time, after time.Duration) bool {
 	return len(s.clients) == 0 && !s.alone.IsZero() && s.kept == s.version && now.Sub(s.alone) >= after
 }

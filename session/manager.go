@@ -53,6 +53,7 @@ type Manager struct {
 	mu       sync.Mutex
 	sessions map[seal.ID]*Session
 	restores map[seal.ID]chan struct{} // one restore a session at a time
+	places   int                       // kept for restores under way
 }
 
 // New checks the configuration and asks the store for its epoch. A policy that
@@ -154,22 +155,34 @@ func (m *Manager) find(h Holder) *Session {
 }
 
 // newBound is the bound for sessions that begin here.
-func (m *Manager) newBound() int { return m.cfg.MaxSessions - m.cfg.MaxSessions/8 }
+func (m *Manager) newBound() int {
+	if m.cfg.MaxSessions == 1 {
+		return 1
+	}
+	return m.cfg.MaxSessions - max(1, m.cfg.MaxSessions/8)
+}
 
-// add puts a session into memory, in place of an older one of the same id.
-func (m *Manager) add(s *Session, bound int) error {
+// add puts a session that began here into memory, unless it is full.
+func (m *Manager) add(s *Session) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.sessions)+m.places >= m.newBound() {
+		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, len(m.sessions))
+	}
+	m.sessions[s.id] = s
+	return nil
+}
+
+// put puts a restored session into the place that was kept for it, or into
+// that of an older copy.
+func (m *Manager) put(s *Session) {
 	m.mu.Lock()
 	old := m.sessions[s.id]
-	if old == nil && len(m.sessions) >= bound {
-		m.mu.Unlock()
-		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, bound)
-	}
 	m.sessions[s.id] = s
 	m.mu.Unlock()
 	if old != nil {
 		old.kill(ErrMoved)
 	}
-	return nil
 }
 
 // passivate lets go of a session; its client keeps the sealed set.
@@ -196,10 +209,10 @@ func (m *Manager) all() []*Session {
 
 func (m *Manager) sweep(now time.Time) {
 	for _, s := range m.all() {
-		switch {
-		case s.over(now):
+		switch s.due(now, m.cfg.Lapse) {
+		case ErrEnded:
 			m.remove(s, ErrEnded)
-		case s.lapsed(now, m.cfg.Lapse):
+		case ErrMoved:
 			m.passivate(s)
 		}
 	}

@@ -85,7 +85,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, o
 		if rw.committed {
 			return ErrTooLate
 		}
-		return m.add(s, m.newBound())
+		return m.add(s)
 	}), true
 }
 

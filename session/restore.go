@@ -254,9 +254,11 @@ func (set *verified) complete() error {
 
 // admit is the last check, one round trip, and then the restore itself.
 func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Session, []Dropped, error) {
-	if err := m.room(set.manifest.Session); err != nil {
+	release, err := m.reserve(set.manifest.Session)
+	if err != nil {
 		return nil, nil, err
 	}
+	defer release()
 	look, of := m.rights(set)
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
@@ -276,17 +278,27 @@ func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Sessi
 		spent[slot] = answer.Spent[i]
 	}
 	s, dropped := m.revive(p.Holder, set, answer.Fence, spent)
-	return s, dropped, m.add(s, m.cfg.MaxSessions)
+	m.put(s)
+	return s, dropped, nil
 }
 
-// room refuses before the store is asked, so that a full node fences nobody.
-func (m *Manager) room(id seal.ID) error {
+// reserve keeps a place in memory before the store is asked, so that a full
+// node fences nobody.
+func (m *Manager) reserve(id seal.ID) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sessions[id] == nil && len(m.sessions) >= m.cfg.MaxSessions {
-		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, m.cfg.MaxSessions)
+	if m.sessions[id] != nil {
+		return func() {}, nil
 	}
-	return nil
+	if len(m.sessions)+m.places >= m.cfg.MaxSessions {
+		return nil, fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, m.cfg.MaxSessions)
+	}
+	m.places++
+	return func() {
+		m.mu.Lock()
+		m.places--
+		m.mu.Unlock()
+	}, nil
 }
 
 // rights lists the once-only attributes' records and their slots.
@@ -319,7 +331,7 @@ func refusal(v replay.Verdict) error {
 // the next Save seals it as this node's own, under the new fence.
 func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string]bool) (*Session, []Dropped) {
 	s := &Session{
-		m: m, taking: make(chan struct{}, 1), id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
+		m: m, taking: make(chan struct{}, 1), unsure: map[string]*attribute{}, id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
 		subject: set.manifest.Subject, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now, checked: set.now,
 		attrs: make(map[string]*attribute, len(set.items)), clients: map[Client]*Version{},
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -313,5 +314,95 @@ func TestHolderHidesItsSecret(t *testing.T) {
 	}
 	if !strings.Contains(text, s.ID().String()) {
 		t.Errorf("no session in %q", text)
+	}
+}
+
+// The store noted the owner but its answer was lost; a competitor then loses.
+// The owner's repetition still gets what is his.
+func TestUnsureOwnerKeepsHisRight(t *testing.T) {
+	c := newCluster(t)
+	c.store = &flaky{Store: c.store, fail: 1}
+	s, _ := shopping(t, c.node())
+	var seat string
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("the first try: %v", err)
+	}
+	if err := s.Take(t.Context(), "ticket", replay.Owner{2}, &seat); !errors.Is(err, replay.ErrReplayed) {
+		t.Errorf("the competitor: %v", err)
+	}
+	if err := s.Get("ticket", &seat); !errors.Is(err, session.ErrNoAttribute) {
+		t.Errorf("a spent right is still shown: %v", err)
+	}
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat); err != nil || seat != "row 7" {
+		t.Errorf("the owner's repetition: %q, %v", seat, err)
+	}
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat); err == nil {
+		t.Error("he got it twice")
+	}
+}
+
+// slow answers late, so that many restores are under way at once.
+type slow struct{ replay.Store }
+
+func (s slow) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
+	time.Sleep(20 * time.Millisecond)
+	return s.Store.Restore(ctx, r)
+}
+
+// Restores that find no room do not fence their sessions, also when they all
+// come at once.
+func TestStormFencesNobody(t *testing.T) {
+	c := newCluster(t)
+	home := c.node()
+	var sets []session.Presented
+	var sessions []*session.Session
+	for range 20 {
+		s, b := shopping(t, home)
+		sets, sessions = append(sets, b.set(s.Holder())), append(sessions, s)
+	}
+	small, err := session.New(t.Context(), session.Config{Keys: c.ring, Policy: c.policy, Store: slow{c.store}, App: "shop", MaxSessions: 3})
+	must(t, err)
+	errs := make([]error, len(sets))
+	var wait sync.WaitGroup
+	for i := range sets {
+		wait.Go(func() { _, errs[i] = small.Restore(t.Context(), sets[i]) })
+	}
+	wait.Wait()
+	admitted := 0
+	for i, s := range sessions {
+		var seat string
+		err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat)
+		if moved := errors.Is(err, session.ErrMoved); moved != (errs[i] == nil) {
+			t.Errorf("restore %v, and then on the old node: %v", errs[i], err)
+		}
+		if errs[i] == nil {
+			admitted++
+		}
+	}
+	if admitted != 3 {
+		t.Errorf("%d admitted to 3 places", admitted)
+	}
+}
+
+// One session whose lock is held does not hold up the manager.
+func TestHangingChangeHoldsUpNobody(t *testing.T) {
+	c := newCluster(t)
+	m := c.node()
+	s, _ := shopping(t, m)
+	other, b := shopping(t, m)
+	release, inside := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = session.Update(s, "note", func(n int) (int, error) { close(inside); <-release; return n, nil })
+	}()
+	<-inside
+	defer close(release)
+	must(t, other.Acknowledge(t.Context(), b, b.version))
+	old := b.set(other.Holder())
+	must(t, other.Set("cart", []string{"paid"}))
+	must(t, other.Save(t.Context()))
+	must(t, other.Acknowledge(t.Context(), b, b.version))
+	runFor(t, m, 1500*time.Millisecond)
+	if _, err := c.node().Restore(t.Context(), old); !errors.Is(err, session.ErrSuperseded) {
+		t.Errorf("the floor of another session was not told: %v", err)
 	}
 }

@@ -22,7 +22,8 @@ type Session struct {
 	binding  string
 	absolute time.Time // axp: never moves
 
-	taking chan struct{} // holds a token while a Take is under way
+	taking chan struct{}         // holds a token while a Take is under way
+	unsure map[string]*attribute // rights of which a Take could not tell; guarded by taking
 
 	mu      sync.Mutex
 	begin   func() error // non-nil until the session exists outside this request
@@ -59,7 +60,7 @@ func (a *attribute) expired(now time.Time) bool { return !now.Before(a.expires.A
 func (m *Manager) newSession(begin func(*Session) error) *Session {
 	now := m.now()
 	s := &Session{
-		m: m, taking: make(chan struct{}, 1), holder: newHolder(), absolute: now.Add(m.cfg.Policy.Session().Absolute),
+		m: m, taking: make(chan struct{}, 1), unsure: map[string]*attribute{}, holder: newHolder(), absolute: now.Add(m.cfg.Policy.Session().Absolute),
 		used: now, checked: now, attrs: map[string]*attribute{}, clients: map[Client]*Version{},
 	}
 	s.id, s.binding = s.holder.Session, s.holder.binding()
@@ -72,7 +73,7 @@ func (m *Manager) newSession(begin func(*Session) error) *Session {
 func (m *Manager) Start() (*Session, error) {
 	s := m.newSession(func(*Session) error { return nil })
 	s.begin = nil
-	return s, m.add(s, m.newBound())
+	return s, m.add(s)
 }
 
 // ID is the session's identifier. It is no secret, but it is personal data.
@@ -254,7 +255,8 @@ func (s *Session) live(name string) (*attribute, error) {
 
 // Update changes an attribute in one step: change gets the present value, or
 // the zero value if there is none at this time, and returns the new one. It is
-// called under the session's lock and must not use the session. An error of
+// called under the session's lock: it must not use the session and must not
+// wait for anything. An error of
 // change leaves the attribute as it was and is returned. Otherwise the errors
 // are those of [Session.Get] and [Session.Set].
 func Update[T any](s *Session, name string, change func(T) (T, error)) error {
@@ -368,6 +370,7 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	verdict, outcome, err := s.m.cfg.Store.Take(ctx, s.m.sessionKey(s.id), fence, owner, right.Right)
 	switch {
 	case err != nil:
+		s.unsure[name] = right.of // the store may have noted the owner: keep the value for his repetition
 		return fmt.Errorf("%w: %w", Outward(err), err)
 	case verdict == replay.Revoked:
 		s.m.remove(s, ErrEnded)
@@ -378,24 +381,29 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.attrs[name]; a != nil && a.uid == right.uid {
+	if a := s.attrs[name]; a != nil && a.uid == right.of.uid {
 		s.drop(name)
 	}
 	if !outcome.Granted() {
 		return fmt.Errorf("%w: %s", replay.ErrReplayed, name)
 	}
+	delete(s.unsure, name)
 	return nil
 }
 
+// ownRight is a right and the attribute that it is of.
 type ownRight struct {
 	replay.Right
-	uid seal.ID
+	of *attribute
 }
 
 func (s *Session) ownRight(name string, into any) (ownRight, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, err := s.live(name)
+	if doubt := s.unsure[name]; errors.Is(err, ErrNoAttribute) && doubt != nil && !doubt.expired(time.Now()) {
+		a, err = doubt, nil // gone from the session, but perhaps this owner's
+	}
 	if err != nil {
 		return ownRight{}, 0, err
 	}
@@ -405,7 +413,7 @@ func (s *Session) ownRight(name string, into any) (ownRight, uint64, error) {
 	if err := json.Unmarshal(a.value, into); err != nil {
 		return ownRight{}, 0, fmt.Errorf("session: decoding %s: %w", name, err)
 	}
-	return ownRight{right(s.m.scope, s.m.cfg.Policy, a.uid, a.issued, a.absolute), a.uid}, s.version.Fence, nil
+	return ownRight{right(s.m.scope, s.m.cfg.Policy, a.uid, a.issued, a.absolute), a}, s.version.Fence, nil
 }
 
 // Logout ends the session everywhere: when it returns nil, no set of the
@@ -459,6 +467,11 @@ func (s *Session) kill(why error) {
 func (s *Session) over(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.isOver(now)
+}
+
+// isOver is over; s.mu is held.
+func (s *Session) isOver(now time.Time) bool {
 	if s.ended != nil || !now.Before(s.absolute) || !now.Before(s.used.Add(s.m.cfg.Policy.Session().Idle)) {
 		return true
 	}

@@ -117,7 +117,7 @@ func loadPolicy(path string) (*policy.Policy, error) {
 
 func keyringError(err error) error {
 	f := &failure{code: exitUsage, err: err}
-	if strings.Contains(err.Error(), "no such file") {
+	if strings.Contains(err.Error(), "no such file") && !strings.Contains(err.Error(), "noting the version") {
 		f.hint = "make one with: blobctl keyring init --dir DIR"
 	}
 	return f

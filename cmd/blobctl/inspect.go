@@ -69,21 +69,29 @@ func scan(text []byte, f func(found) error) error {
 		}
 		return nil
 	}
+	return scanLines(text, f)
+}
+
+// scanLines takes each line for an envelope; the first few that are none are named.
+func scanLines(text []byte, f func(found) error) error {
 	var bad []string
-	for i, line := range bytes.Split(text, []byte("\n")) {
-		if len(line) == 0 {
+	for n, rest := 1, text; len(rest) > 0; n++ {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte("\n"))
+		if len(line) == 0 || len(bad) == 3 && len(line) > seal.MaxEnvelope {
 			continue
 		}
-		at := fmt.Sprintf("line %d", i+1)
-		seen, err := seal.InspectUnverified(string(line))
-		if err != nil {
-			bad = append(bad, at)
-		} else if err := f(found{at, seen}); err != nil {
-			return err
+		seen, err := seal.InspectUnverified(string(line[:min(len(line), seal.MaxEnvelope+1)]))
+		if err == nil {
+			if err := f(found{fmt.Sprintf("line %d", n), seen}); err != nil {
+				return err
+			}
+		} else if len(bad) < 3 {
+			bad = append(bad, fmt.Sprintf("line %d", n))
 		}
 	}
 	if len(bad) > 0 {
-		return fail(exitRefused, fmt.Errorf("%w: no envelope at %s", seal.ErrMalformed, strings.Join(bad[:min(3, len(bad))], ", ")))
+		return fail(exitRefused, fmt.Errorf("%w: no envelope at %s", seal.ErrMalformed, strings.Join(bad, ", ")))
 	}
 	return nil
 }

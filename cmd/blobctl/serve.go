@@ -58,6 +58,8 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	}
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anything that takes time: its default action is death
 	p, err := loadPolicy(f.policy)
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 		f.name = l.Addr().String()
 	}
 	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)).With("node", f.name)
-	keys, err := f.watch(ctx, log)
+	keys, err := f.watch(ctx, log, hup)
 	if err != nil {
 		return keyringError(err)
 	}
@@ -94,7 +96,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 }
 
 // watch follows the keyring, also when SIGHUP asks to look at once.
-func (f serveFlags) watch(ctx context.Context, log *slog.Logger) (*seal.Watched, error) {
+func (f serveFlags) watch(ctx context.Context, log *slog.Logger, hup <-chan os.Signal) (*seal.Watched, error) {
 	keys, err := seal.WatchRing(f.keyring, seal.WatchConfig{Interval: f.reload, Seen: f.seen, Reloaded: func(r *seal.Ring, err error) {
 		if err != nil {
 			log.Error("keyring not reloaded, the old one stays", "ring", r.Version(), "err", err)
@@ -105,8 +107,6 @@ func (f serveFlags) watch(ctx context.Context, log *slog.Logger) (*seal.Watched,
 	if err != nil {
 		return nil, err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
 	go keys.Run(ctx, hup)
 	return keys, nil
 }

@@ -43,6 +43,7 @@ func main() {
 	http.Handle("/sealedblob/", http.StripPrefix("/sealedblob/", http.FileServerFS(client.Files)))
 	http.Handle("POST /click", sessions.Middleware(http.HandlerFunc(click)))
 	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) })
+	log.Printf("open http://%s/", *listen)
 	log.Fatal(http.ListenAndServe(*listen, nil))
 }
 

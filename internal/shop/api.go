@@ -72,7 +72,6 @@ var errInput = errors.New("the request is not understood")
 // handle runs an action and answers with its result and the new state.
 func (n *Node) handle(do action) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 		r.Body = http.MaxBytesReader(w, r.Body, 8<<10)
 		s := session.FromContext(r.Context())
 		result, err := do(r, s)

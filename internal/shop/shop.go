@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/sealedblob/sealedblob/bayeux"
@@ -95,6 +96,9 @@ func static(next http.Handler) http.Handler {
 // ServeHTTP implements http.Handler.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Sealed-Node", n.name)
+	if !strings.HasPrefix(r.URL.Path, "/bayeux") { // Bayeux has a limit of its own, and holds polls
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 	n.mux.ServeHTTP(w, r)
 }
 
