@@ -59,8 +59,7 @@ const (
 	MaxPolicy = 64
 	MaxDepth  = 16
 
-	maxNumber  = 1<<53 - 1 // every JSON reader holds these exactly
-	claimsRoom = 384       // more than the claims around a value
+	maxNumber = 1<<53 - 1 // every JSON reader holds these exactly
 )
 
 // ValidName reports whether name may name an attribute: a lower-case letter,

@@ -118,19 +118,28 @@ func (st *story) killed(ctx context.Context) (string, string, error) {
 	if err := st.fill(ctx, st.ada, "ada"); err != nil {
 		return "", "", err
 	}
-	before, err := st.ada.do(ctx, "GET", "/api/state", nil)
+	dead, after, err := st.failOver(ctx)
 	if err != nil {
 		return "", "", err
+	}
+	return after.Node, fmt.Sprintf("%s is dead; session %s goes on at %s with %s", dead.name, after.Session, after.Version, value(after, "cart")), nil
+}
+
+// failOver kills the node in use, checks that Ada's session goes on elsewhere,
+// and starts the dead node again.
+func (st *story) failOver(ctx context.Context) (dead *node, after shop.State, err error) {
+	before, err := st.ada.do(ctx, "GET", "/api/state", nil)
+	if err != nil {
+		return nil, after, err
 	}
 	dead, restart, err := st.killCurrent()
 	if err != nil {
-		return "", "", err
+		return nil, after, err
 	}
-	after, err := st.restored(ctx, before, dead)
-	if err != nil {
-		return "", "", err
+	if after, err = st.restored(ctx, before, dead); err != nil {
+		return nil, after, err
 	}
-	return after.Node, fmt.Sprintf("%s is dead; session %s goes on at %s with %s", dead.name, after.Session, after.Version, value(after, "cart")), restart(ctx)
+	return dead, after, restart(ctx)
 }
 
 // restored checks that the session of before goes on, elsewhere, from the blobs.
@@ -299,19 +308,11 @@ func (st *story) foreign() (sessionext.Held, error) {
 
 // untouched shows that the refusals above refused the change, not the set.
 func (st *story) untouched(ctx context.Context) (string, string, error) {
-	before, err := st.ada.do(ctx, "GET", "/api/state", nil)
+	dead, after, err := st.failOver(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	dead, restart, err := st.killCurrent()
-	if err != nil {
-		return "", "", err
-	}
-	after, err := st.restored(ctx, before, dead)
-	if err != nil {
-		return "", "", err
-	}
-	return after.Node, fmt.Sprintf("restored after %s died too, cart %s", dead.name, value(after, "cart")), restart(ctx)
+	return after.Node, fmt.Sprintf("restored after %s died too, cart %s", dead.name, value(after, "cart")), nil
 }
 
 func (st *story) loggedOut(ctx context.Context) (string, string, error) {
