@@ -1,4 +1,5 @@
 # The same commands locally and in CI; each target is a script in ci/.
+# make fuzz T=10m PKG=./seal: how long each target runs, and of which packages.
 .PHONY: test need lint go fuzz client interop browser demo headless bench
 
 test: need lint go fuzz client interop browser headless ## everything
