@@ -11,14 +11,19 @@ import (
 const (
 	DefaultMaxRights   = 1 << 20
 	DefaultMaxSessions = 1 << 20
+	DefaultMaxSubjects = 1 << 20
 )
 
 // sweepBudget bounds the records that one operation purges, so that a million
 // rights that end in one second do not stop the store for that second.
 const sweepBudget = 1024
 
-// errNoRights refuses a claim of nothing: it must not read as granted.
-var errNoRights = errors.New("replay: claim of no rights")
+// What must not read as done.
+var (
+	errNoRights  = errors.New("replay: claim of no rights")
+	errNoSubject = errors.New("replay: revocation of no subject")
+	errFarCut    = errors.New("replay: revocation of logins later than KeepUntil")
+)
 
 // LedgerConfig sets up a [Ledger].
 type LedgerConfig struct {
@@ -26,29 +31,41 @@ type LedgerConfig struct {
 	Epoch time.Time
 	// Horizon is the largest KeepUntil purged so far; zero means none.
 	Horizon time.Time
-	// MaxRights and MaxSessions bound the live records. Zero means
-	// [DefaultMaxRights] and [DefaultMaxSessions], about 120 and 200 bytes each.
-	// Acknowledgements leave the last eighth of MaxSessions to the others.
-	MaxRights, MaxSessions int
+	// MaxRights, MaxSessions and MaxSubjects bound the live records. Zero means
+	// [DefaultMaxRights], [DefaultMaxSessions] and [DefaultMaxSubjects], about
+	// 120, 200 and 100 bytes each. Acknowledgements leave the last eighth of
+	// MaxSessions to the others.
+	MaxRights, MaxSessions, MaxSubjects int
 	// Journal, if not nil, is called with every record that an operation writes.
 	Journal func(Change)
 }
 
-// Change is one record as an operation left it: a spent right or a session.
+// Kind says what a record is about.
+type Kind uint8
+
+// The kinds of records.
+const (
+	RightRecord Kind = iota
+	SessionRecord
+	SubjectRecord
+)
+
+// Change is one record as an operation left it.
 type Change struct {
-	ID ID
+	ID   ID
+	Kind Kind
 	// KeepUntil is in whole seconds, rounded up.
 	KeepUntil time.Time
-	// Session says which of the two it is.
-	Session bool
 	// Owner holds the right.
 	Owner Owner
 	// State is that of the session.
 	State State
+	// Cut is the last second of which the subject's logins are void.
+	Cut time.Time
 }
 
 // Ledger is the bookkeeping of a store without its storage: the exact decisions
-// on rights and sessions, bounds, purging, epoch and horizon. [Memory] is a
+// on rights, sessions and subjects, bounds, purging, epoch and horizon. [Memory] is a
 // Ledger with a lock; filestore is one with a log. Most people want a [Store].
 //
 // Each operation takes the time as an argument and either takes effect as a
@@ -58,17 +75,20 @@ type Change struct {
 //
 // A Ledger is not safe for concurrent use.
 type Ledger struct {
-	epoch, horizon         int64 // Unix seconds
-	maxRights, maxSessions int
-	journal                func(Change)
+	epoch, horizon                      int64 // Unix seconds
+	maxRights, maxSessions, maxSubjects int
+	journal                             func(Change)
 
 	rights      map[ID]held
 	sessions    map[ID]kept
+	subjects    map[ID]ended
 	rightsDue   expiry
 	sessionsDue expiry
+	subjectsDue expiry
 }
 
-// held is a spent right, kept a session; keep is in Unix seconds.
+// held is a spent right, kept a session, ended a subject whose logins up to cut
+// are void; keep and cut are in Unix seconds.
 type held struct {
 	owner Owner
 	keep  int64
@@ -79,6 +99,10 @@ type kept struct {
 	keep int64
 }
 
+type ended struct {
+	cut, keep int64
+}
+
 // NewLedger returns an empty Ledger.
 func NewLedger(cfg LedgerConfig) *Ledger {
 	l := &Ledger{
@@ -86,9 +110,11 @@ func NewLedger(cfg LedgerConfig) *Ledger {
 		horizon:     math.MinInt64,
 		maxRights:   orDefault(cfg.MaxRights, DefaultMaxRights),
 		maxSessions: orDefault(cfg.MaxSessions, DefaultMaxSessions),
+		maxSubjects: orDefault(cfg.MaxSubjects, DefaultMaxSubjects),
 		journal:     cfg.Journal,
 		rights:      make(map[ID]held),
 		sessions:    make(map[ID]kept),
+		subjects:    make(map[ID]ended),
 	}
 	if !cfg.Horizon.IsZero() {
 		l.horizon = cfg.Horizon.Unix()
@@ -120,7 +146,9 @@ func (l *Ledger) Horizon() time.Time {
 }
 
 // Len counts the records, those not yet purged included.
-func (l *Ledger) Len() (rights, sessions int) { return len(l.rights), len(l.sessions) }
+func (l *Ledger) Len() (rights, sessions, subjects int) {
+	return len(l.rights), len(l.sessions), len(l.subjects)
+}
 
 // Claim is [Rights.Claim].
 func (l *Ledger) Claim(now time.Time, owner Owner, rights []Right) (Outcome, error) {
@@ -162,7 +190,11 @@ func (l *Ledger) Restore(now time.Time, r RestoreRequest) (Restored, error) {
 	if err := l.admit(now, r.Issued, r.KeepUntil); err != nil {
 		return Restored{}, err
 	}
-	next, verdict, behind := l.sessions[r.Session].Restore(r.Set, r.Attempt, r.Strict)
+	was, err := l.enter(now, Place{Session: r.Session, KeepUntil: r.KeepUntil, Login: r.Login})
+	if err != nil {
+		return Restored{}, err
+	}
+	next, verdict, behind := was.Restore(r.Set, r.Attempt, r.Strict)
 	if verdict != Granted {
 		return Restored{Verdict: verdict}, nil
 	}
@@ -210,21 +242,36 @@ func (l *Ledger) weigh(now time.Time, owner Owner, burns []Burn) (burnt []Outcom
 }
 
 // Protect is [Sessions.Protect].
-func (l *Ledger) Protect(now time.Time, session ID, at Version, keepUntil time.Time) (Verdict, error) {
+func (l *Ledger) Protect(now time.Time, at Place) (Verdict, error) {
+	return l.move(now, at, func(s State) (State, Verdict) { return s.Protect(at.Version) })
+}
+
+// Renew is [Sessions.Renew].
+func (l *Ledger) Renew(now time.Time, old Place, next ID) (Verdict, error) {
+	return l.move(now, old, func(s State) (State, Verdict) { return s.Renew(old.Version.Fence, next) })
+}
+
+// move takes the session at p to the state that decide grants.
+func (l *Ledger) move(now time.Time, p Place, decide func(State) (State, Verdict)) (Verdict, error) {
 	l.sweep(now, sweepBudget)
-	if err := l.reach(now, keepUntil); err != nil {
+	was, err := l.enter(now, p)
+	if err != nil {
 		return Refused, err
 	}
-	next, verdict := l.sessions[session].Protect(at)
+	next, verdict := decide(was)
 	if verdict != Granted {
 		return verdict, nil
 	}
-	return l.update(now, session, next, keepUntil, Granted)
+	return l.update(now, p.Session, next, p.KeepUntil, Granted)
 }
 
 // Take is [Sessions.Take].
-func (l *Ledger) Take(now time.Time, session ID, fence uint64, owner Owner, right Right) (Verdict, Outcome, error) {
-	if v := l.sessions[session].Under(fence); v != Granted {
+func (l *Ledger) Take(now time.Time, by Place, owner Owner, right Right) (Verdict, Outcome, error) {
+	was, err := l.enter(now, by)
+	if err != nil {
+		return Refused, Lost, err
+	}
+	if v := was.Under(by.Version.Fence); v != Granted {
 		return v, Lost, nil
 	}
 	outcome, err := l.Claim(now, owner, []Right{right})
@@ -235,23 +282,24 @@ func (l *Ledger) Take(now time.Time, session ID, fence uint64, owner Owner, righ
 }
 
 // Acknowledge is [Sessions.Acknowledge]. Its only error is [ErrFull].
-func (l *Ledger) Acknowledge(now time.Time, acks []Acknowledged) ([]Verdict, error) {
+func (l *Ledger) Acknowledge(now time.Time, places []Place) ([]Verdict, error) {
 	l.sweep(now, sweepBudget)
-	verdicts := make([]Verdict, len(acks))
+	verdicts := make([]Verdict, len(places))
 	var full error
-	for i, a := range acks {
-		if l.reach(now, a.KeepUntil) != nil {
+	for i, p := range places {
+		was, err := l.enter(now, p)
+		if err != nil {
 			continue // its record may have been purged: Refused
 		}
-		was, known := l.sessions[a.Session]
-		next, v := was.Acknowledge(a.Version)
+		next, v := was.Acknowledge(p.Version)
 		verdicts[i] = v
+		_, known := l.sessions[p.Session]
 		switch {
-		case next == was.State:
+		case next == was:
 		case !known && !l.spare(now):
 			full = ErrFull
 		default:
-			l.put(a.Session, next, a.KeepUntil)
+			l.put(p.Session, next, p.KeepUntil)
 		}
 	}
 	return verdicts, full
@@ -269,17 +317,54 @@ func (l *Ledger) Revoke(now time.Time, session ID, keepUntil time.Time) error {
 	return err
 }
 
+// RevokeSubject is [Subjects.RevokeSubject].
+func (l *Ledger) RevokeSubject(now time.Time, subject ID, before, keepUntil time.Time) error {
+	l.sweep(now, sweepBudget)
+	if subject == (ID{}) {
+		return errNoSubject
+	}
+	if err := l.reach(now, keepUntil); err != nil {
+		return err
+	}
+	if before.After(keepUntil) {
+		return errFarCut
+	}
+	was, known := l.subjects[subject]
+	next := ended{cut: before.Unix(), keep: ceil(keepUntil)}
+	if known {
+		next = ended{max(next.cut, was.cut+1), max(next.keep, was.keep)}
+	} else if len(l.subjects) >= l.maxSubjects {
+		if l.Purge(now); len(l.subjects) >= l.maxSubjects {
+			return ErrFull
+		}
+	}
+	l.setSubject(subject, next)
+	l.note(next.change(subject))
+	return nil
+}
+
+// SubjectCut is [Subjects.SubjectCut].
+func (l *Ledger) SubjectCut(subject ID) time.Time {
+	if s, known := l.subjects[subject]; known {
+		return time.Unix(s.cut, 0)
+	}
+	return time.Time{}
+}
+
 // Purge forgets every record that is past its KeepUntil and raises the horizon.
 func (l *Ledger) Purge(now time.Time) { l.sweep(now, math.MaxInt) }
 
 // Apply writes a record as it is, without a decision, a bound or a call of the
 // journal: to rebuild a Ledger from what its journal was told, in that order.
 func (l *Ledger) Apply(c Change) {
-	if c.Session {
-		l.setSession(c.ID, kept{c.State, ceil(c.KeepUntil)})
-		return
+	switch keep := ceil(c.KeepUntil); c.Kind {
+	case RightRecord:
+		l.setRight(c.ID, held{c.Owner, keep})
+	case SessionRecord:
+		l.setSession(c.ID, kept{c.State, keep})
+	case SubjectRecord:
+		l.setSubject(c.ID, ended{c.Cut.Unix(), keep})
 	}
-	l.setRight(c.ID, held{c.Owner, ceil(c.KeepUntil)})
 }
 
 // All yields every record, in no order.
@@ -295,7 +380,32 @@ func (l *Ledger) All() iter.Seq[Change] {
 				return
 			}
 		}
+		for id, s := range l.subjects {
+			if !yield(s.change(id)) {
+				return
+			}
+		}
 	}
+}
+
+// enter returns the session's state, revoked if its login is void. It refuses
+// where the record of either may be gone.
+func (l *Ledger) enter(now time.Time, p Place) (State, error) {
+	if err := l.reach(now, p.KeepUntil); err != nil {
+		return State{}, err
+	}
+	s := l.sessions[p.Session].State
+	if p.Login.Subject == (ID{}) {
+		return s, nil
+	}
+	since := p.Login.Since.Unix()
+	if since < l.epoch {
+		return State{}, ErrBeforeEpoch
+	}
+	if subject, known := l.subjects[p.Login.Subject]; known && since <= subject.cut {
+		return State{Revoked: true}, nil
+	}
+	return s, nil
 }
 
 // admit refuses what was issued before the memory began, or is out of reach.
@@ -421,11 +531,19 @@ func (l *Ledger) setSession(id ID, s kept) {
 	l.sessions[id] = s
 }
 
-// sweep purges up to budget rights and budget sessions that are past their
-// KeepUntil, the oldest first.
+func (l *Ledger) setSubject(id ID, s ended) {
+	if _, ok := l.subjects[id]; !ok {
+		l.subjectsDue.add(s.keep, id)
+	}
+	l.subjects[id] = s
+}
+
+// sweep purges up to budget records of each kind that are past their KeepUntil,
+// the oldest first.
 func (l *Ledger) sweep(now time.Time, budget int) {
 	sweep(l, &l.rightsDue, l.rights, now, budget, func(r held) int64 { return r.keep })
 	sweep(l, &l.sessionsDue, l.sessions, now, budget, func(s kept) int64 { return s.keep })
+	sweep(l, &l.subjectsDue, l.subjects, now, budget, func(s ended) int64 { return s.keep })
 }
 
 func sweep[R any](l *Ledger, due *expiry, records map[ID]R, now time.Time, budget int, keep func(R) int64) {
@@ -447,11 +565,15 @@ func sweep[R any](l *Ledger, due *expiry, records map[ID]R, now time.Time, budge
 }
 
 func (r held) change(id ID) Change {
-	return Change{ID: id, KeepUntil: time.Unix(r.keep, 0), Owner: r.owner}
+	return Change{ID: id, Kind: RightRecord, KeepUntil: time.Unix(r.keep, 0), Owner: r.owner}
 }
 
 func (s kept) change(id ID) Change {
-	return Change{ID: id, KeepUntil: time.Unix(s.keep, 0), Session: true, State: s.State}
+	return Change{ID: id, Kind: SessionRecord, KeepUntil: time.Unix(s.keep, 0), State: s.State}
+}
+
+func (s ended) change(id ID) Change {
+	return Change{ID: id, Kind: SubjectRecord, KeepUntil: time.Unix(s.keep, 0), Cut: time.Unix(s.cut, 0)}
 }
 
 // ceil is t in Unix seconds, rounded up: a record is kept at least until t.
@@ -465,8 +587,9 @@ func ceil(t time.Time) int64 {
 
 // Status is what an operator may want to know of a store.
 type Status struct {
-	// Rights and Sessions count the records, those not yet purged included.
-	Rights, Sessions int
+	// Rights, Sessions and Subjects count the records, those not yet purged
+	// included.
+	Rights, Sessions, Subjects int
 	// Epoch is when the memory began; what was issued before is refused.
 	Epoch time.Time
 	// Horizon is the largest KeepUntil purged, zero if none; what is kept no
@@ -478,5 +601,7 @@ type Status struct {
 
 // Status counts the records and tells epoch and horizon.
 func (l *Ledger) Status() Status {
-	return Status{Rights: len(l.rights), Sessions: len(l.sessions), Epoch: l.Epoch(), Horizon: l.Horizon()}
+	s := Status{Epoch: l.Epoch(), Horizon: l.Horizon()}
+	s.Rights, s.Sessions, s.Subjects = l.Len()
+	return s
 }

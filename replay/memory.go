@@ -8,11 +8,12 @@ import (
 
 // MemoryConfig sets up a [Memory]. Its zero value is usable.
 type MemoryConfig struct {
-	// MaxRights and MaxSessions bound the live records; when one is reached, what
-	// needs another record is refused with [ErrFull]. Zero means
-	// [DefaultMaxRights] and [DefaultMaxSessions], about 120 and 200 bytes each.
-	// Acknowledgements leave the last eighth of MaxSessions to the others.
-	MaxRights, MaxSessions int
+	// MaxRights, MaxSessions and MaxSubjects bound the live records; when one is
+	// reached, what needs another record is refused with [ErrFull]. Zero means
+	// [DefaultMaxRights], [DefaultMaxSessions] and [DefaultMaxSubjects], about
+	// 120, 200 and 100 bytes each. Acknowledgements leave the last eighth of
+	// MaxSessions to the others.
+	MaxRights, MaxSessions, MaxSubjects int
 }
 
 // Memory is a volatile store: exact, bounded, and gone with the process.
@@ -39,6 +40,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		Epoch:       FirstEpoch(time.Now()),
 		MaxRights:   cfg.MaxRights,
 		MaxSessions: cfg.MaxSessions,
+		MaxSubjects: cfg.MaxSubjects,
 	})}
 }
 
@@ -83,35 +85,58 @@ func (m *Memory) Restore(ctx context.Context, r RestoreRequest) (restored Restor
 }
 
 // Protect implements [Sessions].
-func (m *Memory) Protect(ctx context.Context, session ID, at Version, keepUntil time.Time) (v Verdict, err error) {
+func (m *Memory) Protect(ctx context.Context, at Place) (v Verdict, err error) {
 	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
-		v, err = l.Protect(now, session, at, keepUntil)
+		v, err = l.Protect(now, at)
 		return err
 	})
 	return v, err
 }
 
 // Take implements [Sessions].
-func (m *Memory) Take(ctx context.Context, session ID, fence uint64, owner Owner, right Right) (v Verdict, outcome Outcome, err error) {
+func (m *Memory) Take(ctx context.Context, by Place, owner Owner, right Right) (v Verdict, outcome Outcome, err error) {
 	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
-		v, outcome, err = l.Take(now, session, fence, owner, right)
+		v, outcome, err = l.Take(now, by, owner, right)
 		return err
 	})
 	return v, outcome, err
 }
 
 // Acknowledge implements [Sessions].
-func (m *Memory) Acknowledge(ctx context.Context, acks ...Acknowledged) (verdicts []Verdict, err error) {
+func (m *Memory) Acknowledge(ctx context.Context, held ...Place) (verdicts []Verdict, err error) {
 	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
-		verdicts, err = l.Acknowledge(now, acks)
+		verdicts, err = l.Acknowledge(now, held)
 		return err
 	})
 	return verdicts, err
 }
 
+// Renew implements [Sessions].
+func (m *Memory) Renew(ctx context.Context, old Place, next ID) (v Verdict, err error) {
+	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+		v, err = l.Renew(now, old, next)
+		return err
+	})
+	return v, err
+}
+
 // Revoke implements [Sessions].
 func (m *Memory) Revoke(ctx context.Context, session ID, keepUntil time.Time) error {
 	return m.with(ctx, func(l *Ledger, now time.Time) error { return l.Revoke(now, session, keepUntil) })
+}
+
+// RevokeSubject implements [Subjects].
+func (m *Memory) RevokeSubject(ctx context.Context, subject ID, before, keepUntil time.Time) error {
+	return m.with(ctx, func(l *Ledger, now time.Time) error { return l.RevokeSubject(now, subject, before, keepUntil) })
+}
+
+// SubjectCut implements [Subjects].
+func (m *Memory) SubjectCut(ctx context.Context, subject ID) (cut time.Time, err error) {
+	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+		cut = l.SubjectCut(subject)
+		return nil
+	})
+	return cut, err
 }
 
 // Epoch implements [Store].

@@ -136,10 +136,10 @@ func TestLedgerJournalRebuilds(t *testing.T) {
 	if r, err := l.Restore(now, replay.RestoreRequest{Session: session, Issued: now, KeepUntil: at(500), Attempt: owner(1), Burn: burn}); err != nil || r.Verdict != replay.Granted {
 		t.Fatal(r, err)
 	}
-	if v, err := l.Protect(now, session, version(1, 7), at(500)); err != nil || v != replay.Granted {
+	if v, err := l.Protect(now, replay.Place{Session: session, Version: version(1, 7), KeepUntil: at(500)}); err != nil || v != replay.Granted {
 		t.Fatal(v, err)
 	}
-	if v, err := l.Acknowledge(now, []replay.Acknowledged{{Session: session, Version: version(1, 3), KeepUntil: at(500)}}); err != nil || v[0] != replay.Granted {
+	if v, err := l.Acknowledge(now, []replay.Place{{Session: session, Version: version(1, 3), KeepUntil: at(500)}}); err != nil || v[0] != replay.Granted {
 		t.Fatal(v, err)
 	}
 	again := replay.NewLedger(replay.LedgerConfig{})
@@ -165,8 +165,8 @@ func TestLedgerJournalRebuilds(t *testing.T) {
 // nothing new is not told to the journal.
 func TestLedgerAcknowledge(t *testing.T) {
 	now := at(100)
-	ack := func(n int, gen uint64) replay.Acknowledged {
-		return replay.Acknowledged{Session: replay.NewID("test", "sid", []byte{byte(n)}), Version: version(0, gen), KeepUntil: at(500)}
+	ack := func(n int, gen uint64) replay.Place {
+		return replay.Place{Session: replay.NewID("test", "sid", []byte{byte(n)}), Version: version(0, gen), KeepUntil: at(500)}
 	}
 	for room, want := range map[int]int{1: 0, 2: 1, 7: 6, 8: 7, 9: 7, 16: 14, 17: 14} {
 		changes := 0
@@ -176,22 +176,22 @@ func TestLedgerAcknowledge(t *testing.T) {
 			if n >= want {
 				wantErr = replay.ErrFull
 			}
-			if v, err := l.Acknowledge(now, []replay.Acknowledged{ack(n, 0), ack(n, 1)}); v[0] != replay.Granted || v[1] != replay.Granted || !errors.Is(err, wantErr) {
+			if v, err := l.Acknowledge(now, []replay.Place{ack(n, 0), ack(n, 1)}); v[0] != replay.Granted || v[1] != replay.Granted || !errors.Is(err, wantErr) {
 				t.Errorf("%d of %d: Acknowledge = %v, %v, want granted, %v", n, room, v, err, wantErr)
 			}
 		}
-		if _, sessions := l.Len(); sessions != want || changes != want {
+		if _, sessions, _ := l.Len(); sessions != want || changes != want {
 			t.Errorf("acknowledgements made %d records of %d and %d changes, want %d", sessions, room, changes, want)
 		}
 		for n := range want {
 			later := ack(n, 1)
 			later.KeepUntil = at(900)
-			l.Acknowledge(now, []replay.Acknowledged{later, ack(n, 0)})
+			l.Acknowledge(now, []replay.Place{later, ack(n, 0)})
 		}
 		if changes != want {
 			t.Errorf("acknowledgements of nothing new made %d changes", changes-want)
 		}
-		if _, err := l.Acknowledge(at(501), []replay.Acknowledged{{Session: id("new"), Version: version(0, 1), KeepUntil: at(900)}}); (err == nil) != (want > 0) {
+		if _, err := l.Acknowledge(at(501), []replay.Place{{Session: id("new"), Version: version(0, 1), KeepUntil: at(900)}}); (err == nil) != (want > 0) {
 			t.Errorf("Acknowledge in a store of %d whose records are past = %v", room, err)
 		}
 	}
@@ -201,10 +201,10 @@ func TestLedgerAcknowledge(t *testing.T) {
 // purges gets it.
 func TestLedgerAcknowledgePurges(t *testing.T) {
 	l := replay.NewLedger(replay.LedgerConfig{MaxSessions: 4000})
-	acks := func(keep int64) (all []replay.Acknowledged) {
+	acks := func(keep int64) (all []replay.Place) {
 		for n := range 3500 {
 			session := replay.NewID("test", "sid", fmt.Append(nil, keep, n))
-			all = append(all, replay.Acknowledged{Session: session, Version: version(0, 1), KeepUntil: at(keep)})
+			all = append(all, replay.Place{Session: session, Version: version(0, 1), KeepUntil: at(keep)})
 		}
 		return all
 	}
@@ -222,18 +222,19 @@ func TestNone(t *testing.T) {
 	if err != nil || r.Verdict != replay.Granted || r.Fence != 5 {
 		t.Errorf("Restore = %+v, %v, want granted under fence 5", r, err)
 	}
-	if v, err := none.Acknowledge(ctx, make([]replay.Acknowledged, 2)...); err != nil || len(v) != 2 || v[0] != replay.Granted || v[1] != replay.Granted {
+	if v, err := none.Acknowledge(ctx, make([]replay.Place, 2)...); err != nil || len(v) != 2 || v[0] != replay.Granted || v[1] != replay.Granted {
 		t.Errorf("Acknowledge = %v, %v, want granted for both", v, err)
 	}
 	_, claim := none.Claim(ctx, owner(1), right("a", now, now))
 	_, spent := none.Spent(ctx, id("a"))
-	_, protect := none.Protect(ctx, id("s"), version(0, 1), now)
-	_, _, take := none.Take(ctx, id("s"), 0, owner(1), right("a", now, now))
+	_, protect := none.Protect(ctx, replay.Place{})
+	_, _, take := none.Take(ctx, replay.Place{}, owner(1), right("a", now, now))
+	_, renew := none.Renew(ctx, replay.Place{}, id("t"))
 	_, burn := none.Restore(ctx, replay.RestoreRequest{Burn: make([]replay.Burn, 1)})
 	_, look := none.Restore(ctx, replay.RestoreRequest{Look: make([]replay.ID, 1)})
 	_, strict := none.Restore(ctx, replay.RestoreRequest{Strict: true})
 	for name, err := range map[string]error{"Claim": claim, "Spent": spent, "Protect": protect, "Take": take,
-		"Revoke": none.Revoke(ctx, id("s"), now), "Restore with Burn": burn, "with Look": look, "Strict": strict} {
+		"Renew": renew, "Revoke": none.Revoke(ctx, id("s"), now), "RevokeSubject": none.RevokeSubject(ctx, id("u"), now, now), "Restore with Burn": burn, "with Look": look, "Strict": strict} {
 		if !errors.Is(err, replay.ErrNoStore) {
 			t.Errorf("%s = %v, want ErrNoStore", name, err)
 		}

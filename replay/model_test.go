@@ -79,6 +79,10 @@ type world struct {
 
 func (w world) keep() time.Time { return w.now.Add(time.Hour) }
 
+func (w world) place(f, g uint64) replay.Place {
+	return replay.Place{Session: w.session, Version: version(f, g), KeepUntil: w.keep()}
+}
+
 func steps() (all []step) {
 	for f := range uint64(maxFence + 1) {
 		all = append(all, takeStep(f))
@@ -113,7 +117,7 @@ func protectStep(f, g uint64) step {
 		name:  fmt.Sprintf("protect(%d.%d)", f, g),
 		model: func(s modelStore) (modelStore, bool) { return modelProtect(s, f, g) },
 		store: func(t *testing.T, s replay.Store, w world) bool {
-			v, err := s.Protect(context.Background(), w.session, version(f, g), w.keep())
+			v, err := s.Protect(context.Background(), w.place(f, g))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +131,7 @@ func takeStep(f uint64) step {
 		name:  fmt.Sprintf("take(%d)", f),
 		model: func(s modelStore) (modelStore, bool) { return modelTake(s, f) },
 		store: func(t *testing.T, s replay.Store, w world) bool {
-			_, o, err := s.Take(context.Background(), w.session, f, owner(9), replay.Right{ID: w.right, Issued: w.now, KeepUntil: w.keep()})
+			_, o, err := s.Take(context.Background(), w.place(f, 0), owner(9), replay.Right{ID: w.right, Issued: w.now, KeepUntil: w.keep()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,7 +147,7 @@ func ackStep(f, g uint64) step {
 			return modelAck(s, f, g), f == s.fence
 		},
 		store: func(t *testing.T, s replay.Store, w world) bool {
-			v, err := s.Acknowledge(context.Background(), replay.Acknowledged{Session: w.session, Version: version(f, g), KeepUntil: w.keep()})
+			v, err := s.Acknowledge(context.Background(), w.place(f, g))
 			if err != nil || len(v) != 1 {
 				t.Fatal(v, err)
 			}

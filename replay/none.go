@@ -41,27 +41,34 @@ func (None) Restore(ctx context.Context, r RestoreRequest) (Restored, error) {
 }
 
 // Protect returns [ErrNoStore].
-func (None) Protect(context.Context, ID, Version, time.Time) (Verdict, error) {
-	return Refused, ErrNoStore
-}
+func (None) Protect(context.Context, Place) (Verdict, error) { return Refused, ErrNoStore }
 
 // Take returns [ErrNoStore].
-func (None) Take(context.Context, ID, uint64, Owner, Right) (Verdict, Outcome, error) {
+func (None) Take(context.Context, Place, Owner, Right) (Verdict, Outcome, error) {
 	return Refused, Lost, ErrNoStore
 }
 
 // Acknowledge notes nothing and answers [Granted] for each: it knows of no other
 // node and of no logout.
-func (None) Acknowledge(_ context.Context, acks ...Acknowledged) ([]Verdict, error) {
-	verdicts := make([]Verdict, len(acks))
+func (None) Acknowledge(_ context.Context, held ...Place) ([]Verdict, error) {
+	verdicts := make([]Verdict, len(held))
 	for i := range verdicts {
 		verdicts[i] = Granted
 	}
 	return verdicts, nil
 }
 
+// Renew returns [ErrNoStore]: the sets of the old ID stay good until they expire.
+func (None) Renew(context.Context, Place, ID) (Verdict, error) { return Refused, ErrNoStore }
+
 // Revoke returns [ErrNoStore]: the sets of the session stay good until they expire.
 func (None) Revoke(context.Context, ID, time.Time) error { return ErrNoStore }
+
+// RevokeSubject returns [ErrNoStore]: the subject's sets stay good until they expire.
+func (None) RevokeSubject(context.Context, ID, time.Time, time.Time) error { return ErrNoStore }
+
+// SubjectCut is the zero time: no login is void.
+func (None) SubjectCut(context.Context, ID) (time.Time, error) { return time.Time{}, nil }
 
 // Epoch is the zero time: nothing is refused for its age.
 func (None) Epoch(context.Context) (time.Time, error) { return time.Time{}, nil }

@@ -19,6 +19,8 @@ type State struct {
 	Set     Version
 	// Revoked refuses everything.
 	Revoked bool
+	// Next is the session that a renewal put in its place, zero if none did.
+	Next ID
 }
 
 // Restore decides on a restore of set by attempt, as [Sessions] describes.
@@ -60,6 +62,18 @@ func (s State) Acknowledge(at Version) (next State, v Verdict) {
 	}
 	s.Floor = max(s.Floor, at.Gen)
 	return s, Granted
+}
+
+// Renew ends the session in favour of next if it still is under fence, and says
+// so again to whoever repeats it. A zero next is not known again.
+func (s State) Renew(fence uint64, next ID) (State, Verdict) {
+	if s.Revoked && s.Next != (ID{}) && s.Next == next && s.Fence == fence {
+		return s, Granted
+	}
+	if v := s.Under(fence); v != Granted {
+		return s, v
+	}
+	return State{Fence: fence, Revoked: true, Next: next}, Granted
 }
 
 // Under is [Granted] if the session still is under fence.

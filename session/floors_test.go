@@ -194,10 +194,10 @@ func TestLapse(t *testing.T) {
 type ackStore struct {
 	replay.Store
 	fail []error
-	acks []replay.Acknowledged
+	acks []replay.Place
 }
 
-func (s *ackStore) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
+func (s *ackStore) Acknowledge(ctx context.Context, acks ...replay.Place) ([]replay.Verdict, error) {
 	s.acks = append(s.acks, acks...)
 	if len(s.fail) > 0 {
 		err := s.fail[0]

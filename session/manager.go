@@ -226,11 +226,11 @@ const checkEvery = 10 * time.Second
 // client of a session holds, because a push lost in a crash must not lock its
 // owner out. The answers tell which sessions no longer live here.
 func (m *Manager) flush(ctx context.Context, now time.Time) {
-	var acks []replay.Acknowledged
+	var acks []replay.Place
 	var of []*Session
 	for _, s := range m.all() {
 		if v, due := s.report(now); due {
-			acks = append(acks, replay.Acknowledged{Session: m.sessionKey(s.id), Version: v, KeepUntil: m.keepUntil(s.absolute)})
+			acks = append(acks, replay.Place{Session: m.sessionKey(s.id), Version: v, KeepUntil: m.keepUntil(s.absolute)})
 			of = append(of, s)
 		}
 	}

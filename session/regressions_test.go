@@ -184,8 +184,8 @@ type flaky struct {
 	fail int
 }
 
-func (f *flaky) Take(ctx context.Context, session replay.ID, fence uint64, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
-	v, o, err := f.Store.Take(ctx, session, fence, owner, right)
+func (f *flaky) Take(ctx context.Context, by replay.Place, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
+	v, o, err := f.Store.Take(ctx, by, owner, right)
 	if f.fail--; f.fail >= 0 {
 		return 0, 0, errDisk
 	}
@@ -245,7 +245,7 @@ type counting struct {
 	acks int
 }
 
-func (c *counting) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
+func (c *counting) Acknowledge(ctx context.Context, acks ...replay.Place) ([]replay.Verdict, error) {
 	c.acks += len(acks)
 	return c.Store.Acknowledge(ctx, acks...)
 }

@@ -384,7 +384,7 @@ var errDisk = errors.New("disk on fire")
 func (brokenStore) Restore(context.Context, replay.RestoreRequest) (replay.Restored, error) {
 	return replay.Restored{}, errDisk
 }
-func (brokenStore) Take(context.Context, replay.ID, uint64, replay.Owner, replay.Right) (replay.Verdict, replay.Outcome, error) {
+func (brokenStore) Take(context.Context, replay.Place, replay.Owner, replay.Right) (replay.Verdict, replay.Outcome, error) {
 	return 0, 0, errDisk
 }
 func (brokenStore) Revoke(context.Context, replay.ID, time.Time) error { return errDisk }

@@ -367,7 +367,7 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
 	defer cancel()
-	verdict, outcome, err := s.m.cfg.Store.Take(ctx, s.m.sessionKey(s.id), fence, owner, right.Right)
+	verdict, outcome, err := s.m.cfg.Store.Take(ctx, s.place(fence), owner, right.Right)
 	switch {
 	case err != nil:
 		s.unsure[name] = right.of // the store may have noted the owner: keep the value for his repetition
@@ -389,6 +389,11 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	}
 	delete(s.unsure, name)
 	return nil
+}
+
+// place is the session as it is here, under fence.
+func (s *Session) place(fence uint64) replay.Place {
+	return replay.Place{Session: s.m.sessionKey(s.id), Version: Version{Fence: fence}, KeepUntil: s.m.keepUntil(s.absolute)}
 }
 
 // ownRight is a right and the attribute that it is of.

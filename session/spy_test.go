@@ -40,7 +40,7 @@ func (s *spy) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Rest
 	return s.Store.Restore(ctx, r)
 }
 
-func (s *spy) Take(ctx context.Context, id replay.ID, fence uint64, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
+func (s *spy) Take(ctx context.Context, by replay.Place, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
 	s.mu.Lock()
 	s.takes = append(s.takes, right)
 	s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *spy) Take(ctx context.Context, id replay.ID, fence uint64, owner replay
 			return verdict, outcome, err
 		}
 	}
-	return s.Store.Take(ctx, id, fence, owner, right)
+	return s.Store.Take(ctx, by, owner, right)
 }
 
 func (s *spy) Claim(ctx context.Context, owner replay.Owner, rights ...replay.Right) (replay.Outcome, error) {

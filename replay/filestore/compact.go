@@ -39,8 +39,8 @@ func (d *disk) compactIfDue() {
 }
 
 func (d *disk) live() int64 {
-	rights, sessions := d.ledger.Len()
-	return int64(rights)*rightSize + int64(sessions)*sessionSize
+	rights, sessions, subjects := d.ledger.Len()
+	return int64(rights)*rightSize + int64(sessions)*sessionSize + int64(subjects)*subjectSize
 }
 
 // compact writes the live records as the next generation of the log and goes on

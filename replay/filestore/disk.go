@@ -276,6 +276,7 @@ func (d *disk) newLedger(h header) *replay.Ledger {
 		Horizon:     h.horizonTime(),
 		MaxRights:   d.cfg.MaxRights,
 		MaxSessions: d.cfg.MaxSessions,
+		MaxSubjects: d.cfg.MaxSubjects,
 		Journal:     func(c replay.Change) { d.pending = appendRecord(d.pending, c) },
 	})
 }

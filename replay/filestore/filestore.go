@@ -41,19 +41,19 @@ var (
 
 // Config sets up a [Store]. Its zero value is the safe choice.
 type Config struct {
-	// MaxRights and MaxSessions bound the live records; when one is reached, what
-	// needs another record is refused with [replay.ErrFull]. The log takes at most
-	// about 100 and 200 bytes on disk for each, and half as much again while it is
-	// rewritten. Zero means [replay.DefaultMaxRights] and
-	// [replay.DefaultMaxSessions]. Acknowledgements leave the last eighth of
-	// MaxSessions to the others.
-	MaxRights, MaxSessions int
+	// MaxRights, MaxSessions and MaxSubjects bound the live records; when one is
+	// reached, what needs another record is refused with [replay.ErrFull]. The log
+	// takes at most about 100, 200 and 80 bytes on disk for each, and half as much
+	// again while it is rewritten. Zero means [replay.DefaultMaxRights],
+	// [replay.DefaultMaxSessions] and [replay.DefaultMaxSubjects].
+	// Acknowledgements leave the last eighth of MaxSessions to the others.
+	MaxRights, MaxSessions, MaxSubjects int
 
 	// LockWait bounds how long a call waits for other processes. Zero means 5 s.
 	LockWait time.Duration
 
 	// ReadOnly makes nothing, repairs nothing and writes nothing: Open fails if
-	// there is no store, and all but Spent, Epoch and Status returns an error.
+	// there is no store, and all but Spent, SubjectCut, Epoch and Status returns an error.
 	ReadOnly bool
 
 	// UnsafeNetworkFilesystem opens a folder on NFS, SMB, 9p, FUSE and the like.
@@ -168,20 +168,20 @@ func (s *Store) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Re
 }
 
 // Protect implements [replay.Sessions].
-func (s *Store) Protect(ctx context.Context, session replay.ID, at replay.Version, keepUntil time.Time) (replay.Verdict, error) {
+func (s *Store) Protect(ctx context.Context, at replay.Place) (replay.Verdict, error) {
 	return do(ctx, s, op{}, func(l *replay.Ledger, now time.Time) (replay.Verdict, error) {
-		return l.Protect(now, session, at, keepUntil)
+		return l.Protect(now, at)
 	})
 }
 
 // Take implements [replay.Sessions].
-func (s *Store) Take(ctx context.Context, session replay.ID, fence uint64, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
+func (s *Store) Take(ctx context.Context, by replay.Place, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
 	type taken struct {
 		verdict replay.Verdict
 		outcome replay.Outcome
 	}
 	got, err := do(ctx, s, op{}, func(l *replay.Ledger, now time.Time) (taken, error) {
-		v, o, err := l.Take(now, session, fence, owner, right)
+		v, o, err := l.Take(now, by, owner, right)
 		return taken{v, o}, err
 	})
 	return got.verdict, got.outcome, err
@@ -189,14 +189,14 @@ func (s *Store) Take(ctx context.Context, session replay.ID, fence uint64, owner
 
 // Acknowledge implements [replay.Sessions]. If it raises no floor it writes and
 // syncs nothing.
-func (s *Store) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
+func (s *Store) Acknowledge(ctx context.Context, held ...replay.Place) ([]replay.Verdict, error) {
 	type answer struct {
 		verdicts []replay.Verdict
 		full     error // beside which the verdicts hold
 	}
-	acks = slices.Clone(acks)
+	held = slices.Clone(held)
 	got, err := do(ctx, s, op{asks: true}, func(l *replay.Ledger, now time.Time) (answer, error) {
-		verdicts, full := l.Acknowledge(now, acks)
+		verdicts, full := l.Acknowledge(now, held)
 		return answer{verdicts, full}, nil
 	})
 	if err != nil {
@@ -205,9 +205,30 @@ func (s *Store) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([
 	return got.verdicts, got.full
 }
 
+// Renew implements [replay.Sessions].
+func (s *Store) Renew(ctx context.Context, old replay.Place, next replay.ID) (replay.Verdict, error) {
+	return do(ctx, s, op{}, func(l *replay.Ledger, now time.Time) (replay.Verdict, error) {
+		return l.Renew(now, old, next)
+	})
+}
+
 // Revoke implements [replay.Sessions].
 func (s *Store) Revoke(ctx context.Context, session replay.ID, keepUntil time.Time) error {
 	return s.submit(ctx, &op{f: func(l *replay.Ledger, now time.Time) error { return l.Revoke(now, session, keepUntil) }})
+}
+
+// RevokeSubject implements [replay.Subjects].
+func (s *Store) RevokeSubject(ctx context.Context, subject replay.ID, before, keepUntil time.Time) error {
+	return s.submit(ctx, &op{f: func(l *replay.Ledger, now time.Time) error {
+		return l.RevokeSubject(now, subject, before, keepUntil)
+	}})
+}
+
+// SubjectCut implements [replay.Subjects].
+func (s *Store) SubjectCut(ctx context.Context, subject replay.ID) (time.Time, error) {
+	return do(ctx, s, op{reads: true}, func(l *replay.Ledger, _ time.Time) (time.Time, error) {
+		return l.SubjectCut(subject), nil
+	})
 }
 
 // Epoch implements [replay.Store].

@@ -169,10 +169,10 @@ func TestAcknowledge(t *testing.T) {
 	dir, ctx, keep := folder(t), context.Background(), time.Now().Add(time.Hour)
 	s, other := mustOpen(t, dir, Config{MaxSessions: 3}, h), mustOpen(t, dir, Config{}, realHooks())
 	here, moved, revoked := newID(), newID(), newID()
-	ack := func(id replay.ID, gen uint64) replay.Acknowledged {
-		return replay.Acknowledged{Session: id, Version: replay.Version{Gen: gen}, KeepUntil: keep}
+	ack := func(id replay.ID, gen uint64) replay.Place {
+		return replay.Place{Session: id, Version: replay.Version{Gen: gen}, KeepUntil: keep}
 	}
-	expect := func(wantErr error, wantSyncs int, acks []replay.Acknowledged, want ...replay.Verdict) {
+	expect := func(wantErr error, wantSyncs int, acks []replay.Place, want ...replay.Verdict) {
 		t.Helper()
 		before := syncs
 		got, err := s.Acknowledge(ctx, acks...)
@@ -183,7 +183,7 @@ func TestAcknowledge(t *testing.T) {
 			t.Errorf("Acknowledge synced %d times, want %d", syncs-before, wantSyncs)
 		}
 	}
-	expect(nil, 1, []replay.Acknowledged{ack(here, 5)}, replay.Granted)
+	expect(nil, 1, []replay.Place{ack(here, 5)}, replay.Granted)
 	if got, err := other.Restore(ctx, replay.RestoreRequest{Session: moved, Issued: soon(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Granted || err != nil {
 		t.Fatalf("Restore = %v, %v", got.Verdict, err)
 	}
@@ -192,13 +192,13 @@ func TestAcknowledge(t *testing.T) {
 	late := ack(here, 9)
 	late.KeepUntil = time.Now().Add(-time.Hour)
 	expect(nil, 0, nil)
-	expect(nil, 0, []replay.Acknowledged{ack(here, 0), ack(here, 3), ack(here, 5), late, ack(moved, 9), ack(revoked, 9), ack(newID(), 0)},
+	expect(nil, 0, []replay.Place{ack(here, 0), ack(here, 3), ack(here, 5), late, ack(moved, 9), ack(revoked, 9), ack(newID(), 0)},
 		replay.Granted, replay.Granted, replay.Granted, replay.Refused, replay.Superseded, replay.Revoked, replay.Granted)
-	expect(replay.ErrFull, 0, []replay.Acknowledged{ack(newID(), 1)}, replay.Granted)
+	expect(replay.ErrFull, 0, []replay.Place{ack(newID(), 1)}, replay.Granted)
 	if now := len(read(t, dir)); now != size {
 		t.Errorf("what raised nothing wrote %d bytes", now-size)
 	}
-	expect(replay.ErrFull, 1, []replay.Acknowledged{ack(here, 6), ack(newID(), 1)}, replay.Granted, replay.Granted)
+	expect(replay.ErrFull, 1, []replay.Place{ack(here, 6), ack(newID(), 1)}, replay.Granted, replay.Granted)
 	must(t, s.Close())
 	s = mustOpen(t, dir, Config{}, h)
 	if got, err := s.Restore(ctx, replay.RestoreRequest{Session: here, Set: replay.Version{Gen: 5}, Issued: soon(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Superseded || err != nil {
@@ -220,7 +220,7 @@ func TestAcknowledgeLeavesTheSyncToOthers(t *testing.T) {
 	o, r := newOwner(), newRight()
 	claim(t, other, o, replay.Won, r)
 	syncs = 0
-	if v, err := s.Acknowledge(context.Background(), replay.Acknowledged{Session: newID(), KeepUntil: soon().Add(time.Hour)}); err != nil || v[0] != replay.Granted || syncs != 0 {
+	if v, err := s.Acknowledge(context.Background(), replay.Place{Session: newID(), KeepUntil: soon().Add(time.Hour)}); err != nil || v[0] != replay.Granted || syncs != 0 {
 		t.Errorf("Acknowledge = %v, %v with %d syncs", v, err, syncs)
 	}
 	if claim(t, s, o, replay.Mine, r); syncs != 1 {
@@ -233,9 +233,9 @@ func BenchmarkAcknowledge(b *testing.B) {
 	for name, raised := range map[string]int{"none": 0, "10 of 1000": 10, "1000 of 1000": 1000} {
 		b.Run(name, func(b *testing.B) {
 			s := mustOpen(b, folder(b), Config{}, realHooks())
-			acks := make([]replay.Acknowledged, 1000)
+			acks := make([]replay.Place, 1000)
 			for i := range acks {
-				acks[i] = replay.Acknowledged{Session: newID(), Version: replay.Version{Gen: 1}, KeepUntil: time.Now().Add(time.Hour)}
+				acks[i] = replay.Place{Session: newID(), Version: replay.Version{Gen: 1}, KeepUntil: time.Now().Add(time.Hour)}
 			}
 			b.ReportAllocs()
 			for b.Loop() {

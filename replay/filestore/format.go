@@ -21,8 +21,10 @@ import (
 //	        payload "\nend"
 //	right   'R' id:16 owner:16 keep:8
 //	session 'S' id:16 keep:8 fence:8 floor:8 watermark:8 attempt:16 set.fence:8 set.gen:8 revoked:1
+//	renewed 'N' id:16 keep:8 fence:8 next:16
+//	subject 'U' id:16 keep:8 cut:8
 //
-// Epoch, horizon and keep are Unix seconds; a horizon of -2^63 means none. A
+// Epoch, horizon, keep and cut are Unix seconds; a horizon of -2^63 means none. A
 // group's checksum covers where it stands, so that no group is valid elsewhere.
 const (
 	headerSize  = 64
@@ -30,6 +32,8 @@ const (
 	trailerSize = 4
 	rightSize   = 1 + 16 + 16 + 8
 	sessionSize = 1 + 16 + 8 + 3*8 + 16 + 2*8 + 1
+	renewedSize = 1 + 16 + 8 + 8 + 16
+	subjectSize = 1 + 16 + 8 + 8
 
 	version    = 1
 	maxPayload = 1 << 28
@@ -165,16 +169,27 @@ func notEOF(err error) error {
 }
 
 func appendRecord(b []byte, c replay.Change) []byte {
-	keep := uint64(c.KeepUntil.Unix())
-	if !c.Session {
-		b = append(b, 'R')
-		b = append(b, c.ID[:]...)
-		b = append(b, c.Owner[:]...)
-		return binary.BigEndian.AppendUint64(b, keep)
+	switch c.Kind {
+	case replay.SessionRecord:
+		if c.State.Next != (replay.ID{}) {
+			return appendRenewed(b, c)
+		}
+		return appendSession(b, c)
+	case replay.SubjectRecord:
+		b = appendHead(b, 'U', c)
+		return binary.BigEndian.AppendUint64(b, uint64(c.Cut.Unix()))
 	}
-	b = append(b, 'S')
-	b = append(b, c.ID[:]...)
-	b = binary.BigEndian.AppendUint64(b, keep)
+	b = append(append(append(b, 'R'), c.ID[:]...), c.Owner[:]...)
+	return binary.BigEndian.AppendUint64(b, uint64(c.KeepUntil.Unix()))
+}
+
+func appendHead(b []byte, kind byte, c replay.Change) []byte {
+	b = append(append(b, kind), c.ID[:]...)
+	return binary.BigEndian.AppendUint64(b, uint64(c.KeepUntil.Unix()))
+}
+
+func appendSession(b []byte, c replay.Change) []byte {
+	b = appendHead(b, 'S', c)
 	b = binary.BigEndian.AppendUint64(b, c.State.Fence)
 	b = binary.BigEndian.AppendUint64(b, c.State.Floor)
 	b = binary.BigEndian.AppendUint64(b, c.State.Watermark)
@@ -187,35 +202,55 @@ func appendRecord(b []byte, c replay.Change) []byte {
 	return append(b, 0)
 }
 
+// appendRenewed writes a session that has a successor; nothing else of it counts.
+func appendRenewed(b []byte, c replay.Change) []byte {
+	b = appendHead(b, 'N', c)
+	b = binary.BigEndian.AppendUint64(b, c.State.Fence)
+	return append(b, c.State.Next[:]...)
+}
+
 // errBadRecord is damage that the checksum vouches for: a fault of the writer.
 var errBadRecord = errors.New("unknown record in a valid group")
 
 func decodeRecords(b []byte) ([]replay.Change, error) {
 	changes := make([]replay.Change, 0, len(b)/rightSize)
 	for len(b) > 0 {
-		switch {
-		case b[0] == 'R' && len(b) >= rightSize:
-			changes = append(changes, decodeRight(b))
-			b = b[rightSize:]
-		case b[0] == 'S' && len(b) >= sessionSize && b[sessionSize-1] <= 1:
-			changes = append(changes, decodeSession(b))
-			b = b[sessionSize:]
-		default:
+		size, decode := recordKind(b[0])
+		if size == 0 || len(b) < size {
 			return nil, errBadRecord
 		}
+		c, ok := decode(b[:size])
+		if !ok {
+			return nil, errBadRecord
+		}
+		changes, b = append(changes, c), b[size:]
 	}
 	return changes, nil
 }
 
-func decodeRight(b []byte) (c replay.Change) {
+func recordKind(kind byte) (size int, decode func([]byte) (replay.Change, bool)) {
+	switch kind {
+	case 'R':
+		return rightSize, decodeRight
+	case 'S':
+		return sessionSize, decodeSession
+	case 'N':
+		return renewedSize, decodeRenewed
+	case 'U':
+		return subjectSize, decodeSubject
+	}
+	return 0, nil
+}
+
+func decodeRight(b []byte) (c replay.Change, ok bool) {
 	copy(c.ID[:], b[1:])
 	copy(c.Owner[:], b[17:])
 	c.KeepUntil = unix(b[33:])
-	return c
+	return c, true
 }
 
-func decodeSession(b []byte) (c replay.Change) {
-	c.Session = true
+func decodeSession(b []byte) (c replay.Change, ok bool) {
+	c.Kind = replay.SessionRecord
 	copy(c.ID[:], b[1:])
 	c.KeepUntil = unix(b[17:])
 	c.State.Fence = binary.BigEndian.Uint64(b[25:])
@@ -225,7 +260,25 @@ func decodeSession(b []byte) (c replay.Change) {
 	c.State.Set.Fence = binary.BigEndian.Uint64(b[65:])
 	c.State.Set.Gen = binary.BigEndian.Uint64(b[73:])
 	c.State.Revoked = b[81] == 1
-	return c
+	return c, b[81] <= 1
+}
+
+func decodeRenewed(b []byte) (c replay.Change, ok bool) {
+	c.Kind = replay.SessionRecord
+	copy(c.ID[:], b[1:])
+	c.KeepUntil = unix(b[17:])
+	c.State.Fence = binary.BigEndian.Uint64(b[25:])
+	copy(c.State.Next[:], b[33:])
+	c.State.Revoked = true
+	return c, c.State.Next != replay.ID{}
+}
+
+func decodeSubject(b []byte) (c replay.Change, ok bool) {
+	c.Kind = replay.SubjectRecord
+	copy(c.ID[:], b[1:])
+	c.KeepUntil = unix(b[17:])
+	c.Cut = unix(b[25:])
+	return c, true
 }
 
 func unix(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(b)), 0) }

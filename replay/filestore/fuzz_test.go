@@ -53,7 +53,7 @@ func FuzzLog(f *testing.F) {
 // A group reads back as what was written.
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte("R"))
-	f.Add(appendRecord(nil, replay.Change{Session: true}))
+	f.Add(appendRecord(nil, replay.Change{Kind: replay.SessionRecord}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		changes, err := decodeRecords(b)
 		if err != nil {

@@ -403,7 +403,7 @@ func TestDurableBeforeAnswer(t *testing.T) {
 		r := newRight()
 		claim(t, s, o, replay.Won, r)
 		durable(o, r)
-		if v, err := s.Protect(context.Background(), session, replay.Version{Gen: uint64(i)}, soon().Add(time.Hour)); v != replay.Granted || err != nil {
+		if v, err := s.Protect(context.Background(), replay.Place{Session: session, Version: replay.Version{Gen: uint64(i)}, KeepUntil: soon().Add(time.Hour)}); v != replay.Granted || err != nil {
 			t.Fatal(v, err)
 		}
 	}

@@ -63,14 +63,14 @@ func ackMany(k *kit) {
 	s.revoke(revoked)
 	s.acknowledgeAll(nil, nil)
 	s.acknowledgeAll(nil, []answered{
-		{k.ack(a, 0, 3), replay.Granted},
-		{k.ack(moved, 0, 9), replay.Superseded},
-		{k.ack(revoked, 0, 9), replay.Revoked},
-		{k.ack(c, 0, 4), replay.Granted},
-		{k.ack(moved, 1, 0), replay.Granted},
-		{k.ack(a, 0, 5), replay.Granted},
-		{k.ack(a, 0, 2), replay.Granted},
-		{k.ack(a, 1, 2), replay.Superseded},
+		{k.place(a, 0, 3), replay.Granted},
+		{k.place(moved, 0, 9), replay.Superseded},
+		{k.place(revoked, 0, 9), replay.Revoked},
+		{k.place(c, 0, 4), replay.Granted},
+		{k.place(moved, 1, 0), replay.Granted},
+		{k.place(a, 0, 5), replay.Granted},
+		{k.place(a, 0, 2), replay.Granted},
+		{k.place(a, 1, 2), replay.Superseded},
 	})
 	s.restore(replay.Superseded, k.request(a, 0, 4))
 	s.granted(1, k.request(a, 0, 5))
@@ -113,10 +113,8 @@ func ackOutOfReach(k *kit) {
 	if err := s.Revoke(k.Context(), revoked, soon); err != nil {
 		k.Fatalf("Revoke = %v", err)
 	}
-	at := func(session replay.ID, gen uint64, keep time.Time) replay.Acknowledged {
-		a := k.ack(session, 0, gen)
-		a.KeepUntil = keep
-		return a
+	at := func(session replay.ID, gen uint64, keep time.Time) replay.Place {
+		return until(k.place(session, 0, gen), keep)
 	}
 	s.acknowledgeAll(nil, []answered{{at(revoked, 1, soon), replay.Revoked}})
 	k.advance(6 * time.Second)
@@ -126,7 +124,7 @@ func ackOutOfReach(k *kit) {
 			{at(revoked, 0, soon), replay.Refused},
 			{at(sid, 9, soon), replay.Refused},
 			{at(sid, 9, time.Time{}), replay.Refused},
-			{k.ack(good, 0, 2), replay.Granted},
+			{k.place(good, 0, 2), replay.Granted},
 		})
 		s.claim(replay.Won, newOwner(), k.right()) // gives the store a reason to purge
 	}
@@ -147,11 +145,11 @@ func ackReserve(k *kit) {
 	full := func() {
 		k.Helper()
 		s.acknowledgeAll(replay.ErrFull, []answered{
-			{k.ack(last, 0, 4), replay.Granted},
-			{k.ack(first, 0, 4), replay.Granted},
-			{k.ack(moved, 0, 4), replay.Superseded},
-			{k.ack(second, 1, 4), replay.Superseded},
-			{k.ack(moved, 1, 7), replay.Granted},
+			{k.place(last, 0, 4), replay.Granted},
+			{k.place(first, 0, 4), replay.Granted},
+			{k.place(moved, 0, 4), replay.Superseded},
+			{k.place(second, 1, 4), replay.Superseded},
+			{k.place(moved, 1, 7), replay.Granted},
 		})
 	}
 	full()
@@ -164,32 +162,38 @@ func ackReserve(k *kit) {
 	s.revoke(second)
 	s.acknowledge(replay.Granted, first, 1, 5) // nor does a full store stop it
 	s.restore(replay.Superseded, k.request(first, 1, 4))
-	s.acknowledgeAll(nil, []answered{{k.ack(second, 0, 1), replay.Revoked}, {k.ack(newID("sid"), 0, 0), replay.Granted}})
+	s.acknowledgeAll(nil, []answered{{k.place(second, 0, 1), replay.Revoked}, {k.place(newID("sid"), 0, 0), replay.Granted}})
 	if err := s.Revoke(k.Context(), newID("sid"), k.keep()); !errors.Is(err, replay.ErrFull) {
 		k.Fatalf("Revoke in a full store = %v, want ErrFull", err)
 	}
 }
 
-func (k *kit) ack(session replay.ID, fence, gen uint64) replay.Acknowledged {
-	return replay.Acknowledged{Session: session, Version: replay.Version{Fence: fence, Gen: gen}, KeepUntil: k.keep()}
+func (k *kit) place(session replay.ID, fence, gen uint64) replay.Place {
+	return replay.Place{Session: session, Version: replay.Version{Fence: fence, Gen: gen}, KeepUntil: k.keep()}
+}
+
+// until is p, kept until keep.
+func until(p replay.Place, keep time.Time) replay.Place {
+	p.KeepUntil = keep
+	return p
 }
 
 // acknowledge acknowledges one generation and expects a verdict.
 func (s store) acknowledge(want replay.Verdict, session replay.ID, fence, gen uint64) {
 	s.k.Helper()
-	s.acknowledgeAll(nil, []answered{{s.k.ack(session, fence, gen), want}})
+	s.acknowledgeAll(nil, []answered{{s.k.place(session, fence, gen), want}})
 }
 
 // answered is an acknowledgement and the verdict that is expected.
 type answered struct {
-	ack  replay.Acknowledged
+	ack  replay.Place
 	want replay.Verdict
 }
 
 // acknowledgeAll expects a verdict for each, and wantErr.
 func (s store) acknowledgeAll(wantErr error, all []answered) {
 	s.k.Helper()
-	var acks []replay.Acknowledged
+	var acks []replay.Place
 	var want []replay.Verdict
 	for _, a := range all {
 		acks, want = append(acks, a.ack), append(want, a.want)

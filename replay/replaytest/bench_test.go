@@ -45,9 +45,9 @@ func (b *backend) do(f func(l *replay.Ledger, now time.Time) error) error {
 // state returns a session's record.
 func (b *backend) state(id replay.ID) (c replay.Change) {
 	b.do(func(l *replay.Ledger, _ time.Time) error {
-		c = replay.Change{ID: id, Session: true, KeepUntil: b.now().Add(time.Hour)}
+		c = replay.Change{ID: id, Kind: replay.SessionRecord, KeepUntil: b.now().Add(time.Hour)}
 		for rec := range l.All() {
-			if rec.Session && rec.ID == id {
+			if rec.Kind == replay.SessionRecord && rec.ID == id {
 				c = rec
 			}
 		}
@@ -123,23 +123,23 @@ func (s *front) Restore(ctx context.Context, r replay.RestoreRequest) (got repla
 	return got, err
 }
 
-func (s *front) Protect(ctx context.Context, id replay.ID, at replay.Version, keep time.Time) (v replay.Verdict, err error) {
+func (s *front) Protect(ctx context.Context, at replay.Place) (v replay.Verdict, err error) {
 	err = s.do(ctx, func(l *replay.Ledger, now time.Time) (err error) {
-		v, err = l.Protect(now, id, at, keep)
+		v, err = l.Protect(now, at)
 		return err
 	})
 	return v, err
 }
 
-func (s *front) Take(ctx context.Context, id replay.ID, fence uint64, o replay.Owner, r replay.Right) (v replay.Verdict, out replay.Outcome, err error) {
+func (s *front) Take(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (v replay.Verdict, out replay.Outcome, err error) {
 	err = s.do(ctx, func(l *replay.Ledger, now time.Time) (err error) {
-		v, out, err = l.Take(now, id, fence, o, r)
+		v, out, err = l.Take(now, by, o, r)
 		return err
 	})
 	return v, out, err
 }
 
-func (s *front) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) (verdicts []replay.Verdict, err error) {
+func (s *front) Acknowledge(ctx context.Context, acks ...replay.Place) (verdicts []replay.Verdict, err error) {
 	err = s.do(ctx, func(l *replay.Ledger, now time.Time) (err error) {
 		verdicts, err = l.Acknowledge(now, acks)
 		return err
@@ -149,6 +149,26 @@ func (s *front) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) (v
 
 func (s *front) Revoke(ctx context.Context, id replay.ID, keep time.Time) error {
 	return s.do(ctx, func(l *replay.Ledger, now time.Time) error { return l.Revoke(now, id, keep) })
+}
+
+func (s *front) Renew(ctx context.Context, old replay.Place, next replay.ID) (v replay.Verdict, err error) {
+	err = s.do(ctx, func(l *replay.Ledger, now time.Time) (err error) {
+		v, err = l.Renew(now, old, next)
+		return err
+	})
+	return v, err
+}
+
+func (s *front) RevokeSubject(ctx context.Context, id replay.ID, before, keep time.Time) error {
+	return s.do(ctx, func(l *replay.Ledger, now time.Time) error { return l.RevokeSubject(now, id, before, keep) })
+}
+
+func (s *front) SubjectCut(ctx context.Context, id replay.ID) (cut time.Time, err error) {
+	err = s.do(ctx, func(l *replay.Ledger, _ time.Time) error {
+		cut = l.SubjectCut(id)
+		return nil
+	})
+	return cut, err
 }
 
 func (s *front) Epoch(ctx context.Context) (epoch time.Time, err error) {

@@ -27,7 +27,7 @@ func fullOfRights(k *kit) {
 		s.denied(replay.ErrFull, newOwner(), k.right())
 	}
 	sid := newID("sid")
-	if v, out, err := s.Take(k.Context(), sid, 0, newOwner(), k.right()); out.Granted() || !errors.Is(err, replay.ErrFull) {
+	if v, out, err := s.Take(k.Context(), k.place(sid, 0, 0), newOwner(), k.right()); out.Granted() || !errors.Is(err, replay.ErrFull) {
 		k.Fatalf("Take in a full store = %v, %v, %v, want ErrFull", v, out, err)
 	}
 	for _, r := range rights {
@@ -54,13 +54,13 @@ func fullOfSessions(k *kit) {
 	s.granted(1, k.request(fenced, 0, 1))
 	s.protect(replay.Granted, marked, 0, 5)
 	s.restoreDenied(replay.ErrFull, k.request(one, 0, 1))
-	if v, err := s.Protect(k.Context(), one, replay.Version{Gen: 1}, k.keep()); v == replay.Granted || !errors.Is(err, replay.ErrFull) {
+	if v, err := s.Protect(k.Context(), k.place(one, 0, 1)); v == replay.Granted || !errors.Is(err, replay.ErrFull) {
 		k.Fatalf("Protect in a full store = %v, %v, want ErrFull", v, err)
 	}
 	if err := s.Revoke(k.Context(), one, k.keep()); !errors.Is(err, replay.ErrFull) {
 		k.Fatalf("Revoke in a full store = %v, want ErrFull", err)
 	}
-	s.acknowledgeAll(replay.ErrFull, []answered{{k.ack(one, 0, 1), replay.Granted}, {k.ack(fenced, 1, 7), replay.Granted}})
+	s.acknowledgeAll(replay.ErrFull, []answered{{k.place(one, 0, 1), replay.Granted}, {k.place(fenced, 1, 7), replay.Granted}})
 	s.restore(replay.Revoked, k.request(revoked, 0, 1))
 	s.restore(replay.Superseded, k.request(fenced, 0, 1))
 	r := k.request(marked, 0, 4)

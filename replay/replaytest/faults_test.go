@@ -18,9 +18,9 @@ type faulty struct {
 	claim       func(ctx context.Context, o replay.Owner, rights []replay.Right) (replay.Outcome, error)
 	spent       func(ctx context.Context, ids []replay.ID) ([]bool, error)
 	restore     func(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error)
-	protect     func(ctx context.Context, id replay.ID, at replay.Version, keep time.Time) (replay.Verdict, error)
-	take        func(ctx context.Context, id replay.ID, fence uint64, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error)
-	acknowledge func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error)
+	protect     func(ctx context.Context, at replay.Place) (replay.Verdict, error)
+	take        func(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error)
+	acknowledge func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error)
 	revoke      func(ctx context.Context, id replay.ID, keep time.Time) error
 	epoch       func(ctx context.Context) (time.Time, error)
 	close       func() error
@@ -47,21 +47,21 @@ func (f *faulty) Restore(ctx context.Context, r replay.RestoreRequest) (replay.R
 	return f.Store.Restore(ctx, r)
 }
 
-func (f *faulty) Protect(ctx context.Context, id replay.ID, at replay.Version, keep time.Time) (replay.Verdict, error) {
+func (f *faulty) Protect(ctx context.Context, at replay.Place) (replay.Verdict, error) {
 	if f.protect != nil {
-		return f.protect(ctx, id, at, keep)
+		return f.protect(ctx, at)
 	}
-	return f.Store.Protect(ctx, id, at, keep)
+	return f.Store.Protect(ctx, at)
 }
 
-func (f *faulty) Take(ctx context.Context, id replay.ID, fence uint64, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+func (f *faulty) Take(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
 	if f.take != nil {
-		return f.take(ctx, id, fence, o, r)
+		return f.take(ctx, by, o, r)
 	}
-	return f.Store.Take(ctx, id, fence, o, r)
+	return f.Store.Take(ctx, by, o, r)
 }
 
-func (f *faulty) Acknowledge(ctx context.Context, acks ...replay.Acknowledged) ([]replay.Verdict, error) {
+func (f *faulty) Acknowledge(ctx context.Context, acks ...replay.Place) ([]replay.Verdict, error) {
 	if f.acknowledge != nil {
 		return f.acknowledge(ctx, acks)
 	}
@@ -170,9 +170,9 @@ func onRestored(bend func(b *backend, r replay.RestoreRequest, got *replay.Resto
 }
 
 // onVerdict lets a fault bend each answer to an acknowledgement.
-func onVerdict(bend func(b *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict) func(f *faulty, b *backend) {
+func onVerdict(bend func(b *backend, a replay.Place, v replay.Verdict) replay.Verdict) func(f *faulty, b *backend) {
 	return func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error) {
 			verdicts, err := f.Store.Acknowledge(ctx, acks...)
 			for i := range verdicts {
 				verdicts[i] = bend(b, acks[i], verdicts[i])
@@ -183,9 +183,9 @@ func onVerdict(bend func(b *backend, a replay.Acknowledged, v replay.Verdict) re
 }
 
 // onAcknowledged lets a fault bend all the answers.
-func onAcknowledged(bend func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error)) func(f *faulty, b *backend) {
+func onAcknowledged(bend func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error)) func(f *faulty, b *backend) {
 	return func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error) {
 			verdicts, err := f.Store.Acknowledge(ctx, acks...)
 			return bend(b, acks, verdicts, err)
 		}
@@ -193,7 +193,7 @@ func onAcknowledged(bend func(b *backend, acks []replay.Acknowledged, verdicts [
 }
 
 // raise raises the floors of what was granted, whatever the room.
-func raise(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict) {
+func raise(b *backend, acks []replay.Place, verdicts []replay.Verdict) {
 	for i, v := range verdicts {
 		if v == replay.Granted {
 			b.edit(acks[i].Session, func(s *replay.State) { s.Floor = max(s.Floor, acks[i].Version.Gen) })
@@ -392,7 +392,7 @@ var timeFaults = []fault{
 		f.restore = func(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
 			got, err := f.Store.Restore(ctx, r)
 			if errors.Is(err, replay.ErrFull) {
-				b.forget(func(c replay.Change) bool { return !c.Session })
+				b.forget(func(c replay.Change) bool { return c.Kind != replay.SessionRecord })
 				return f.Store.Restore(ctx, r)
 			}
 			return got, err
@@ -470,7 +470,7 @@ var sessionFaults = []fault{
 		b.edit(r.Session, func(s *replay.State) { s.Floor = 0 })
 	})},
 	{"watermark ignored", []string{cStrict, "watermark/not strict is granted and told", "protect/race with a restore", cWalk}, func(f *faulty, _ *backend) {
-		f.protect = func(ctx context.Context, _ replay.ID, _ replay.Version, _ time.Time) (replay.Verdict, error) {
+		f.protect = func(ctx context.Context, _ replay.Place) (replay.Verdict, error) {
 			return replay.Granted, ctx.Err()
 		}
 	}},
@@ -480,10 +480,10 @@ var sessionFaults = []fault{
 		got.BehindWatermark = false
 	})},
 	{"watermark lowered", []string{"watermark/protect never lowers", cWalk}, func(f *faulty, b *backend) {
-		f.protect = func(ctx context.Context, id replay.ID, at replay.Version, keep time.Time) (replay.Verdict, error) {
-			v, err := f.Store.Protect(ctx, id, at, keep)
+		f.protect = func(ctx context.Context, at replay.Place) (replay.Verdict, error) {
+			v, err := f.Store.Protect(ctx, at)
 			if v == replay.Granted {
-				b.edit(id, func(s *replay.State) { s.Watermark = at.Gen })
+				b.edit(at.Session, func(s *replay.State) { s.Watermark = at.Version.Gen })
 			}
 			return v, err
 		}
@@ -504,34 +504,35 @@ var sessionFaults = []fault{
 		}
 	}},
 	{"protect under any fence", []string{"protect/under another fence is superseded", cWalk}, func(f *faulty, b *backend) {
-		f.protect = func(ctx context.Context, id replay.ID, at replay.Version, keep time.Time) (replay.Verdict, error) {
-			at.Fence = b.state(id).State.Fence
-			return f.Store.Protect(ctx, id, at, keep)
+		f.protect = func(ctx context.Context, at replay.Place) (replay.Verdict, error) {
+			at.Version.Fence = b.state(at.Session).State.Fence
+			return f.Store.Protect(ctx, at)
 		}
 	}},
 	{"take under any fence", []string{"take/under another fence spends nothing", cWalk}, func(f *faulty, b *backend) {
-		f.take = func(ctx context.Context, id replay.ID, _ uint64, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
-			return f.Store.Take(ctx, id, b.state(id).State.Fence, o, r)
+		f.take = func(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+			by.Version.Fence = b.state(by.Session).State.Fence
+			return f.Store.Take(ctx, by, o, r)
 		}
 	}},
 	{"take spends before it looks", []string{"take/under another fence spends nothing", "revoke/refuses everything", cWalk}, func(f *faulty, _ *backend) {
-		f.take = func(ctx context.Context, id replay.ID, fence uint64, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+		f.take = func(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
 			f.Store.Claim(ctx, o, r)
-			return f.Store.Take(ctx, id, fence, o, r)
+			return f.Store.Take(ctx, by, o, r)
 		}
 	}},
 	{"take marks", []string{"take/leaves the watermark alone"}, func(f *faulty, b *backend) {
-		f.take = func(ctx context.Context, id replay.ID, fence uint64, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
-			v, out, err := f.Store.Take(ctx, id, fence, o, r)
+		f.take = func(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+			v, out, err := f.Store.Take(ctx, by, o, r)
 			if v == replay.Granted {
-				b.edit(id, func(s *replay.State) { s.Watermark++ })
+				b.edit(by.Session, func(s *replay.State) { s.Watermark++ })
 			}
 			return v, out, err
 		}
 	}},
 	{"take is won by all", []string{"take/spends under the fence", "take/race of 64 owners"}, func(f *faulty, _ *backend) {
-		f.take = func(ctx context.Context, id replay.ID, fence uint64, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
-			v, out, err := f.Store.Take(ctx, id, fence, o, r)
+		f.take = func(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+			v, out, err := f.Store.Take(ctx, by, o, r)
 			if v == replay.Granted {
 				out = replay.Won
 			}
@@ -557,7 +558,7 @@ var sessionFaults = []fault{
 }
 
 var ackFaults = []fault{
-	{"floor lowered", []string{cLowers, cMany, cWalk}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"floor lowered", []string{cLowers, cMany, cWalk}, onAcknowledged(func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		for i, v := range verdicts {
 			if v == replay.Granted {
 				b.edit(acks[i].Session, func(s *replay.State) { s.Floor = acks[i].Version.Gen })
@@ -566,7 +567,7 @@ var ackFaults = []fault{
 		return verdicts, err
 	})},
 	{"floor of any fence", []string{cFenced, cWalk}, func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error) {
 			verdicts, err := f.Store.Acknowledge(ctx, acks...)
 			for _, a := range acks {
 				a.Version.Fence = b.state(a.Session).State.Fence
@@ -576,10 +577,10 @@ var ackFaults = []fault{
 		}
 	}},
 	{"only the first is acknowledged", []string{cMany, cWalk}, func(f *faulty, _ *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error) {
 			verdicts, err := f.Store.Acknowledge(ctx, acks[:min(1, len(acks))]...)
 			for len(verdicts) < len(acks) {
-				v, _ := f.Store.Acknowledge(ctx, replay.Acknowledged{
+				v, _ := f.Store.Acknowledge(ctx, replay.Place{
 					Session: acks[len(verdicts)].Session, Version: replay.Version{Fence: acks[len(verdicts)].Version.Fence}, KeepUntil: acks[len(verdicts)].KeepUntil,
 				})
 				verdicts = append(verdicts, v...)
@@ -588,45 +589,45 @@ var ackFaults = []fault{
 		}
 	}},
 	{"always granted", []string{cFenced, cRevoked, cMany, cReach, cReserve, "revoke/refuses everything", "instances/two on one backend agree", cWalk},
-		onVerdict(func(*backend, replay.Acknowledged, replay.Verdict) replay.Verdict { return replay.Granted })},
-	{"a logout is told as a move", []string{cRevoked, cMany, "revoke/refuses everything", "instances/two on one backend agree", cWalk}, onVerdict(func(_ *backend, _ replay.Acknowledged, v replay.Verdict) replay.Verdict {
+		onVerdict(func(*backend, replay.Place, replay.Verdict) replay.Verdict { return replay.Granted })},
+	{"a logout is told as a move", []string{cRevoked, cMany, "revoke/refuses everything", "instances/two on one backend agree", cWalk}, onVerdict(func(_ *backend, _ replay.Place, v replay.Verdict) replay.Verdict {
 		if v == replay.Revoked {
 			v = replay.Superseded
 		}
 		return v
 	})},
-	{"a logout is told under its fence only", []string{cRevoked, "revoke/refuses everything", cWalk}, onVerdict(func(b *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict {
+	{"a logout is told under its fence only", []string{cRevoked, "revoke/refuses everything", cWalk}, onVerdict(func(b *backend, a replay.Place, v replay.Verdict) replay.Verdict {
 		if v == replay.Revoked && b.state(a.Session).State.Fence != a.Version.Fence {
 			v = replay.Superseded
 		}
 		return v
 	})},
-	{"below the floor is superseded", []string{cLowers, cMany, cWalk}, onVerdict(func(b *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict {
+	{"below the floor is superseded", []string{cLowers, cMany, cWalk}, onVerdict(func(b *backend, a replay.Place, v replay.Verdict) replay.Verdict {
 		if v == replay.Granted && a.Version.Gen < b.state(a.Session).State.Floor {
 			v = replay.Superseded
 		}
 		return v
 	})},
-	{"only what is raised is granted", []string{cLowers, cAsks, cNoRecord, cWalk}, onVerdict(func(_ *backend, a replay.Acknowledged, v replay.Verdict) replay.Verdict {
+	{"only what is raised is granted", []string{cLowers, cAsks, cNoRecord, cWalk}, onVerdict(func(_ *backend, a replay.Place, v replay.Verdict) replay.Verdict {
 		if a.Version.Gen == 0 {
 			v = replay.Refused
 		}
 		return v
 	})},
-	{"verdicts out of order", []string{cMany, cWalk}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"verdicts out of order", []string{cMany, cWalk}, onAcknowledged(func(_ *backend, _ []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		slices.Reverse(verdicts)
 		return verdicts, err
 	})},
-	{"one verdict for each session", []string{cMany, cWalk}, onAcknowledged(func(_ *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"one verdict for each session", []string{cMany, cWalk}, onAcknowledged(func(_ *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		var once []replay.Verdict
 		for i, v := range verdicts {
-			if !slices.ContainsFunc(acks[:i], func(a replay.Acknowledged) bool { return a.Session == acks[i].Session }) {
+			if !slices.ContainsFunc(acks[:i], func(a replay.Place) bool { return a.Session == acks[i].Session }) {
 				once = append(once, v)
 			}
 		}
 		return once, err
 	})},
-	{"generation 0 counts as an acknowledgement", []string{cAsks, cWalk}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"generation 0 counts as an acknowledgement", []string{cAsks, cWalk}, onAcknowledged(func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		for i, v := range verdicts {
 			if v == replay.Granted && acks[i].Version.Gen == 0 {
 				b.edit(acks[i].Session, func(s *replay.State) { s.Floor = max(s.Floor, 1) })
@@ -634,11 +635,11 @@ var ackFaults = []fault{
 		}
 		return verdicts, err
 	})},
-	{"generation 0 makes a record", []string{cNoRecord}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"generation 0 makes a record", []string{cNoRecord}, onAcknowledged(func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		raise(b, acks, verdicts)
 		return verdicts, err
 	})},
-	{"what is refused makes a record", []string{cNoRecord}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"what is refused makes a record", []string{cNoRecord}, onAcknowledged(func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		for i, v := range verdicts {
 			if v == replay.Superseded {
 				b.edit(acks[i].Session, func(*replay.State) {})
@@ -646,14 +647,14 @@ var ackFaults = []fault{
 		}
 		return verdicts, err
 	})},
-	{"out of reach is an error", []string{cReach}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"out of reach is an error", []string{cReach}, onAcknowledged(func(_ *backend, _ []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		if slices.Contains(verdicts, replay.Refused) {
 			return nil, replay.ErrBeyondHorizon
 		}
 		return verdicts, err
 	})},
 	{"out of reach is raised", []string{cReach}, func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error) {
 			verdicts, err := f.Store.Acknowledge(ctx, acks...)
 			for i, v := range verdicts {
 				if a := acks[i]; v == replay.Refused {
@@ -665,7 +666,7 @@ var ackFaults = []fault{
 		}
 	}},
 	{"out of reach reads as absent", []string{cReach, cBack}, func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error) {
 			late := slices.Clone(acks)
 			for i := range late {
 				late[i].KeepUntil = b.now().Add(time.Hour)
@@ -673,32 +674,32 @@ var ackFaults = []fault{
 			return f.Store.Acknowledge(ctx, late...)
 		}
 	}},
-	{"no reserve", []string{cReserve}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"no reserve", []string{cReserve}, onAcknowledged(func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		if errors.Is(err, replay.ErrFull) {
 			raise(b, acks, verdicts)
 			err = nil
 		}
 		return verdicts, err
 	})},
-	{"the reserve is taken in silence", []string{cReserve}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"the reserve is taken in silence", []string{cReserve}, onAcknowledged(func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		if errors.Is(err, replay.ErrFull) {
 			raise(b, acks, verdicts)
 		}
 		return verdicts, err
 	})},
-	{"a floor is lost in silence", []string{cReserve}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"a floor is lost in silence", []string{cReserve}, onAcknowledged(func(_ *backend, _ []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		if errors.Is(err, replay.ErrFull) {
 			err = nil
 		}
 		return verdicts, err
 	})},
-	{"full says nothing of the sessions", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, onAcknowledged(func(_ *backend, _ []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"full says nothing of the sessions", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, onAcknowledged(func(_ *backend, _ []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		if err != nil {
 			verdicts = nil
 		}
 		return verdicts, err
 	})},
-	{"full refuses those it cannot raise", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, onAcknowledged(func(b *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"full refuses those it cannot raise", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, onAcknowledged(func(b *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		for i, v := range verdicts {
 			if err != nil && v == replay.Granted && b.state(acks[i].Session).State.Floor < acks[i].Version.Gen {
 				verdicts[i] = replay.Refused
@@ -707,7 +708,7 @@ var ackFaults = []fault{
 		return verdicts, err
 	})},
 	{"full raises nothing at all", []string{cReserve, "bounds/full of sessions refuses and evicts nothing"}, func(f *faulty, b *backend) {
-		f.acknowledge = func(ctx context.Context, acks []replay.Acknowledged) ([]replay.Verdict, error) {
+		f.acknowledge = func(ctx context.Context, acks []replay.Place) ([]replay.Verdict, error) {
 			var before []uint64
 			for _, a := range acks {
 				before = append(before, b.state(a.Session).State.Floor)
@@ -721,7 +722,7 @@ var ackFaults = []fault{
 			return verdicts, err
 		}
 	}},
-	{"grants sessions beside an error", []string{cClosed, cBroken, "failure/cancelled context"}, onAcknowledged(func(_ *backend, acks []replay.Acknowledged, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
+	{"grants sessions beside an error", []string{cClosed, cBroken, "failure/cancelled context"}, onAcknowledged(func(_ *backend, acks []replay.Place, verdicts []replay.Verdict, err error) ([]replay.Verdict, error) {
 		for len(verdicts) < len(acks) {
 			verdicts = append(verdicts, replay.Granted)
 		}

@@ -35,7 +35,7 @@ func protectRace(k *kit) {
 		r.Strict = true
 		got := race(2, func(i int) bool {
 			if i == 0 {
-				v, err := s.Protect(k.Context(), sid, replay.Version{Gen: 2}, k.keep())
+				v, err := s.Protect(k.Context(), k.place(sid, 0, 2))
 				return err == nil && v == replay.Granted
 			}
 			got, err := s.Restore(k.Context(), r)
@@ -89,7 +89,7 @@ func takeLeavesWatermark(k *kit) {
 func takeRace(k *kit) {
 	s, sid, r := k.open(), newID("sid"), k.right()
 	got := race(racers, func(int) replay.Outcome {
-		v, o, err := s.Take(k.Context(), sid, 0, newOwner(), r)
+		v, o, err := s.Take(k.Context(), k.place(sid, 0, 0), newOwner(), r)
 		if err != nil || v != replay.Granted {
 			k.Errorf("Take = %v, %v, %v", v, o, err)
 		}
@@ -110,7 +110,7 @@ func takeVersusRestore(k *kit) {
 				s.Restore(k.Context(), k.request(sid, 0, 1))
 				return replay.Mine
 			}
-			v, o, err := s.Take(k.Context(), sid, 0, newOwner(), r)
+			v, o, err := s.Take(k.Context(), k.place(sid, 0, 0), newOwner(), r)
 			if err != nil || (v == replay.Granted) != (o == replay.Won) {
 				k.Errorf("Take = %v, %v, %v", v, o, err)
 			}

@@ -290,7 +290,7 @@ func bare(r replay.Restored) bool {
 // protect expects a verdict on a protected change.
 func (s store) protect(want replay.Verdict, session replay.ID, fence, gen uint64) {
 	s.k.Helper()
-	got, err := s.Protect(s.k.Context(), session, replay.Version{Fence: fence, Gen: gen}, s.k.keep())
+	got, err := s.Protect(s.k.Context(), s.k.place(session, fence, gen))
 	if got != want || err != nil {
 		s.k.Fatalf("Protect(%d.%d) = %v, %v, want %v", fence, gen, got, err, want)
 	}
@@ -299,7 +299,7 @@ func (s store) protect(want replay.Verdict, session replay.ID, fence, gen uint64
 // take expects a verdict and an outcome.
 func (s store) take(want replay.Verdict, outcome replay.Outcome, session replay.ID, fence uint64, owner replay.Owner, r replay.Right) {
 	s.k.Helper()
-	v, o, err := s.Take(s.k.Context(), session, fence, owner, r)
+	v, o, err := s.Take(s.k.Context(), s.k.place(session, fence, 0), owner, r)
 	if v != want || o != outcome || err != nil {
 		s.k.Fatalf("Take(fence %d) = %v, %v, %v, want %v, %v", fence, v, o, err, want, outcome)
 	}

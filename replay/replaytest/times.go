@@ -50,7 +50,7 @@ func epochRights(k *kit) {
 	s.spent(false, old.ID, first.ID)
 	s.claim(replay.Won, newOwner(), first)
 	sid := newID("sid")
-	if v, o, err := s.Take(k.Context(), sid, 0, newOwner(), old); v == replay.Granted || o.Granted() || err == nil {
+	if v, o, err := s.Take(k.Context(), k.place(sid, 0, 0), newOwner(), old); v == replay.Granted || o.Granted() || err == nil {
 		k.Fatalf("Take of a right before the epoch = %v, %v, %v, want an error", v, o, err)
 	}
 }
@@ -99,7 +99,7 @@ func pastRefused(k *kit) {
 	r := k.request(sid, 0, 1)
 	r.KeepUntil = past
 	s.restoreDenied(replay.ErrBeyondHorizon, r)
-	if v, err := s.Protect(k.Context(), sid, replay.Version{Gen: 9}, past); v != replay.Refused || err == nil {
+	if v, err := s.Protect(k.Context(), until(k.place(sid, 0, 9), past)); v != replay.Refused || err == nil {
 		k.Fatalf("Protect of a session that is past = %v, %v, want an error", v, err)
 	}
 	if err := s.Revoke(k.Context(), sid, past); err == nil {
@@ -123,7 +123,7 @@ func keepsTheLonger(k *kit) {
 	}
 	marked := newID("sid")
 	for gen, d := range []time.Duration{2 * time.Second, time.Hour, 2 * time.Second} {
-		v, err := s.Protect(k.Context(), marked, replay.Version{Gen: uint64(gen) + 1}, k.now().Add(d))
+		v, err := s.Protect(k.Context(), until(k.place(marked, 0, uint64(gen)+1), k.now().Add(d)))
 		if v != replay.Granted || err != nil {
 			k.Fatalf("Protect = %v, %v", v, err)
 		}
@@ -168,10 +168,10 @@ func stepBackAfterPurge(k *kit, s, then store) {
 	if got, _ := then.Restore(k.Context(), request); got.Verdict == replay.Granted {
 		k.Fatal("Restore of a revoked session after the clock stepped back was granted")
 	}
-	if v, _ := then.Acknowledge(k.Context(), replay.Acknowledged{Session: sid, Version: replay.Version{Gen: 1}, KeepUntil: gone}); slices.Contains(v, replay.Granted) {
+	if v, _ := then.Acknowledge(k.Context(), until(k.place(sid, 0, 1), gone)); slices.Contains(v, replay.Granted) {
 		k.Fatal("Acknowledge for a revoked session after the clock stepped back was granted")
 	}
-	if v, o, _ := then.Take(k.Context(), newID("sid"), 0, newOwner(), r); v == replay.Granted && o.Granted() {
+	if v, o, _ := then.Take(k.Context(), k.place(newID("sid"), 0, 0), newOwner(), r); v == replay.Granted && o.Granted() {
 		k.Fatalf("Take of a spent right after the clock stepped back = %v", o)
 	}
 }

@@ -139,7 +139,7 @@ func (m *reference) take(session replay.ID, fence uint64, owner replay.Owner, r 
 	return replay.Granted, m.claim(owner, []replay.Right{r})
 }
 
-func (m *reference) acknowledge(acks []replay.Acknowledged) (verdicts []replay.Verdict) {
+func (m *reference) acknowledge(acks []replay.Place) (verdicts []replay.Verdict) {
 	for _, a := range acks {
 		w := m.row(a.Session)
 		if w.isLoggedOut {
@@ -217,11 +217,11 @@ func (w *walker) step() (what, got, want string) {
 		return fmt.Sprintf("Restore(%+v)", r), show(restoredOf(res), err), show(restoredOf(w.model.restore(r)), nil)
 	case n < 50:
 		at := w.version(session)
-		v, err := w.store.Protect(ctx, session, at, w.k.keep())
+		v, err := w.store.Protect(ctx, w.k.place(session, at.Fence, at.Gen))
 		return fmt.Sprintf("Protect(%x, %v)", session, at), show(v, err), show(w.model.protect(session, at), nil)
 	case n < 65:
 		at, right := w.version(session), w.right()
-		v, o, err := w.store.Take(ctx, session, at.Fence, owner, right)
+		v, o, err := w.store.Take(ctx, w.k.place(session, at.Fence, 0), owner, right)
 		wantV, wantO := w.model.take(session, at.Fence, owner, right)
 		return fmt.Sprintf("Take(%x, %d, %x, %x)", session, at.Fence, owner, right.ID), show([]any{v, o}, err), show([]any{wantV, wantO}, nil)
 	case n < 75:
@@ -286,12 +286,12 @@ func (w *walker) request(session replay.ID, owner replay.Owner) replay.RestoreRe
 	return r
 }
 
-func (w *walker) acks() []replay.Acknowledged {
-	acks := make([]replay.Acknowledged, 1+w.IntN(3))
+func (w *walker) acks() []replay.Place {
+	acks := make([]replay.Place, 1+w.IntN(3))
 	for i := range acks {
 		session := w.pickSession()
 		at := w.version(session)
-		acks[i] = w.k.ack(session, at.Fence, at.Gen)
+		acks[i] = w.k.place(session, at.Fence, at.Gen)
 	}
 	return acks
 }
