@@ -36,7 +36,7 @@ func vectorRing(f *testing.F) *seal.Ring {
 	if err := vectors.WriteKeys(dir); err != nil {
 		f.Fatal(err)
 	}
-	ring, err := seal.LoadRing(dir)
+	ring, err := seal.LoadRing(dir, seal.InsecureSampleKeys())
 	if err != nil {
 		f.Fatal(err)
 	}

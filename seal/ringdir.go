@@ -11,17 +11,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
-// The files of a keyring directory. Readers need the first, second and fourth;
+// The files of a keyring directory. Readers need the ring, the verifier and,
+// unless they have another one, the identity;
 // only the one writer has the signer's key.
 const (
 	RingFile     = "ring.age"
 	IdentityFile = "identity.txt"
 	SignerFile   = "signer.key"
 	VerifierFile = "signer.pub"
-	lockFile     = "ring.lock"
+	ringLock     = "ring.lock"
 	temporary    = ".new-" // follows the name of a file that is not yet what it will be
 )
 
@@ -29,60 +32,110 @@ const (
 // activation lies at least two of them ahead.
 const ReloadInterval = time.Minute
 
-// InitRing makes a keyring directory with one primary key of profile enc. It
-// returns an error wrapping fs.ErrExist, and changes nothing, if dir already
-// holds any keyring file.
-func InitRing(dir string, enc Enc, now time.Time) (*Ring, error) {
+// InitRing makes a keyring directory with one primary key of profile enc,
+// encrypted to the identity of the options and to [WithRecipients]; without an
+// identity it generates one. It returns an error wrapping fs.ErrExist, and
+// changes nothing, if dir already holds any file that it would write.
+func InitRing(dir string, enc Enc, now time.Time, options ...RingOption) (*Ring, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	unlock, err := lockDir(context.Background(), filepath.Join(dir, lockFile))
+	unlock, err := lockFile(context.Background(), filepath.Join(dir, ringLock))
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	for _, name := range []string{RingFile, IdentityFile, SignerFile, VerifierFile} { // the ring is written last
-		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %s is already there: %w", ErrRing, filepath.Join(dir, name), fs.ErrExist)
-		}
+	a := newAccess(options)
+	if err := nothingThere(dir, len(a.sources) == 0); err != nil {
+		return nil, err
 	}
-	identity, recipient, err := newIdentity()
+	ids, identity, err := a.initialIdentities()
 	if err != nil {
+		return nil, err
+	}
+	recipients, err := canonicalRecipients(slices.Concat(ids.recipients, a.recipients))
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refuseRecipients(recipients); err != nil {
 		return nil, err
 	}
 	verifier, signer, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	doc := &ringDoc{Version: 1, Created: now.Unix(), Recipients: []string{recipient}}
-	doc.addKey(enc, now, now)
-	for _, f := range []struct {
-		name, content string
-		mode          fs.FileMode
-	}{
-		{IdentityFile, "# recipient: " + recipient + "\n" + identity + "\n", 0o600},
-		{SignerFile, text64(signer.Seed()) + "\n", 0o600},
-		{VerifierFile, text64(verifier) + "\n", 0o644},
-	} {
-		if err := writeFile(filepath.Join(dir, f.name), []byte(f.content), f.mode); err != nil {
+	if identity != "" {
+		text := "# recipient: " + ids.recipients[0] + "\n" + identity + "\n"
+		if err := writeFile(filepath.Join(dir, IdentityFile), []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	if err := writeRing(dir, doc, signer); err != nil {
+	if err := writeFile(filepath.Join(dir, SignerFile), []byte(text64(signer.Seed())+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	if err := writeFile(filepath.Join(dir, VerifierFile), []byte(text64(verifier)+"\n"), 0o644); err != nil {
+		return nil, err
+	}
+	doc := &ringDoc{Version: 1, Created: now.Unix(), Recipients: recipients}
+	doc.addKey(enc, now, now)
+	if err := writeRing(dir, doc, ids, signer); err != nil { // last: it makes the keyring
 		return nil, err
 	}
 	return doc.ring()
 }
 
+// nothingThere returns an error wrapping fs.ErrExist if a file of a keyring is in dir.
+func nothingThere(dir string, identity bool) error {
+	names := []string{RingFile, SignerFile, VerifierFile}
+	if identity {
+		names = append(names, IdentityFile)
+	}
+	for _, name := range names {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %s is already there: %w", ErrRing, filepath.Join(dir, name), fs.ErrExist)
+		}
+	}
+	return nil
+}
+
+// initialIdentities are those of the options, or a fresh one with its text.
+func (a *ringAccess) initialIdentities() (ids *identities, fresh string, err error) {
+	if len(a.sources) > 0 {
+		if a.postQuantum {
+			return nil, "", fmt.Errorf("%w: the kind of an identity that is given can't be chosen", ErrRing)
+		}
+		ids, err = a.identities()
+		return ids, "", err
+	}
+	wanted, err := canonicalRecipients(a.recipients)
+	if err != nil {
+		return nil, "", err
+	}
+	postQuantum := a.postQuantum || len(wanted) > 0 && strings.HasPrefix(wanted[0], postQuantumPrefix)
+	fresh, err = newIdentity(postQuantum)
+	if err != nil {
+		return nil, "", err
+	}
+	ids = &identities{}
+	return ids, fresh, ids.addFile([]byte(fresh))
+}
+
 // LoadRing reads dir's ring, checks its signature and every key. It refuses,
 // with an [ErrRing] that names the path, a file that is a symbolic link, not
-// regular, another user's or open to group or others; and a version below the
-// highest that a [Watched] has noted in dir. It writes nothing.
-func LoadRing(dir string) (*Ring, error) {
-	doc, err := loadDoc(dir)
+// regular, another user's or open to group or others; a published sample key;
+// and a version below the highest that has been noted in dir. It writes nothing.
+func LoadRing(dir string, options ...RingOption) (*Ring, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	verifier, err := loadVerifier(dir)
+	if err != nil {
+		return nil, err
+	}
+	doc, _, err := loadDoc(dir, newAccess(options), verifier)
 	if err != nil {
 		return nil, err
 	}
@@ -93,10 +146,45 @@ func LoadRing(dir string) (*Ring, error) {
 	return ring, checkSeen(dir, filepath.Join(dir, SeenFile), ring.version)
 }
 
+// RingRecipients lists who can open dir's ring, as the signed ring says it.
+func RingRecipients(dir string, options ...RingOption) ([]string, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	verifier, err := loadVerifier(dir)
+	if err != nil {
+		return nil, err
+	}
+	doc, _, err := loadDoc(dir, newAccess(options), verifier)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Recipients, nil
+}
+
+// SetRecipients encrypts dir's ring to these alone: age or SSH public keys, or
+// [PassphraseRecipient]. It refuses a list with which the identity at hand could
+// not open the ring. Whoever is removed keeps the keys that he has read: rotate
+// then, and revoke the older keys.
+func SetRecipients(ctx context.Context, dir string, recipients []string, options ...RingOption) (*Ring, error) {
+	a := newAccess(options)
+	to, err := canonicalRecipients(recipients)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refuseRecipients(to); err != nil {
+		return nil, err
+	}
+	return changeRing(ctx, dir, a, func(doc *ringDoc, _ *Ring) error {
+		doc.Recipients = to
+		return nil
+	})
+}
+
 // RotateRing adds a key of profile enc that becomes primary at activate; the
-// present primary then only opens.
-func RotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Time) (*Ring, error) {
-	return changeRing(ctx, dir, func(doc *ringDoc, _ *Ring) error {
+// present primary then only opens. The recipients stay what the signed ring says.
+func RotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Time, options ...RingOption) (*Ring, error) {
+	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, _ *Ring) error {
 		doc.addKey(enc, now, activate)
 		return nil
 	})
@@ -104,8 +192,8 @@ func RotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Tim
 
 // RetireKey ends the life of an open-only key: what it sealed opens no more. It
 // refuses the primary key and a pending one.
-func RetireKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error) {
-	return changeRing(ctx, dir, func(doc *ringDoc, ring *Ring) error {
+func RetireKey(ctx context.Context, dir, id string, now time.Time, options ...RingOption) (*Ring, error) {
+	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, ring *Ring) error {
 		k, err := doc.key(id)
 		if err != nil {
 			return err
@@ -121,8 +209,8 @@ func RetireKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error
 // RevokeKey ends the life of a key that leaked, in whatever state it is: what
 // it sealed opens no more, on any node that has read the ring. If it was the
 // primary, a new key takes its place at once, never an older one.
-func RevokeKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error) {
-	return changeRing(ctx, dir, func(doc *ringDoc, ring *Ring) error {
+func RevokeKey(ctx context.Context, dir, id string, now time.Time, options ...RingOption) (*Ring, error) {
+	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, ring *Ring) error {
 		k, err := doc.key(id)
 		if err != nil {
 			return err
@@ -137,12 +225,14 @@ func RevokeKey(ctx context.Context, dir, id string, now time.Time) (*Ring, error
 }
 
 // changeRing is the one way to write a ring that exists: under the writer's
-// lock, with the signer's key, one version on.
-func changeRing(ctx context.Context, dir string, change func(*ringDoc, *Ring) error) (*Ring, error) {
+// lock, with the signer's key, one version on. What it goes on from must be
+// signed by that very key: neither signer.pub nor anything else in the folder
+// may decide to whom the keys are encrypted.
+func changeRing(ctx context.Context, dir string, a *ringAccess, change func(*ringDoc, *Ring) error) (*Ring, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	unlock, err := lockDir(ctx, filepath.Join(dir, lockFile))
+	unlock, err := lockFile(ctx, filepath.Join(dir, ringLock))
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +241,7 @@ func changeRing(ctx context.Context, dir string, change func(*ringDoc, *Ring) er
 	if err != nil {
 		return nil, err
 	}
-	doc, err := loadDoc(dir)
+	doc, ids, err := loadDoc(dir, a, signer.Public().(ed25519.PublicKey))
 	if err != nil {
 		return nil, err
 	}
@@ -159,46 +249,46 @@ func changeRing(ctx context.Context, dir string, change func(*ringDoc, *Ring) er
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSeen(dir, filepath.Join(dir, SeenFile), ring.version); err != nil {
+	seen := filepath.Join(dir, SeenFile)
+	if err := checkSeen(dir, seen, ring.version); err != nil {
 		return nil, err // a version must never be given out twice
 	}
 	if err := change(doc, ring); err != nil {
 		return nil, err
 	}
 	doc.Version++
-	removeLeftovers(dir)
-	if err := writeRing(dir, doc, signer); err != nil {
+	removeLeftovers(filepath.Join(dir, RingFile))
+	if err := writeRing(dir, doc, ids, signer); err != nil {
 		return nil, err
+	}
+	if err := noteSeen(seen, doc.Version); err != nil { // so that an older ring, and its recipients, can't come back
+		return nil, fmt.Errorf("seal: the keyring is changed to version %d, but: %w", doc.Version, err)
 	}
 	return doc.ring()
 }
 
-func loadDoc(dir string) (*ringDoc, error) {
-	if err := checkDir(dir); err != nil {
-		return nil, err
-	}
-	file, err := readPrivate(filepath.Join(dir, RingFile), MaxRing)
+// loadDoc reads dir's ring, signed by verifier, with the identities of a.
+func loadDoc(dir string, a *ringAccess, verifier ed25519.PublicKey) (*ringDoc, *identities, error) {
+	path := filepath.Join(dir, RingFile)
+	file, err := readPrivate(path, MaxRing)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	identityPath := filepath.Join(dir, IdentityFile)
-	text, err := readPrivate(identityPath, 64<<10)
+	if err := a.refuseSample("signer", verifier); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, VerifierFile), err)
+	}
+	ids, err := a.opening(dir).identities()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	identities, err := parseIdentities(text)
+	doc, err := readRingDoc(file, ids, verifier)
+	if err == nil {
+		err = a.refuse(doc)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", identityPath, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	verifier, err := loadVerifier(dir)
-	if err != nil {
-		return nil, err
-	}
-	doc, err := readRingDoc(file, identities, verifier)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RingFile), err)
-	}
-	return doc, nil
+	return doc, ids, nil
 }
 
 func loadVerifier(dir string) (ed25519.PublicKey, error) {
@@ -227,10 +317,14 @@ func loadSigner(dir string) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-func writeRing(dir string, doc *ringDoc, signer ed25519.PrivateKey) error {
+// writeRing replaces dir's ring, but only by one that ids can open.
+func writeRing(dir string, doc *ringDoc, ids *identities, signer ed25519.PrivateKey) error {
 	var out bytes.Buffer
-	if err := doc.write(&out, signer); err != nil {
+	if err := doc.write(&out, ids.passphrase, signer); err != nil {
 		return err
+	}
+	if _, err := readRingDoc(out.Bytes(), ids, signer.Public().(ed25519.PublicKey)); err != nil {
+		return fmt.Errorf("%w: the identity at hand could not open the new ring; nothing was changed", ErrRing)
 	}
 	return writeFile(filepath.Join(dir, RingFile), out.Bytes(), 0o600)
 }
@@ -303,12 +397,14 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	return syncDir(dir)
 }
 
-// removeLeftovers removes what writers that were killed have left. The caller
-// holds the writer's lock.
-func removeLeftovers(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, "."+RingFile+temporary+"*")) // the pattern is good
-	for _, path := range left {
-		_ = os.Remove(path) // the next writer tries again
+// removeLeftovers removes what writers of path that were killed have left. The
+// caller holds the lock of path's writers.
+func removeLeftovers(path string) {
+	entries, _ := os.ReadDir(filepath.Dir(path))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "."+filepath.Base(path)+temporary) {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name())) // the next writer tries again
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ func isAlphanumeric(id string) bool { return !strings.ContainsAny(id, "-_") }
 
 // write signs the document and encrypts it to its recipients. age hides the
 // content but does not authenticate its writer; the signature does.
-func (d *ringDoc) write(w io.Writer, signer ed25519.PrivateKey) error {
+func (d *ringDoc) write(w io.Writer, passphrase string, signer ed25519.PrivateKey) error {
 	if _, err := d.ring(); err != nil {
 		return err
 	}
@@ -107,11 +107,11 @@ func (d *ringDoc) write(w io.Writer, signer ed25519.PrivateKey) error {
 		return err
 	}
 	signature := ed25519.Sign(signer, append([]byte(signContext), content...))
-	return encryptTo(w, d.Recipients, fmt.Appendf(nil, "%s%s\n%s\n", ringHead, text64(content), text64(signature)))
+	return encryptTo(w, d.Recipients, passphrase, fmt.Appendf(nil, "%s%s\n%s\n", ringHead, text64(content), text64(signature)))
 }
 
 // readRingDoc decrypts, verifies and only then parses a ring file.
-func readRingDoc(file []byte, ids identities, signer ed25519.PublicKey) (*ringDoc, error) {
+func readRingDoc(file []byte, ids *identities, signer ed25519.PublicKey) (*ringDoc, error) {
 	if len(file) > MaxRing {
 		return nil, fmt.Errorf("%w: over %d bytes", ErrRing, MaxRing)
 	}
@@ -119,6 +119,11 @@ func readRingDoc(file []byte, ids identities, signer ed25519.PublicKey) (*ringDo
 	if err != nil {
 		return nil, err
 	}
+	return readSigned(plain, signer)
+}
+
+// readSigned verifies and only then parses the plaintext of a ring file.
+func readSigned(plain []byte, signer ed25519.PublicKey) (*ringDoc, error) {
 	rest, ok := strings.CutPrefix(string(plain), ringHead)
 	lines := strings.Split(rest, "\n")
 	if !ok || len(lines) != 3 || lines[2] != "" {
@@ -130,6 +135,28 @@ func readRingDoc(file []byte, ids identities, signer ed25519.PublicKey) (*ringDo
 		return nil, fmt.Errorf("%w: not signed by signer.pub", ErrRing)
 	}
 	return parseRingDoc(content)
+}
+
+// ParseRing reads the signed plaintext of a ring (SPEC §11), for a [Source] that
+// decrypts it by other means than age. verifier is the key of [VerifierFile]. Of
+// the options only [InsecureSampleKeys] counts. Unlike [Watched] it remembers
+// nothing: the caller must refuse a version below one that he has accepted.
+func ParseRing(plain []byte, verifier ed25519.PublicKey, options ...RingOption) (*Ring, error) {
+	if len(plain) > MaxRing || len(verifier) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%w: over %d bytes, or no verifier", ErrRing, MaxRing)
+	}
+	a := newAccess(options)
+	if err := a.refuseSample("signer", verifier); err != nil {
+		return nil, err
+	}
+	doc, err := readSigned(plain, verifier)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refuse(doc); err != nil {
+		return nil, err
+	}
+	return doc.ring()
 }
 
 // parseRingDoc accepts the one spelling that write produces.

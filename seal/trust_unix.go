@@ -32,11 +32,16 @@ func untrusted(info fs.FileInfo, forbidden fs.FileMode) string {
 	return ""
 }
 
-// lockDir takes the writer's lock, waiting no longer than five seconds.
-func lockDir(ctx context.Context, path string) (unlock func(), err error) {
+// lockFile takes the lock of the writers of a file, waiting no longer than five
+// seconds. A lock that is held, or can't be made, is no [ErrRing]: nothing was
+// judged.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%w: %s is a symbolic link", ErrRing, path)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRing, err)
+		return nil, fmt.Errorf("seal: taking the writer's lock: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -47,7 +52,7 @@ func lockDir(ctx context.Context, path string) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("%w: another writer holds %s", ErrRing, path)
+			return nil, fmt.Errorf("seal: another writer holds %s", path)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -23,12 +23,15 @@ const SeenFile = "ring.seen"
 // safe for concurrent use.
 type Watched struct {
 	dir      string
+	options  []RingOption
 	seen     string
 	interval time.Duration
+	maxStale time.Duration
 	told     func(*Ring, error)
 
-	mu   sync.RWMutex
-	ring *Ring
+	mu     sync.RWMutex
+	ring   *Ring
+	looked time.Time // when the directory last showed this ring
 }
 
 // WatchConfig is optional; its zero value is the safe choice.
@@ -39,6 +42,11 @@ type WatchConfig struct {
 	// Seen is the file that notes the highest version. Zero: [SeenFile] in the
 	// keyring directory, which must then be writable.
 	Seen string
+	// Options say what opens the ring. None: dir's identity.txt.
+	Options []RingOption
+	// MaxStale ends the use of a ring that could not be read again for so long;
+	// it must be two intervals or more. Zero: the last good ring has no end.
+	MaxStale time.Duration
 	// Reloaded is told of each new ring, and of each try that failed; the ring
 	// is then the old one. Nil: nobody is told.
 	Reloaded func(*Ring, error)
@@ -53,26 +61,40 @@ func WatchRing(dir string, cfg WatchConfig) (*Watched, error) {
 	if cfg.Interval < 0 {
 		return nil, errors.New("seal: a negative reload interval")
 	}
+	if cfg.MaxStale != 0 && cfg.MaxStale < 2*cfg.Interval {
+		return nil, errors.New("seal: MaxStale is under two reload intervals")
+	}
 	if cfg.Reloaded == nil {
 		cfg.Reloaded = func(*Ring, error) {}
 	}
 	if cfg.Seen == "" {
 		cfg.Seen = filepath.Join(dir, SeenFile)
 	}
-	w := &Watched{dir: dir, seen: cfg.Seen, interval: cfg.Interval, told: cfg.Reloaded}
+	w := &Watched{dir: dir, options: cfg.Options, seen: cfg.Seen, interval: cfg.Interval, maxStale: cfg.MaxStale, told: cfg.Reloaded}
 	ring, err := w.load()
 	if err != nil {
 		return nil, err
 	}
-	w.ring = ring
+	w.ring, w.looked = ring, time.Now()
 	return w, nil
 }
 
-// Ring implements [Source] and never fails: it is the last good ring.
+// Ring implements [Source]: it is the last good ring. It fails only where that
+// is older than MaxStale.
 func (w *Watched) Ring(context.Context) (*Ring, error) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
+	if w.maxStale > 0 && time.Since(w.looked) > w.maxStale {
+		return nil, fmt.Errorf("seal: %s could not be read for over %v", filepath.Join(w.dir, RingFile), w.maxStale)
+	}
 	return w.ring, nil
+}
+
+// last is the last good ring, however old.
+func (w *Watched) last() *Ring {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.ring
 }
 
 // Run looks for changes until ctx ends; a value on now asks to look at once
@@ -94,10 +116,9 @@ func (w *Watched) Run(ctx context.Context, now <-chan os.Signal) {
 // Reload looks for a changed ring now. A newer ring takes effect even if its
 // version can't be noted: a revocation must not wait for a full disk.
 func (w *Watched) Reload() {
-	ring, err := LoadRing(w.dir)
+	ring, err := LoadRing(w.dir, w.options...)
 	if err != nil {
-		old, _ := w.Ring(context.Background())
-		w.told(old, err)
+		w.told(w.last(), err)
 		return
 	}
 	current, changed, err := w.adopt(ring)
@@ -119,14 +140,15 @@ func (w *Watched) adopt(ring *Ring) (current *Ring, changed bool, err error) {
 	case ring.version == old.version && ring.digest != old.digest:
 		return old, false, fmt.Errorf("%w: %s is another ring of version %d", ErrRing, filepath.Join(w.dir, RingFile), old.version)
 	case ring.version == old.version:
+		w.looked = time.Now()
 		return old, false, nil
 	}
-	w.ring = ring
+	w.ring, w.looked = ring, time.Now()
 	return ring, true, nil
 }
 
 func (w *Watched) load() (*Ring, error) {
-	ring, err := LoadRing(w.dir)
+	ring, err := LoadRing(w.dir, w.options...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,12 +186,23 @@ func readSeen(path string) (uint64, error) {
 	return seen, nil
 }
 
-// noteSeen raises the note to version; it never lowers it.
+// noteSeen raises the note to version; it never lowers it, even where other
+// nodes and the writer share it.
 func noteSeen(path string, version uint64) error {
 	seen, err := readSeen(path)
 	if err != nil || seen >= version {
 		return err
 	}
+	unlock, err := lockFile(context.Background(), path+".lock")
+	if err != nil {
+		return fmt.Errorf("%w: noting the version: %w", ErrRing, err)
+	}
+	defer unlock()
+	seen, err = readSeen(path) // somebody else may have written it by now
+	if err != nil || seen >= version {
+		return err
+	}
+	removeLeftovers(path)
 	if err := writeFile(path, []byte(strconv.FormatUint(version, 10)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("%w: noting the version: %w", ErrRing, err)
 	}

@@ -108,7 +108,8 @@ func Policy() []byte {
 }
 
 // WriteKeys copies the vectors' keyring into dir with the modes that a keyring
-// must have. These keys are public: never use them.
+// must have. These keys are public: seal refuses them, but with
+// InsecureSampleKeys.
 func WriteKeys(dir string) error {
 	entries, err := files.ReadDir("keys")
 	if err != nil {

@@ -25,7 +25,7 @@ func TestVectors(t *testing.T) {
 	if err := vectors.WriteKeys(dir); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := seal.LoadRing(dir)
+	ring, err := seal.LoadRing(dir, seal.InsecureSampleKeys())
 	if err != nil {
 		t.Fatal(err)
 	}

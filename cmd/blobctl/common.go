@@ -22,6 +22,7 @@ type checkFlags struct {
 	session, at, replay          string
 	json                         bool
 	may                          access
+	opening                      openingFlags
 }
 
 func (f *checkFlags) add(cmd *cobra.Command) {
@@ -35,6 +36,7 @@ func (f *checkFlags) add(cmd *cobra.Command) {
 		flags.StringVar(&f.at, "at", "", "judge at this `TIME` (RFC 3339 or Unix seconds) instead of now")
 	}
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
+	f.opening.add(cmd)
 	for _, name := range []string{"keyring", "policy", "app"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
@@ -47,7 +49,7 @@ func (f *checkFlags) addReplay(cmd *cobra.Command, help string) {
 // verifier loads what the flags name. Close its store afterwards.
 func (f *checkFlags) verifier(cmd *cobra.Command) (v session.Verifier, close func(), err error) {
 	close = func() {}
-	ring, err := seal.LoadRing(f.keyring)
+	ring, err := seal.LoadRing(f.keyring, f.opening.options(false)...)
 	if err != nil {
 		return v, close, keyringError(err)
 	}

@@ -16,9 +16,9 @@ import (
 func newKeyring() *cobra.Command {
 	cmd := &cobra.Command{Use: "keyring", Short: "Make, rotate and list the keys that seal", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage("keyring wants init, rotate, list, retire, revoke or export")
+			return usage("keyring wants init, rotate, list, recipients, retire, revoke or export")
 		}}
-	cmd.AddCommand(newKeyringInit(), newKeyringRotate(), newKeyringList(), newKeyringEnd("retire", seal.RetireKey), newKeyringEnd("revoke", seal.RevokeKey), newKeyringExport())
+	cmd.AddCommand(newKeyringInit(), newKeyringRotate(), newKeyringList(), newKeyringRecipients(), newKeyringEnd("retire", seal.RetireKey), newKeyringEnd("revoke", seal.RevokeKey), newKeyringExport())
 	return cmd
 }
 
@@ -26,11 +26,13 @@ func newKeyring() *cobra.Command {
 type ringFlags struct {
 	dir, enc string
 	json     bool
+	opening  openingFlags
 }
 
 func (f *ringFlags) add(cmd *cobra.Command, enc bool) {
 	cmd.Flags().StringVar(&f.dir, "dir", "", "keyring `DIR`ectory (required)")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON, version 1")
+	f.opening.add(cmd)
 	_ = cmd.MarkFlagRequired("dir")
 	if enc {
 		cmd.Flags().StringVar(&f.enc, "enc", string(seal.A256GCM), "content encryption of the new key: A256GCM or A256CBC-HS512")
@@ -47,18 +49,29 @@ func (f *ringFlags) profile() (seal.Enc, error) {
 
 func newKeyringInit() *cobra.Command {
 	var f ringFlags
+	var to recipientFlags
+	var postQuantum bool
 	cmd := &cobra.Command{
 		Use: "init --dir DIR", Args: cobra.NoArgs,
 		Short: "Make a keyring with one primary key",
 		Long: `Make a keyring directory: ring.age (the keys, encrypted and signed), identity.txt
 (opens it; nodes need it), signer.key (changes it; keep it off the nodes) and
-signer.pub (checks it).`,
+signer.pub (checks it). With --identity, --passphrase-file or --passphrase the ring is
+encrypted to that, and there is no identity.txt; with --recipient to these as well.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			enc, err := f.profile()
 			if err != nil {
 				return err
 			}
-			ring, err := seal.InitRing(f.dir, enc, time.Now())
+			recipients, err := to.read()
+			if err != nil {
+				return err
+			}
+			options := append(f.opening.options(true), seal.WithRecipients(recipients...))
+			if postQuantum {
+				options = append(options, seal.WithPostQuantum())
+			}
+			ring, err := seal.InitRing(f.dir, enc, time.Now(), options...)
 			if errors.Is(err, fs.ErrExist) {
 				return &failure{exitUsage, err, "a keyring is never overwritten; add a key with: blobctl keyring rotate --dir DIR; if there is no ring.age, an earlier init was cut short: remove what it left"}
 			}
@@ -69,6 +82,8 @@ signer.pub (checks it).`,
 		},
 	}
 	f.add(cmd, true)
+	to.add(cmd)
+	cmd.Flags().BoolVar(&postQuantum, "post-quantum", false, "make a post-quantum identity")
 	return cmd
 }
 
@@ -90,7 +105,7 @@ then only opens.`,
 				return usage("--activate-in can't be negative")
 			}
 			now := time.Now()
-			ring, err := seal.RotateRing(cmd.Context(), f.dir, enc, now, now.Add(in))
+			ring, err := seal.RotateRing(cmd.Context(), f.dir, enc, now, now.Add(in), f.opening.options(false)...)
 			if err != nil {
 				return classify(err)
 			}
@@ -108,7 +123,7 @@ func newKeyringList() *cobra.Command {
 		Use: "list --dir DIR", Args: cobra.NoArgs,
 		Short: "List the keys and their states",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := seal.LoadRing(f.dir)
+			ring, err := seal.LoadRing(f.dir, f.opening.options(false)...)
 			if err != nil {
 				return keyringError(err)
 			}
@@ -120,7 +135,7 @@ func newKeyringList() *cobra.Command {
 }
 
 // newKeyringEnd is retire and revoke, which differ in what they ask of the key.
-func newKeyringEnd(verb string, end func(context.Context, string, string, time.Time) (*seal.Ring, error)) *cobra.Command {
+func newKeyringEnd(verb string, end func(context.Context, string, string, time.Time, ...seal.RingOption) (*seal.Ring, error)) *cobra.Command {
 	var f ringFlags
 	cmd := &cobra.Command{
 		Use: verb + " --dir DIR KEY", Args: cobra.ExactArgs(1),
@@ -136,7 +151,7 @@ runs follows within two reload intervals. If it was the primary key, a new one t
 its place at once; sessions on running nodes are sealed anew.`,
 		}[verb],
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ring, err := end(cmd.Context(), f.dir, args[0], time.Now())
+			ring, err := end(cmd.Context(), f.dir, args[0], time.Now(), f.opening.options(false)...)
 			if err != nil {
 				return classify(err)
 			}
@@ -158,7 +173,7 @@ func newKeyringExport() *cobra.Command {
 without being given the ring. The key opens and makes all envelopes of that session
 and node: treat it as a secret.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ring, err := seal.LoadRing(f.dir)
+			ring, err := seal.LoadRing(f.dir, f.opening.options(false)...)
 			if err != nil {
 				return keyringError(err)
 			}

@@ -17,6 +17,7 @@ type sealFlags struct {
 	session, name, replay        string
 	ttl                          time.Duration
 	binary, json                 bool
+	opening                      openingFlags
 }
 
 func newSeal() *cobra.Command {
@@ -41,6 +42,7 @@ attribute: it must not be younger than the envelope, so it is made if need be.`,
 	flags.DurationVar(&f.ttl, "ttl", 0, "a shorter life than the policy's")
 	flags.BoolVar(&f.binary, "binary", false, "the value is bytes, not JSON")
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
+	f.opening.add(cmd)
 	for _, name := range []string{"keyring", "policy", "app", "session", "name"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
@@ -56,7 +58,7 @@ func runSeal(cmd *cobra.Command, f sealFlags) error {
 	if !ok {
 		return usage("the policy declares no attribute %q", f.name)
 	}
-	ring, err := seal.LoadRing(f.keyring)
+	ring, err := seal.LoadRing(f.keyring, f.opening.options(false)...)
 	if err != nil {
 		return keyringError(err)
 	}

@@ -21,6 +21,7 @@ type serveFlags struct {
 	listen, name, keyring, seen, policy, app, tenant, replay string
 	timeout, maxInterval, reload                             time.Duration
 	maxSessions                                              int
+	opening                                                  openingFlags
 }
 
 func newServe() *cobra.Command {
@@ -46,6 +47,7 @@ it look for a changed keyring.`,
 	flags.IntVar(&f.maxSessions, "max-sessions", 0, "sessions kept in memory (default 100000)")
 	flags.DurationVar(&f.timeout, "bayeux-timeout", 0, "how long a Bayeux connect is held (default 30s)")
 	flags.DurationVar(&f.maxInterval, "bayeux-max-interval", 0, "how long a silent Bayeux client is remembered (default 10s)")
+	f.opening.add(cmd)
 	for _, name := range []string{"keyring", "policy", "replay"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
@@ -97,7 +99,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 
 // watch follows the keyring, also when SIGHUP asks to look at once.
 func (f serveFlags) watch(ctx context.Context, log *slog.Logger, hup <-chan os.Signal) (*seal.Watched, error) {
-	keys, err := seal.WatchRing(f.keyring, seal.WatchConfig{Interval: f.reload, Seen: f.seen, Reloaded: func(r *seal.Ring, err error) {
+	keys, err := seal.WatchRing(f.keyring, seal.WatchConfig{Interval: f.reload, Seen: f.seen, Options: f.opening.options(false), Reloaded: func(r *seal.Ring, err error) {
 		if err != nil {
 			log.Error("keyring not reloaded, the old one stays", "ring", r.Version(), "err", err)
 			return

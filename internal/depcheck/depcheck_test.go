@@ -20,13 +20,14 @@ type rule struct {
 }
 
 var (
-	age       = "filippo.io/age"
+	age       = "filippo.io/age/..."
 	jose      = "github.com/go-jose/go-jose/v4/..."
 	xcrypto   = "golang.org/x/crypto/..."
 	xsys      = "golang.org/x/sys/unix"
 	jsonv2    = "github.com/go-json-experiment/json/..."
 	websocket = "github.com/lxzan/gws"
 	cobra     = "github.com/spf13/cobra"
+	xterm     = "golang.org/x/term"
 )
 
 var rules = map[string]rule{
@@ -41,7 +42,7 @@ var rules = map[string]rule{
 	"client":            {},
 	"cmd/blobctl": {
 		ours:  []string{"seal", "policy", "replay", "replay/filestore", "session", "internal/shop", "internal/demo"},
-		third: []string{cobra},
+		third: []string{cobra, xterm},
 	},
 	"internal/shop":     {ours: []string{"seal", "policy", "replay", "session", "bayeux", "bayeux/sessionext", "client"}},
 	"internal/demo":     {ours: []string{"seal", "session", "bayeux", "bayeux/sessionext", "internal/shop"}},

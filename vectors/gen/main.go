@@ -89,7 +89,9 @@ func keys() (gcm, cbc key) {
 	check(err)
 	var ring struct{ Keys []key }
 	check(json.Unmarshal(content, &ring))
-	check(os.Remove("keys/ring.lock"))
+	for _, name := range []string{"ring.lock", "ring.seen", "ring.seen.lock"} { // the writer's, not the readers'
+		check(os.Remove("keys/" + name))
+	}
 	return ring.Keys[0], ring.Keys[1]
 }
 
