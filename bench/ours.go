@@ -33,7 +33,7 @@ func newKit() (*kit, error) {
 		return nil, err
 	}
 	k := &kit{ring: ring, scope: seal.Scope{App: "shop"}}
-	var rules []policy.Rule
+	var rules []policy.Declaration
 	for i := range attributes {
 		k.names = append(k.names, fmt.Sprintf("cart.%d", i))
 		rules = append(rules, policy.Rule{Name: k.names[i], TTL: lifetime, MaxBytes: policy.MaxValueBytes})

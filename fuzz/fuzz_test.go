@@ -89,7 +89,11 @@ func FuzzPolicy(f *testing.F) {
 			}
 			return
 		}
-		again, err := policy.New(0, p.Session(), p.Rules()...)
+		var declarations []policy.Declaration
+		for _, rule := range p.Rules() {
+			declarations = append(declarations, rule)
+		}
+		again, err := policy.New(0, p.Session(), declarations...)
 		if err != nil || len(again.Rules()) != len(p.Rules()) {
 			t.Errorf("the rules of a good policy are refused: %v", err)
 		}

@@ -1,124 +1,220 @@
 package policy
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"sort"
-	"time"
+	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxFile is the largest policy file read, in bytes.
 const MaxFile = 1 << 20
 
-type file struct {
-	Version    *int                `json:"version"`
-	Session    *fileSession        `json:"session"`
-	Attributes map[string]fileRule `json:"attributes"`
-}
-
-type fileSession struct {
-	Idle          seconds `json:"idle"`
-	Absolute      seconds `json:"absolute"`
-	MaxAttributes int     `json:"max_attributes"`
-	MaxBytes      int     `json:"max_bytes"`
-	Leeway        seconds `json:"leeway"`
-}
-
-type fileRule struct {
-	TTL      seconds `json:"ttl"`
-	Idle     seconds `json:"idle"`
-	Absolute seconds `json:"absolute"`
-	Once     bool    `json:"once"`
-	Required bool    `json:"required"`
-	OnExpiry Action  `json:"on_expiry"`
-	MaxBytes int     `json:"max_bytes"`
-}
-
-// seconds reads a duration such as "90s", "30m" or "1h30m".
-type seconds time.Duration
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (s *seconds) UnmarshalText(text []byte) error {
-	d, err := time.ParseDuration(string(text))
-	if err != nil || d <= 0 || d%time.Second != 0 {
-		return fmt.Errorf("want a duration of whole seconds above zero, such as \"90s\" or \"1h30m\"")
-	}
-	*s = seconds(d)
-	return nil
-}
-
-// UnmarshalText implements encoding.TextUnmarshaler: "drop" or "refuse".
-func (a *Action) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "drop":
-		*a = Drop
-	case "refuse":
-		*a = Refuse
-	default:
-		return fmt.Errorf(`want "drop" or "refuse"`)
-	}
-	return nil
-}
-
 // Parse reads a policy file: strict JSON (RFC 8259) without duplicate or
-// unknown members, at most [MaxFile] bytes. The smallest useful one is
+// unknown members, at most [MaxFile] bytes; [Schema] describes it. The smallest
+// useful one is
 //
 //	{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"}}}
 //
-// Errors wrap [ErrPolicy] and name the place or the rule.
+// The error is a [Problems], which wraps [ErrPolicy]: what is wrong, where, and
+// what would be right.
 func Parse(text []byte) (*Policy, error) {
-	if len(text) > MaxFile {
-		return nil, fmt.Errorf("%w: over %d bytes", ErrPolicy, MaxFile)
+	l, err := readLayer(text, Source{Origin: FromFile})
+	if err != nil {
+		return nil, err
 	}
-	var f file
-	if err := json.Unmarshal(text, &f, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("%w: %.200s", ErrPolicy, place(text, err))
+	if l.revision < 0 || l.sessionFrom == nil {
+		return nil, Problems{{Source{Origin: FromFile, Line: 1, Column: 1}, "", "", `needs "version" and "session"`}}
 	}
-	if f.Version == nil || f.Session == nil {
-		return nil, refuse("the file", `needs "version" and "session"`)
-	}
-	names := make([]string, 0, len(f.Attributes))
-	for name := range f.Attributes {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	rules := make([]Rule, 0, len(names))
-	for _, name := range names {
-		r := f.Attributes[name]
-		rules = append(rules, Rule{
-			Name: name, TTL: time.Duration(r.TTL), Idle: time.Duration(r.Idle), Absolute: time.Duration(r.Absolute),
-			Once: r.Once, Required: r.Required, OnExpiry: r.OnExpiry, MaxBytes: r.MaxBytes,
-		})
-	}
-	s := f.Session
-	return New(*f.Version, SessionRule{
-		Idle: time.Duration(s.Idle), Absolute: time.Duration(s.Absolute),
-		MaxAttributes: s.MaxAttributes, MaxBytes: s.MaxBytes, Leeway: time.Duration(s.Leeway),
-	}, rules...)
+	return build(fmt.Sprint(l.revision), 0, l.session, l.sessionFrom, l.rules)
 }
 
-// place turns a decoder's byte offset into a line.
-func place(text []byte, err error) string {
-	var offset int64 = -1
-	if e, ok := err.(*json.SemanticError); ok {
-		offset = e.ByteOffset
-		if e.Err != nil {
-			err = fmt.Errorf("%s: %w", e.JSONPointer, e.Err)
-		}
+// layer is what one file says: a policy, or an overlay over one.
+type layer struct {
+	revision    int // -1: none
+	session     SessionRule
+	sessionFrom sources // nil: no session
+	rules       []declared
+}
+
+// reader reads a file token by token, so that each name has its place and one
+// mistake does not hide the next.
+type reader struct {
+	text     []byte
+	dec      *jsontext.Decoder
+	lines    []int // where each line begins
+	file     Source
+	problems Problems
+}
+
+func readLayer(text []byte, file Source) (layer, error) {
+	l := layer{revision: -1}
+	if len(text) > MaxFile {
+		return l, Problems{{file, "", "", fmt.Sprintf("over %d bytes", MaxFile)}}
 	}
-	if e, ok := err.(*jsontext.SyntacticError); ok {
-		offset = e.ByteOffset
-	}
-	if offset < 0 || offset > int64(len(text)) {
-		return err.Error()
-	}
-	line := 1
-	for _, c := range text[:offset] {
+	r := &reader{text: text, file: file, lines: []int{0}}
+	for i, c := range text {
 		if c == '\n' {
-			line++
+			r.lines = append(r.lines, i+1)
 		}
 	}
-	return fmt.Sprintf("line %d: %v", line, err)
+	// Duplicate names are found by object, which goes on after them.
+	r.dec = jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
+	if err := r.layer(&l); err != nil {
+		r.syntax(err)
+	}
+	return l, r.problems.err()
+}
+
+func (r *reader) layer(l *layer) error {
+	err := r.object("", []string{"$schema", "version", "session", "attributes"}, func(name string, at Source) error {
+		switch name {
+		case "$schema": // for editors
+			return r.value(at, "", name, "want a string", func(v jsontext.Value) bool { return v.Kind() == '"' })
+		case "version":
+			return r.value(at, "", name, fmt.Sprintf("want a whole number from 0 to %d", maxNumber), func(v jsontext.Value) (ok bool) {
+				l.revision, ok = number(v)
+				return ok
+			})
+		case "session":
+			l.sessionFrom = sources{"": at}
+			return readMembers(r, name, sessionMembers, &l.session, l.sessionFrom)
+		}
+		return r.object("", nil, func(name string, at Source) error {
+			d := declared{Rule{Name: name}, sources{"": at}}
+			err := readMembers(r, quoted(name), ruleMembers, &d.Rule, d.from)
+			l.rules = append(l.rules, d)
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	at := r.next()
+	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
+		r.problems.add(at, "", "", "want nothing after the policy's closing brace")
+	}
+	return nil
+}
+
+// readMembers reads one rule.
+func readMembers[R any](r *reader, rule string, members []member[R], into *R, from sources) error {
+	names := make([]string, len(members))
+	for i, m := range members {
+		names[i] = m.name
+	}
+	return r.object(rule, names, func(name string, at Source) error {
+		m := members[slices.Index(names, name)]
+		from[name] = at
+		return r.value(at, rule, name, m.want, func(v jsontext.Value) bool { return m.read(into, v) })
+	})
+}
+
+// object calls each for every member of an object. Names that are not known
+// (nil: any is) or stand there twice are problems, and skipped. The error is of
+// syntax.
+func (r *reader) object(rule string, known []string, each func(name string, at Source) error) error {
+	at := r.next()
+	if kind := r.dec.PeekKind(); kind != '{' {
+		if err := r.dec.SkipValue(); err != nil {
+			return err
+		}
+		r.problems.add(at, rule, "", "want an object in braces, not %v", kind)
+		return nil
+	}
+	if _, err := r.dec.ReadToken(); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for r.dec.PeekKind() != '}' { // at bad syntax ReadToken says why
+		at := r.next()
+		token, err := r.dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		name, read := token.String(), each
+		switch {
+		case seen[name]:
+			r.problems.add(at, rule, quoted(name), "is there twice: want it once")
+			read = r.skip
+		case known != nil && !slices.Contains(known, name):
+			r.problems.add(at, rule, quoted(name), "is unknown: want %s", suggest(name, known))
+			read = r.skip
+		}
+		seen[name] = true
+		if err := read(name, at); err != nil {
+			return err
+		}
+	}
+	_, err := r.dec.ReadToken()
+	return err
+}
+
+func (r *reader) skip(string, Source) error { return r.dec.SkipValue() }
+
+// suggest names what was probably meant, or all that is known.
+func suggest(name string, known []string) string {
+	for _, k := range known {
+		if strings.EqualFold(strings.ReplaceAll(name, "-", "_"), k) {
+			return k
+		}
+	}
+	return "one of " + strings.Join(known, ", ")
+}
+
+// value reads one value; it is a problem if read does not like it.
+func (r *reader) value(at Source, rule, name, want string, read func(jsontext.Value) bool) error {
+	v, err := r.dec.ReadValue()
+	if err == nil && !read(v) {
+		r.problems.add(at, rule, name, "is %s: %s", excerpt(v), want)
+	}
+	return err
+}
+
+// excerpt shows a value on one line.
+func excerpt(v jsontext.Value) string {
+	const limit = 40
+	switch v.Kind() {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	}
+	if len(v) > limit {
+		return strings.ToValidUTF8(string(v[:limit]), "") + "…"
+	}
+	return string(v)
+}
+
+// next is where the next token begins.
+func (r *reader) next() Source {
+	offset := int(r.dec.InputOffset())
+	for offset < len(r.text) && strings.IndexByte(" \t\r\n,:", r.text[offset]) >= 0 {
+		offset++
+	}
+	return r.at(offset)
+}
+
+func (r *reader) at(offset int) Source {
+	at := r.file
+	at.Line = sort.SearchInts(r.lines, offset+1)
+	at.Column = offset - r.lines[at.Line-1] + 1
+	return at
+}
+
+// syntax notes what ended the reading.
+func (r *reader) syntax(err error) {
+	at, reason := r.at(len(r.text)), "ends too early"
+	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		at = r.at(min(int(e.ByteOffset), len(r.text)))
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			reason = e.Err.Error()
+		}
+	}
+	r.problems.add(at, "", "", "not JSON: %s", reason)
 }

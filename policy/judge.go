@@ -16,6 +16,20 @@ type Facts struct {
 	AbsoluteExpires time.Time
 	Once            bool
 	Bytes           int // of the encoded value
+	// KeyProved says whether the presenter proved possession of the key that
+	// the session is bound to; [BindingKey] asks for it.
+	KeyProved bool
+}
+
+// StoreFacts are what the replay store said about one attribute of a set. Their
+// zero value says that it could not tell.
+type StoreFacts struct {
+	Name string
+	// Known says that the store could tell: it answered, and its memory reaches
+	// back to the attribute's issue.
+	Known bool
+	// RolledBack says that the set is older than a protected change of its session.
+	RolledBack bool
 }
 
 // SessionFacts are what was found in an authentic manifest, and the time.
@@ -45,7 +59,7 @@ const (
 type Violation struct {
 	Name   string // attribute, or "session"
 	Rule   string // member of the policy file, such as "ttl"
-	Err    error  // ErrExpired, ErrNotYetValid, ErrBinding or ErrNotAllowed
+	Err    error  // ErrExpired, ErrNotYetValid, ErrBinding, ErrNotAllowed or ErrStoreDown
 	Detail string
 }
 
@@ -66,6 +80,9 @@ type Decision struct {
 	// AbsoluteExpires is the session's effective end whatever its use; set by
 	// [Policy.JudgeSession] only.
 	AbsoluteExpires time.Time
+	// Burn says that the restore must spend the right in the same step, or leave
+	// the attribute out; set by [Policy.Judge] only, for what it accepts.
+	Burn bool
 }
 
 // Err joins the violations; nil if there are none.
@@ -77,19 +94,31 @@ func (d Decision) Err() error {
 	return errors.Join(errs...)
 }
 
+// undeclared refuses a name of which there is no rule.
+func undeclared(name string) Decision {
+	return Decision{Violations: []Violation{{name, "attributes", ErrNotAllowed, "today's policy does not declare it"}}}
+}
+
 // Judge decides on one attribute under today's rule. An undeclared name, a
+// sealed attribute that is now the server's alone, a missing proof of the key, a
 // right that was not sealed as one (or the reverse), a value over today's limit
 // and a time of issue in the future refuse the set; an expired attribute is
 // dropped or refuses, as its rule says.
 func (p *Policy) Judge(f Facts) Decision {
-	rule, known := p.rules[f.Name]
+	rule, known := p.Rule(f.Name)
 	if !known {
-		return Decision{Violations: []Violation{{f.Name, "attributes", ErrNotAllowed, "today's policy does not declare it"}}}
+		return undeclared(f.Name)
 	}
 	d := Decision{Verdict: AcceptAttribute, Expires: p.end(rule, f)}
 	add := func(verdict Verdict, rule string, err error, format string, args ...any) {
 		d.Verdict = min(d.Verdict, verdict)
 		d.Violations = append(d.Violations, Violation{f.Name, rule, err, fmt.Sprintf(format, args...)})
+	}
+	if rule.Authority == AuthorityServer {
+		add(RefuseSet, "authority", ErrNotAllowed, "is kept on the server")
+	}
+	if rule.Binding == BindingKey && !f.KeyProved {
+		add(RefuseSet, "binding", ErrBinding, "the presenter did not prove the session's key")
 	}
 	if f.Once != rule.Once {
 		add(RefuseSet, "once", ErrNotAllowed, "sealed as once=%t, declared as once=%t", f.Once, rule.Once)
@@ -111,7 +140,36 @@ func (p *Policy) Judge(f Facts) Decision {
 		}
 		add(verdict, "ttl", ErrExpired, "ended %v ago", f.Now.Sub(d.Expires))
 	}
+	d.Burn = d.Verdict == AcceptAttribute && rule.Once && rule.Burn == BurnOnRestore
 	return d
+}
+
+// JudgeStore decides on one attribute by what the replay store said: after the
+// restore's one round trip, and before a protected change is let out. What the
+// store can't tell is never accepted; with [ErrStoreDown] among the reasons the
+// same set may be tried again. Of a set that is not [Policy.Strict] and older
+// than a protected change, it leaves out the attributes with RollbackDrop.
+//
+// It does not set the decision's times.
+func (p *Policy) JudgeStore(f StoreFacts) Decision {
+	rule, known := p.Rule(f.Name)
+	switch {
+	case !known:
+		return undeclared(f.Name)
+	case !f.Known:
+		verdict := RefuseSet
+		if rule.StoreDown == StoreDownDrop {
+			verdict = DropAttribute
+		}
+		return Decision{Verdict: verdict, Violations: []Violation{{f.Name, "store_down", ErrStoreDown, "the store could not tell about it"}}}
+	case f.RolledBack && rule.Protected():
+		verdict := RefuseSet
+		if rule.Rollback == RollbackDrop {
+			verdict = DropAttribute
+		}
+		return Decision{Verdict: verdict, Violations: []Violation{{f.Name, "rollback", ErrNotAllowed, "the set is older than a protected change"}}}
+	}
+	return Decision{Verdict: AcceptAttribute}
 }
 
 // end is the effective expiry under today's rule. When the value was last used

@@ -1,22 +1,25 @@
 // Package policy says which attributes a session may have, for how long, and
 // what happens when one is past its time.
 //
-// Write rules as a JSON file and [Parse] it, or build them with [New]. Then
-// [Policy.Judge] and [Policy.JudgeSession] turn facts into a decision with
-// reasons. They are pure: no clock, no I/O, nothing of ours imported; the
-// caller brings the time and has already authenticated what it asks about.
+// Declare attributes in Go with [Attr] and [Once] and give them to [New], or
+// write the rules as a JSON file and [Parse] it; [Overlay] tightens either. Then
+// [Policy.Judge], [Policy.JudgeSession] and [Policy.JudgeStore] turn facts into
+// a decision with reasons. They are pure: no clock, no I/O, nothing of ours
+// imported; the caller brings the time and has already authenticated what it
+// asks about.
 //
 // The policy is judged again each time a set is opened, so that a rule made
 // stricter today holds for what was sealed yesterday. Only an attribute's idle
 // limit is the one of its sealing: when it was last used is not in the seal.
+//
+// docs/policy.md lists every rule, its default and what contradicts it.
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,26 +29,12 @@ var (
 	ErrNotYetValid = errors.New("policy: not yet valid")
 	ErrBinding     = errors.New("policy: not the holder this was sealed for")
 	ErrNotAllowed  = errors.New("policy: not allowed")
+	// ErrStoreDown says that the store could not tell: no refusal for good, the
+	// set may be tried again.
+	ErrStoreDown = errors.New("policy: the store could not tell")
 	// ErrPolicy says that a policy contradicts itself or can't be read.
 	ErrPolicy = errors.New("policy: refused")
 )
-
-// Action is what a rule asks for when an attribute can't be restored.
-type Action uint8
-
-// The actions. The zero Action drops the attribute and lets the session go on.
-const (
-	Drop Action = iota
-	Refuse
-)
-
-// String returns "drop" or "refuse", as in a policy file.
-func (a Action) String() string {
-	if a == Refuse {
-		return "refuse"
-	}
-	return "drop"
-}
 
 // Rule governs one attribute. All durations are whole seconds.
 type Rule struct {
@@ -68,7 +57,23 @@ type Rule struct {
 	OnExpiry Action
 	// MaxBytes limits the encoded value. Zero: [DefaultMaxBytes].
 	MaxBytes int
+	// Burn says when a once-only attribute is spent.
+	Burn Burn
+	// Rollback says what a set that is older than a protected change is worth.
+	// Setting or deleting an attribute is a protected change if this is not
+	// RollbackAllow.
+	Rollback Rollback
+	// StoreDown says what happens while the store can't tell.
+	StoreDown StoreDown
+	// Authority says whether the client carries the attribute at all.
+	Authority Authority
+	// Binding says what the presenter of the attribute must prove.
+	Binding Binding
 }
+
+// Protected says that changes of the attribute must not be undone by an older
+// set: whoever makes one tells the store first.
+func (r Rule) Protected() bool { return r.Rollback != RollbackAllow }
 
 // SessionRule governs the session as a whole.
 type SessionRule struct {
@@ -96,44 +101,101 @@ const (
 	MaxLeeway           = 5 * time.Minute
 	MaxOnceTTL          = 24 * time.Hour
 	maxDuration         = 10 * 365 * 24 * time.Hour
+	maxVersion          = 64 // of the claim "pv"
 )
 
 // Policy is an immutable set of rules, safe for concurrent use.
 type Policy struct {
-	session SessionRule
-	rules   map[string]Rule
-	names   []string
-	version string
+	session     SessionRule
+	sessionFrom sources
+	rules       map[string]declared
+	names       []string // ascending
+	revision    string   // the base's and those of its overlays, joined by "-"
+	overlays    int
+	version     string
+}
+
+// sources tell where each member of a rule was said, and under "" the rule
+// itself. A member that is not there has its default.
+type sources map[string]Source
+
+// of is where a member was said, or else its rule.
+func (s sources) of(member string) Source {
+	if at, said := s[member]; said {
+		return at
+	}
+	return s[""]
+}
+
+// declared is a rule, and where it was said.
+type declared struct {
+	Rule
+	from sources
 }
 
 // New checks the rules against each other and returns an error wrapping
-// [ErrPolicy] that names the rule. Revision is the operator's own number for
-// this policy; it travels, with a digest of the rules, as the claim "pv".
-func New(revision int, session SessionRule, rules ...Rule) (*Policy, error) {
-	p := &Policy{session: session.withDefaults(), rules: map[string]Rule{}}
-	if err := p.session.check(); err != nil {
-		return nil, err
+// [ErrPolicy], a [Problems], that names every rule in which it found something.
+// A declaration is an [Attribute], an [OnceAttribute] or a plain [Rule].
+// Revision is the operator's own number for this policy; it travels, with a
+// digest of the rules, as the claim "pv".
+func New(revision int, session SessionRule, declarations ...Declaration) (*Policy, error) {
+	if revision < 0 || revision > maxNumber {
+		return nil, Problems{{Source{Origin: FromGo}, "", "version", fmt.Sprintf("want 0 to %d", maxNumber)}}
 	}
-	if revision < 0 {
-		return nil, refuse("version", "is negative")
+	rules := make([]declared, len(declarations))
+	for i, d := range declarations {
+		r := d.declared()
+		rules[i] = declared{r, said(ruleMembers, r)}
 	}
-	for _, r := range rules {
-		r = r.withDefaults()
-		if _, twice := p.rules[r.Name]; twice {
-			return nil, refuse(r.Name, "is declared twice")
+	return build(fmt.Sprint(revision), 0, session, said(sessionMembers, session), rules)
+}
+
+// said are the members that Go code gave.
+func said[R any](members []member[R], r R) sources {
+	from := sources{"": {Origin: FromGo}}
+	for _, m := range members {
+		if m.given(r) {
+			from[m.name] = Source{Origin: FromGo}
 		}
-		if err := r.check(p.session); err != nil {
-			return nil, err
+	}
+	return from
+}
+
+// build makes a policy, however it was written, or tells all that is wrong.
+func build(revision string, overlays int, session SessionRule, from sources, rules []declared) (*Policy, error) {
+	p := &Policy{
+		session: session.withDefaults(), sessionFrom: from, rules: make(map[string]declared, len(rules)),
+		revision: revision, overlays: overlays,
+	}
+	problems := p.checkSession()
+	for _, r := range rules {
+		r.Rule = r.withDefaults()
+		if _, twice := p.rules[r.Name]; twice {
+			problems.add(r.from.of(""), quoted(r.Name), "", "is declared twice")
+			continue
 		}
 		p.rules[r.Name] = r
 		p.names = append(p.names, r.Name)
 	}
-	sort.Strings(p.names)
-	p.version = fmt.Sprintf("%d.%s", revision, p.digest())
+	slices.Sort(p.names)
+	if len(problems) == 0 { // rules are compared with the session's
+		problems = p.checkRules()
+	}
+	p.version = revision + "." + p.digest()
+	if len(p.version) > maxVersion {
+		problems.add(Source{}, "", "version", "%s has over %d characters with its digest: fewer overlays, or shorter numbers", revision, maxVersion)
+	}
+	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Source.compare(b.Source) })
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
-// Version identifies the rules: the revision, a dot and a digest.
+// Version identifies the effective rules: the revision, a dot and a digest; 3
+// to 64 characters of base64url and one dot. Equal rules of one revision have
+// the same version, wherever they were written; an overlay's revision follows
+// its base's after a "-".
 func (p *Policy) Version() string { return p.version }
 
 // Session is the session's rule with its defaults filled in.
@@ -142,14 +204,14 @@ func (p *Policy) Session() SessionRule { return p.session }
 // Rule finds an attribute's rule with its defaults filled in.
 func (p *Policy) Rule(name string) (Rule, bool) {
 	r, ok := p.rules[name]
-	return r, ok
+	return r.Rule, ok
 }
 
 // Rules lists all rules by name.
 func (p *Policy) Rules() []Rule {
 	out := make([]Rule, 0, len(p.names))
 	for _, name := range p.names {
-		out = append(out, p.rules[name])
+		out = append(out, p.rules[name].Rule)
 	}
 	return out
 }
@@ -157,20 +219,18 @@ func (p *Policy) Rules() []Rule {
 // NeedsStore names an attribute that can't be protected without a replay store.
 func (p *Policy) NeedsStore() (name string, needed bool) {
 	for _, name := range p.names {
-		if p.rules[name].Once {
+		if r := p.rules[name]; r.Once || r.Protected() {
 			return name, true
 		}
 	}
 	return "", false
 }
 
-func (p *Policy) digest() string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%+v\n", p.session)
-	for _, r := range p.Rules() {
-		fmt.Fprintf(h, "%+v\n", r)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:6])
+// Strict says that a set older than a protected change is to be refused as a
+// whole, because a rule has RollbackRefuse. The attribute need not be in the
+// set: the set may be older than it.
+func (p *Policy) Strict() bool {
+	return slices.ContainsFunc(p.names, func(name string) bool { return p.rules[name].Rollback == RollbackRefuse })
 }
 
 func (s SessionRule) withDefaults() SessionRule {
@@ -193,73 +253,19 @@ func orDefault[T comparable](v, fallback T) T {
 	return v
 }
 
-func refuse(name, format string, args ...any) error {
-	return fmt.Errorf("%w: %s %s", ErrPolicy, name, fmt.Sprintf(format, args...))
-}
-
-func (s SessionRule) check() error {
-	switch {
-	case s.Idle <= 0 || s.Absolute <= 0:
-		return refuse("session", "needs idle and absolute")
-	case !whole(s.Idle, s.Absolute, s.Leeway):
-		return refuse("session", "has a duration that is negative, too long or not whole seconds")
-	case s.Idle > s.Absolute:
-		return refuse("session", "has idle %v over absolute %v", s.Idle, s.Absolute)
-	case s.Leeway > MaxLeeway:
-		return refuse("session", "has leeway over %v", MaxLeeway)
-	case s.MaxAttributes < 1 || s.MaxAttributes > MaxAttributes:
-		return refuse("session", "has max_attributes outside 1 to %d", MaxAttributes)
-	case s.MaxBytes < 1 || s.MaxBytes > MaxSessionBytes:
-		return refuse("session", "has max_bytes outside 1 to %d", MaxSessionBytes)
-	}
-	return nil
-}
-
-func (r Rule) check(s SessionRule) error {
-	switch {
-	case !validName(r.Name):
-		return refuse(fmt.Sprintf("%.80q", r.Name), "is not a name: a lower-case letter, then up to 63 of [a-z0-9_.-]")
-	case !whole(r.TTL, r.Idle, r.Absolute):
-		return refuse(r.Name, "has a duration that is negative, too long or not whole seconds")
-	case r.TTL > s.Absolute || r.Absolute > s.Absolute:
-		return refuse(r.Name, "outlives the session's absolute %v", s.Absolute)
-	case r.Absolute > 0 && r.TTL > r.Absolute:
-		return refuse(r.Name, "has ttl %v over absolute %v", r.TTL, r.Absolute)
-	case r.Idle > 0 && r.TTL > 0 && r.Idle > r.TTL:
-		return refuse(r.Name, "has idle %v over ttl %v", r.Idle, r.TTL)
-	case r.Once && (r.TTL == 0 || r.TTL > MaxOnceTTL):
-		return refuse(r.Name, "is once-only and needs a ttl of at most %v", MaxOnceTTL)
-	case r.Once && (r.Idle > 0 || r.Absolute > 0):
-		return refuse(r.Name, "is once-only: its ttl is its only limit, idle and absolute say nothing")
-	case r.Once && r.Required:
-		return refuse(r.Name, "is once-only and required: once spent, the session could not be restored")
-	case r.MaxBytes < 1 || r.MaxBytes > MaxValueBytes:
-		return refuse(r.Name, "has max_bytes outside 1 to %d", MaxValueBytes)
-	case r.Required && r.OnExpiry == Drop && (r.TTL > 0 || r.Idle > 0 || r.Absolute > 0):
-		return refuse(r.Name, "is required and can expire: say on_expiry refuse")
-	case r.OnExpiry > Refuse:
-		return refuse(r.Name, "has an unknown on_expiry")
-	}
-	return nil
-}
-
-func whole(ds ...time.Duration) bool {
-	for _, d := range ds {
-		if d < 0 || d > maxDuration || d%time.Second != 0 {
-			return false
-		}
-	}
-	return true
-}
-
 func validName(name string) bool {
 	if len(name) == 0 || len(name) > 64 || name[0] < 'a' || name[0] > 'z' {
 		return false
 	}
-	for _, c := range []byte(name) {
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '.' || c == '-') {
-			return false
-		}
+	return !strings.ContainsFunc(name, func(c rune) bool {
+		return !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '.' || c == '-')
+	})
+}
+
+// quoted is a name as messages show it: plain if it is a name, and cut.
+func quoted(name string) string {
+	if validName(name) {
+		return name
 	}
-	return true
+	return fmt.Sprintf("%.40q", name)
 }

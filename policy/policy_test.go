@@ -56,7 +56,7 @@ func TestParseRefuses(t *testing.T) {
 		"duplicate rule":    {`{` + session + `,"attributes":{"a":{},"a":{}}}`, "a"},
 		"unknown rule":      {`{` + session + `,"attributes":{"a":{"tll":"1h"}}}`, "tll"},
 		"line":              {"{\n\n" + session + ",\n\"attributes\":{\"a\":{\"ttl\":\"1x\"}}}", "line 4"},
-		"number as time":    {`{` + session + `,"attributes":{"a":{"ttl":60}}}`, "/attributes/a/ttl"},
+		"number as time":    {`{` + session + `,"attributes":{"a":{"ttl":60}}}`, "a.ttl"},
 		"half seconds":      {`{` + session + `,"attributes":{"a":{"ttl":"1500ms"}}}`, "whole seconds"},
 		"zero":              {`{` + session + `,"attributes":{"a":{"ttl":"0s"}}}`, "above zero"},
 		"bad name":          {`{` + session + `,"attributes":{"A b":{}}}`, "A b"},

@@ -18,7 +18,7 @@ func TestNewRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		revision int
 		session  func(*policy.SessionRule)
-		rules    []policy.Rule
+		rules    []policy.Declaration
 	}{
 		"negative revision":         {revision: -1},
 		"no idle":                   {session: func(s *policy.SessionRule) { s.Idle = 0 }},
@@ -35,32 +35,32 @@ func TestNewRefuses(t *testing.T) {
 		"65 attributes":             {session: func(s *policy.SessionRule) { s.MaxAttributes = 65 }},
 		"negative bytes":            {session: func(s *policy.SessionRule) { s.MaxBytes = -1 }},
 		"one byte too many":         {session: func(s *policy.SessionRule) { s.MaxBytes = policy.MaxSessionBytes + 1 }},
-		"declared twice":            {rules: []policy.Rule{{Name: "a"}, {Name: "a"}}},
-		"no name":                   {rules: []policy.Rule{{}}},
-		"name of 65":                {rules: []policy.Rule{{Name: strings.Repeat("a", 65)}}},
-		"name with a digit first":   {rules: []policy.Rule{{Name: "1a"}}},
-		"name with a capital":       {rules: []policy.Rule{{Name: "aB"}}},
-		"name with a quote":         {rules: []policy.Rule{{Name: `a"`}}},
-		"name with a brace first":   {rules: []policy.Rule{{Name: "{a"}}},
-		"negative ttl":              {rules: []policy.Rule{{Name: "a", TTL: -time.Second}}},
-		"half a second of ttl":      {rules: []policy.Rule{{Name: "a", TTL: time.Second / 2}}},
-		"negative idle of a rule":   {rules: []policy.Rule{{Name: "a", Idle: -time.Second}}},
-		"negative end of a rule":    {rules: []policy.Rule{{Name: "a", Absolute: -time.Second}}},
-		"ttl outlives the session":  {rules: []policy.Rule{{Name: "a", TTL: 49 * time.Hour}}},
-		"end outlives the session":  {rules: []policy.Rule{{Name: "a", Absolute: 49 * time.Hour}}},
-		"ttl over absolute":         {rules: []policy.Rule{{Name: "a", TTL: 2 * time.Hour, Absolute: time.Hour}}},
-		"idle over ttl":             {rules: []policy.Rule{{Name: "a", Idle: 2 * time.Hour, TTL: time.Hour}}},
-		"once without ttl":          {rules: []policy.Rule{{Name: "a", Once: true}}},
-		"once for 25 hours":         {rules: []policy.Rule{{Name: "a", Once: true, TTL: 25 * time.Hour}}},
-		"once and idle":             {rules: []policy.Rule{{Name: "a", Once: true, TTL: time.Hour, Idle: time.Minute}}},
-		"once and absolute":         {rules: []policy.Rule{{Name: "a", Once: true, TTL: time.Hour, Absolute: time.Hour}}},
-		"once and required":         {rules: []policy.Rule{{Name: "a", Once: true, TTL: time.Hour, Required: true, OnExpiry: policy.Refuse}}},
-		"negative bytes of a rule":  {rules: []policy.Rule{{Name: "a", MaxBytes: -1}}},
-		"12 KiB of a rule":          {rules: []policy.Rule{{Name: "a", MaxBytes: 12 << 10}}},
-		"required, ttl dropped":     {rules: []policy.Rule{{Name: "a", Required: true, TTL: time.Hour}}},
-		"required, idle dropped":    {rules: []policy.Rule{{Name: "a", Required: true, Idle: time.Hour}}},
-		"required, end dropped":     {rules: []policy.Rule{{Name: "a", Required: true, Absolute: time.Hour}}},
-		"an unknown action":         {rules: []policy.Rule{{Name: "a", OnExpiry: 2}}},
+		"declared twice":            {rules: []policy.Declaration{policy.Rule{Name: "a"}, policy.Rule{Name: "a"}}},
+		"no name":                   {rules: []policy.Declaration{policy.Rule{}}},
+		"name of 65":                {rules: []policy.Declaration{policy.Rule{Name: strings.Repeat("a", 65)}}},
+		"name with a digit first":   {rules: []policy.Declaration{policy.Rule{Name: "1a"}}},
+		"name with a capital":       {rules: []policy.Declaration{policy.Rule{Name: "aB"}}},
+		"name with a quote":         {rules: []policy.Declaration{policy.Rule{Name: `a"`}}},
+		"name with a brace first":   {rules: []policy.Declaration{policy.Rule{Name: "{a"}}},
+		"negative ttl":              {rules: []policy.Declaration{policy.Rule{Name: "a", TTL: -time.Second}}},
+		"half a second of ttl":      {rules: []policy.Declaration{policy.Rule{Name: "a", TTL: time.Second / 2}}},
+		"negative idle of a rule":   {rules: []policy.Declaration{policy.Rule{Name: "a", Idle: -time.Second}}},
+		"negative end of a rule":    {rules: []policy.Declaration{policy.Rule{Name: "a", Absolute: -time.Second}}},
+		"ttl outlives the session":  {rules: []policy.Declaration{policy.Rule{Name: "a", TTL: 49 * time.Hour}}},
+		"end outlives the session":  {rules: []policy.Declaration{policy.Rule{Name: "a", Absolute: 49 * time.Hour}}},
+		"ttl over absolute":         {rules: []policy.Declaration{policy.Rule{Name: "a", TTL: 2 * time.Hour, Absolute: time.Hour}}},
+		"idle over ttl":             {rules: []policy.Declaration{policy.Rule{Name: "a", Idle: 2 * time.Hour, TTL: time.Hour}}},
+		"once without ttl":          {rules: []policy.Declaration{policy.Rule{Name: "a", Once: true}}},
+		"once for 25 hours":         {rules: []policy.Declaration{policy.Rule{Name: "a", Once: true, TTL: 25 * time.Hour}}},
+		"once and idle":             {rules: []policy.Declaration{policy.Rule{Name: "a", Once: true, TTL: time.Hour, Idle: time.Minute}}},
+		"once and absolute":         {rules: []policy.Declaration{policy.Rule{Name: "a", Once: true, TTL: time.Hour, Absolute: time.Hour}}},
+		"once and required":         {rules: []policy.Declaration{policy.Rule{Name: "a", Once: true, TTL: time.Hour, Required: true, OnExpiry: policy.Refuse}}},
+		"negative bytes of a rule":  {rules: []policy.Declaration{policy.Rule{Name: "a", MaxBytes: -1}}},
+		"12 KiB of a rule":          {rules: []policy.Declaration{policy.Rule{Name: "a", MaxBytes: 12 << 10}}},
+		"required, ttl dropped":     {rules: []policy.Declaration{policy.Rule{Name: "a", Required: true, TTL: time.Hour}}},
+		"required, idle dropped":    {rules: []policy.Declaration{policy.Rule{Name: "a", Required: true, Idle: time.Hour}}},
+		"required, end dropped":     {rules: []policy.Declaration{policy.Rule{Name: "a", Required: true, Absolute: time.Hour}}},
+		"an unknown action":         {rules: []policy.Declaration{policy.Rule{Name: "a", OnExpiry: 2}}},
 	} {
 		s := good()
 		if c.session != nil {
@@ -72,15 +72,15 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		session policy.SessionRule
-		rules   []policy.Rule
+		rules   []policy.Declaration
 	}{
 		"nothing but times": {session: good()},
-		"the limits": {policy.SessionRule{Idle: 10 * year, Absolute: 10 * year, Leeway: policy.MaxLeeway, MaxAttributes: 64, MaxBytes: policy.MaxSessionBytes}, []policy.Rule{
-			{Name: strings.Repeat("a", 64), MaxBytes: policy.MaxValueBytes, TTL: 10 * year, Absolute: 10 * year, Idle: 10 * year},
-			{Name: "once", Once: true, TTL: policy.MaxOnceTTL},
-			{Name: "required", Required: true, TTL: time.Hour, OnExpiry: policy.Refuse}, {Name: "always", Required: true},
+		"the limits": {policy.SessionRule{Idle: 10 * year, Absolute: 10 * year, Leeway: policy.MaxLeeway, MaxAttributes: 64, MaxBytes: policy.MaxSessionBytes}, []policy.Declaration{
+			policy.Rule{Name: strings.Repeat("a", 64), MaxBytes: policy.MaxValueBytes, TTL: 10 * year, Absolute: 10 * year, Idle: 10 * year},
+			policy.Rule{Name: "once", Once: true, TTL: policy.MaxOnceTTL},
+			policy.Rule{Name: "required", Required: true, TTL: time.Hour, OnExpiry: policy.Refuse}, policy.Rule{Name: "always", Required: true},
 		}},
-		"the smallest": {policy.SessionRule{Idle: time.Second, Absolute: time.Second, Leeway: time.Second, MaxAttributes: 1, MaxBytes: 1}, []policy.Rule{{Name: "a", MaxBytes: 1}}},
+		"the smallest": {policy.SessionRule{Idle: time.Second, Absolute: time.Second, Leeway: time.Second, MaxAttributes: 1, MaxBytes: 1}, []policy.Declaration{policy.Rule{Name: "a", MaxBytes: 1}}},
 	} {
 		if _, err := policy.New(0, c.session, c.rules...); err != nil {
 			t.Errorf("%s: %v", name, err)
