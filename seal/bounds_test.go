@@ -2,7 +2,11 @@ package seal
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -108,5 +112,79 @@ func TestWipeOverwrites(t *testing.T) {
 	gone("an opener", last)
 	if len(o.keys) != 0 {
 		t.Errorf("%d sets of keys kept after Wipe", len(o.keys))
+	}
+}
+
+// Key derivation is HKDF as the standard library has it, for one block and for two.
+func TestExpandIsHKDF(t *testing.T) {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	k, err := newKey("testkeyA", usualEnc, secret, time.Time{}, time.Time{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{32, 64} {
+		for range 3 { // the HMAC is used again
+			want, err := hkdf.Key(sha256.New, k.secret, nil, "some info", n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := k.expand([]byte("some info"), n); !bytes.Equal(got, want) {
+				t.Errorf("%d bytes: %x, want %x", n, got, want)
+			}
+		}
+	}
+	for _, scope := range []Scope{{App: strings.Repeat("a", 1<<16)}, {Tenant: strings.Repeat("a", 1<<16)}} {
+		if _, err := k.derive(scope, "attribute", nil, 32); err == nil {
+			t.Error("a part whose length has no 16 bits was accepted")
+		}
+	}
+}
+
+// Attributes that are opened into one buffer don't touch each other.
+func TestAppendAttribute(t *testing.T) {
+	ring, now := boundsRing(t), time.Unix(1_800_000_000, 0)
+	s, err := ring.NewSealer(Scope{App: "shop"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := ring.NewOpener(Scope{App: "shop"}, now)
+	values := []string{`"one"`, `{"two":[2,2]}`, `3`, `"` + strings.Repeat("4", 700) + `"`}
+	dst, text := []byte("kept"), []byte("kept")
+	opened := make([]Claims, len(values))
+	for i, value := range values {
+		c := boundsClaims()
+		c.Value = []byte(value)
+		start := len(text)
+		if text, err = s.AppendAttribute(text, c); err != nil {
+			t.Fatal(err)
+		}
+		if dst, _, err = o.AppendAttribute(dst, &opened[i], string(text[start:])); err != nil {
+			t.Fatal(err)
+		}
+		c.Name = "Not a name"
+		if again, err := s.AppendAttribute(text, c); len(again) != len(text) || !errors.Is(err, ErrMalformed) {
+			t.Errorf("sealing claims without a spelling: %d bytes more, %v", len(again)-len(text), err)
+		}
+		for _, bad := range []string{string(text[start : len(text)-4]), string(text[start:len(text)-4]) + "AAAA", ""} {
+			c := Claims{Name: "left"}
+			if again, _, err := o.AppendAttribute(dst, &c, bad); len(again) != len(dst) || err == nil || c.Name != "" {
+				t.Errorf("opening %d characters: %d bytes more, %+v, %v", len(bad), len(again)-len(dst), c, err)
+			}
+		}
+	}
+	if string(dst[:4]) != "kept" || string(text[:4]) != "kept" {
+		t.Error("what was there before is gone")
+	}
+	for i, value := range values {
+		if string(opened[i].Value) != value {
+			t.Errorf("value %d is %q, want %q", i, opened[i].Value, value)
+		}
+		_ = append(opened[i].Value, "overwrites what follows"...)
+	}
+	for i, value := range values {
+		if string(opened[i].Value) != value {
+			t.Errorf("appending to a value changed value %d to %q", i, opened[i].Value)
+		}
 	}
 }

@@ -146,44 +146,40 @@ func appendNumber(b []byte, name string, n uint64) []byte {
 	return strconv.AppendUint(b, n, 10)
 }
 
-// decodeClaims reads an authenticated plaintext, which it keeps as the value's
-// memory. It follows the one spelling that append writes and refuses anything
-// else: unknown, missing, duplicate, reordered and wrong-case members, other
-// forms of numbers, white space.
-func decodeClaims(plain []byte) (*Claims, error) {
-	c := &Claims{}
+// decode reads an authenticated plaintext, which it keeps as the value's
+// memory, into zero claims. It follows the one spelling that append writes and
+// refuses anything else: unknown, missing, duplicate, reordered and wrong-case
+// members, other forms of numbers, white space.
+func (c *Claims) decode(plain []byte) bool {
 	r := reader{in: plain, ok: true}
-	r.literal(`{"jti":`)
-	r.id(&c.JTI)
-	if r.has(`,"uid":`) {
+	r.id(`{"jti":"`, &c.JTI)
+	if r.next(`","uid":"`) {
 		c.Once = true
-		r.id(&c.UID)
+		r.id(`","uid":"`, &c.UID)
 	}
-	c.IssuedAt = int64(r.number(`,"iat":`))
+	c.IssuedAt = int64(r.number(`","iat":`))
 	c.Expires = int64(r.number(`,"exp":`))
 	if r.next(`,"axp":`) {
 		c.AbsoluteExpires = int64(r.number(`,"axp":`))
 		r.ok = r.ok && c.AbsoluteExpires != 0
 	}
-	r.literal(`,"sid":`)
-	r.id(&c.Session)
-	c.Gen = r.number(`,"gen":`)
+	r.id(`,"sid":"`, &c.Session)
+	c.Gen = r.number(`","gen":`)
 	start := r.at
 	name := r.plainText(`,"name":"`)
-	pv := r.plainText(`,"pv":"`)
+	pv := r.plainText(`","pv":"`)
 	if r.ok { // one string for both
 		text := string(plain[start:r.at])
 		c.Name = text[len(`,"name":"`):][:len(name)]
-		c.Policy = text[len(text)-len(`"`)-len(pv):][:len(pv)]
+		c.Policy = text[len(text)-len(pv):]
 	}
 	if c.Once {
-		r.literal(`,"once":true`)
+		r.literal(`","once":true`)
+	} else {
+		r.literal(`"`)
 	}
 	c.Value, c.Binary = r.claimsValue()
-	if !r.ok || !c.valid() {
-		return nil, ErrMalformed
-	}
-	return c, nil
+	return r.ok && c.valid()
 }
 
 // claimsValue reads the last member and the closing brace.

@@ -188,7 +188,7 @@ type derived struct {
 
 	content [2]atomic.Pointer[contentKey] // by Purpose
 	mu      sync.Mutex                    // held to make or wipe a key, and for slots
-	slots   hash.Hash
+	slots   slotMAC
 }
 
 func (k *Key) derived(scope Scope, salt []byte) *derived {
@@ -223,21 +223,34 @@ func (d *derived) make(p Purpose) (*contentKey, error) {
 
 // slot hides an attribute's name: the first 12 characters of the base64url of
 // HMAC-SHA-256(slot key, name) (SPEC §5).
-func (d *derived) slot(name string) (string, error) {
+func (d *derived) slot(name string) (slot [SlotLen]byte, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.slots == nil {
+	if d.slots.mac == nil {
 		key, err := d.ring.derive(d.scope, labelSlot, d.salt, sha256.Size)
 		if err != nil {
-			return "", fmt.Errorf("seal: deriving a key: %w", err)
+			return slot, fmt.Errorf("seal: deriving a key: %w", err)
 		}
-		d.slots = hmac.New(sha256.New, key)
+		d.slots.mac = hmac.New(sha256.New, key)
 		clear(key)
 	}
-	d.slots.Reset()
-	d.slots.Write([]byte(name))
-	var sum [sha256.Size]byte
-	return text64(d.slots.Sum(sum[:0])[:SlotLen/4*3]), nil
+	encode64(slot[:], d.slots.sum(name)[:SlotLen/4*3])
+	return slot, nil
+}
+
+// slotMAC is a keyed HMAC with room for its input and output, which would
+// otherwise be allocated for each name.
+type slotMAC struct {
+	mac     hash.Hash
+	in, out []byte
+}
+
+func (m *slotMAC) sum(name string) []byte {
+	m.in = append(m.in[:0], name...)
+	m.mac.Reset()
+	m.mac.Write(m.in)
+	m.out = m.mac.Sum(m.out[:0])
+	return m.out
 }
 
 // wipe overwrites the keys that we hold. The cipher's own schedule, and what Go
@@ -250,5 +263,5 @@ func (d *derived) wipe() {
 			c.wipe()
 		}
 	}
-	d.slots = nil
+	d.slots = slotMAC{}
 }

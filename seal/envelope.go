@@ -38,7 +38,10 @@ func (r *Ring) NewSealer(scope Scope, now time.Time) (*Sealer, error) {
 func (s *Sealer) KeyID() string { return s.keys.ring.id }
 
 // Slot is the opaque outside name of an attribute under this sealer.
-func (s *Sealer) Slot(name string) (string, error) { return s.keys.slot(name) }
+func (s *Sealer) Slot(name string) (string, error) {
+	slot, err := s.keys.slot(name)
+	return string(slot[:]), err
+}
 
 // Attribute seals one attribute. It returns [ErrTooLarge] over [MaxEnvelope],
 // [ErrExhausted] after 2^20 seals, and [ErrMalformed] for claims that have no
@@ -46,12 +49,26 @@ func (s *Sealer) Slot(name string) (string, error) { return s.keys.slot(name) }
 func (s *Sealer) Attribute(c *Claims) (string, error) {
 	room := rooms.Get().(*room)
 	defer room.leave()
+	var err error
+	room.text, err = s.appendAttribute(room.text[:0], c, room)
+	return string(room.text), err
+}
+
+// AppendAttribute appends the envelope of one attribute to dst, with the errors
+// of [Sealer.Attribute] and the terms of [Sealer.AppendSeal].
+func (s *Sealer) AppendAttribute(dst []byte, c *Claims) ([]byte, error) {
+	room := rooms.Get().(*room)
+	defer room.leave()
+	return s.appendAttribute(dst, c, room)
+}
+
+func (s *Sealer) appendAttribute(dst []byte, c *Claims, room *room) ([]byte, error) {
 	plain, err := c.append(room.plain[:0])
 	if err != nil {
-		return "", err
+		return dst, err
 	}
 	room.plain = pad(plain)
-	return s.seal(ForAttribute, room)
+	return s.AppendSeal(dst, ForAttribute, room.plain)
 }
 
 // Manifest seals a session's manifest, with the errors of [Sealer.Attribute].
@@ -63,11 +80,7 @@ func (s *Sealer) Manifest(m *Manifest) (string, error) {
 		return "", err
 	}
 	room.plain = pad(plain)
-	return s.seal(ForManifest, room)
-}
-
-func (s *Sealer) seal(p Purpose, room *room) (text string, err error) {
-	room.text, err = s.AppendSeal(room.text[:0], p, room.plain)
+	room.text, err = s.AppendSeal(room.text[:0], ForManifest, room.plain)
 	return string(room.text), err
 }
 
@@ -144,8 +157,12 @@ type Opened struct {
 	keys *derived
 }
 
-// Slot is the slot that name has under the envelope's key and salt.
-func (o Opened) Slot(name string) (string, error) { return o.keys.slot(name) }
+// InSlot reports whether slot is the one that name has under the envelope's key
+// and salt. It returns an error if the slot's key can't be derived.
+func (o Opened) InSlot(slot, name string) (bool, error) {
+	want, err := o.keys.slot(name)
+	return err == nil && slot == string(want[:]), err
+}
 
 // Attribute authenticates and decrypts one attribute's envelope.
 //
@@ -154,19 +171,29 @@ func (o Opened) Slot(name string) (string, error) { return o.keys.slot(name) }
 // does. It returns [ErrMalformed], [ErrUnknownKey] or [ErrAuth], and zero
 // values with it.
 func (o *Opener) Attribute(text string) (*Claims, Opened, error) {
-	plain, opened, err := o.open(nil, ForAttribute, text)
-	if err != nil {
-		return nil, Opened{}, err
-	}
-	plain, ok := unpad(plain)
-	if !ok {
-		return nil, Opened{}, ErrMalformed
-	}
-	c, err := decodeClaims(plain)
+	c := new(Claims)
+	_, opened, err := o.AppendAttribute(nil, c, text)
 	if err != nil {
 		return nil, Opened{}, err
 	}
 	return c, opened, nil
+}
+
+// AppendAttribute is [Opener.Attribute] for many of one set: it fills c, whose
+// Value lies in what is appended to dst. On error dst is returned as it was and
+// c is zero.
+func (o *Opener) AppendAttribute(dst []byte, c *Claims, text string) ([]byte, Opened, error) {
+	*c = Claims{}
+	out, opened, err := o.open(dst, ForAttribute, text)
+	if err != nil {
+		return dst, Opened{}, err
+	}
+	plain, ok := unpad(out[len(dst):])
+	if !ok || !c.decode(plain) {
+		*c = Claims{}
+		return dst, Opened{}, ErrMalformed
+	}
+	return out, opened, nil
 }
 
 // Manifest authenticates and decrypts a manifest's envelope, with the checks

@@ -2,9 +2,13 @@ package seal
 
 import (
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"log/slog"
+	"math"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -54,7 +58,7 @@ type Key struct {
 	activate time.Time
 	ended    State // Retired or Revoked, else empty
 	secret   []byte
-	prk      []byte // HKDF-Extract of secret, computed once
+	macs     sync.Pool // of HMACs keyed with the PRK, HKDF-Extract of secret
 }
 
 const keyIDLen = 8
@@ -79,7 +83,9 @@ func newKey(id string, enc Enc, secret []byte, created, activate time.Time, ende
 	if err != nil {
 		return nil, fmt.Errorf("%w: key %q: %v", ErrRing, id, err)
 	}
-	return &Key{id: id, enc: enc, created: created, activate: activate, ended: ended, secret: secret, prk: prk}, nil
+	k := &Key{id: id, enc: enc, created: created, activate: activate, ended: ended, secret: secret}
+	k.macs.New = func() any { return hmac.New(sha256.New, prk) }
+	return k, nil
 }
 
 func validKeyID(id string) bool {
@@ -155,17 +161,37 @@ const labelSlot = "slot"
 
 const kdfLabel = "sealed-blob/v1"
 
-// derive is HKDF-Expand (RFC 5869 §2.3) with SHA-256 over the ring key's PRK.
+// derive makes a key of n bytes from the ring key for one scope, label and salt.
 // Each part of info is prefixed by its 16-bit length, so that no two contexts
 // share one info (SPEC §3).
 func (k *Key) derive(scope Scope, label string, salt []byte, n int) ([]byte, error) {
-	var b cryptobyte.Builder
-	for _, part := range []string{kdfLabel, string(k.enc), scope.App, scope.Tenant, label, string(salt)} {
-		b.AddUint16LengthPrefixed(func(c *cryptobyte.Builder) { c.AddBytes([]byte(part)) })
+	b := cryptobyte.NewBuilder(make([]byte, 0, 256))
+	for _, part := range [...]string{kdfLabel, string(k.enc), scope.App, scope.Tenant, label, string(salt)} {
+		if len(part) > math.MaxUint16 {
+			return nil, fmt.Errorf("seal: a part of the key derivation has %d bytes", len(part))
+		}
+		b.AddUint16(uint16(len(part)))
+		b.AddBytes([]byte(part))
 	}
 	info, err := b.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	return hkdf.Expand(sha256.New, k.prk, string(info), n)
+	return k.expand(info, n), nil
+}
+
+// expand is HKDF-Expand with SHA-256 (RFC 5869 §2.3). crypto/hkdf would key its
+// HMAC anew each time; here it stays keyed with the PRK.
+func (k *Key) expand(info []byte, n int) []byte {
+	mac := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(mac)
+	out := make([]byte, 0, (n+sha256.Size-1)/sha256.Size*sha256.Size)
+	for i := byte(1); len(out) < n; i++ {
+		mac.Reset()
+		mac.Write(out[max(0, len(out)-sha256.Size):])
+		mac.Write(info)
+		mac.Write([]byte{i})
+		out = mac.Sum(out)
+	}
+	return out[:n]
 }

@@ -345,23 +345,24 @@ func TestSlots(t *testing.T) {
 	must(t, err)
 	mac := hmac.New(sha256.New, slotKey)
 	mac.Write([]byte("cart"))
-	slot := func(name string, of func(string) (string, error)) string {
-		out, err := of(name)
-		must(t, err)
-		return out
-	}
 	want := b64(string(mac.Sum(nil)))[:12]
-	if got := slot("cart", s.Slot); got != want {
+	got, err := s.Slot("cart")
+	must(t, err)
+	if got != want {
 		t.Errorf("slot %s, want %s", got, want)
 	}
 	_, opened, err := ring.NewOpener(scope, now).Attribute(text)
 	must(t, err)
-	if got := slot("cart", opened.Slot); got != want {
-		t.Errorf("opened in slot %s, sealed in %s", got, want)
+	for slot, ok := range map[string]bool{want: true, want[:11]: false, want + "A": false, "": false, strings.Repeat("A", 12): false} {
+		if in, err := opened.InSlot(slot, "cart"); in != ok || err != nil {
+			t.Errorf("in slot %q: %t, %v", slot, in, err)
+		}
 	}
 	again, err := ring.NewSealer(scope, now)
 	must(t, err)
-	if slot("pin", s.Slot) == want || slot("cart", again.Slot) == want {
+	pin, err1 := s.Slot("pin")
+	other, err2 := again.Slot("cart")
+	if pin == want || other == want || err1 != nil || err2 != nil {
 		t.Error("slots of two names or of two salts are equal: names could be followed")
 	}
 }

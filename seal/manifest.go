@@ -119,45 +119,45 @@ func (m *Manifest) append(b []byte) ([]byte, error) {
 	return append(b, "]}"...), nil
 }
 
-// decodeManifest reads an authenticated plaintext as strictly as decodeClaims.
+// decodeManifest reads an authenticated plaintext as strictly as Claims.decode.
 func decodeManifest(plain []byte) (*Manifest, error) {
 	m := &Manifest{}
 	r := reader{in: plain, ok: true}
-	r.literal(`{"sid":`)
-	r.id(&m.Session)
-	m.Subject = r.escapedText(`,"sub":"`)
-	m.Fence = r.number(`,"fence":`)
+	texts := string(plain) // one for all of them
+	r.id(`{"sid":"`, &m.Session)
+	m.Subject = r.escapedText(`","sub":"`)
+	m.Fence = r.number(`","fence":`)
 	m.Gen = r.number(`,"gen":`)
 	m.IssuedAt = int64(r.number(`,"iat":`))
 	m.Expires = int64(r.number(`,"exp":`))
 	m.AbsoluteExpires = int64(r.number(`,"axp":`))
 	m.Binding = string(r.plainText(`,"bnd":"`))
-	m.Policy = string(r.plainText(`,"pv":"`))
-	m.Entries = r.entries()
+	m.Policy = string(r.plainText(`","pv":"`))
+	m.Entries = r.entries(texts)
 	if !r.ok || r.at != len(plain) || !m.valid() {
 		return nil, ErrMalformed
 	}
 	return m, nil
 }
 
-func (r *reader) entries() (list []Entry) {
-	r.literal(`,"set":[`)
+// entries reads the list; texts is the same plaintext.
+func (r *reader) entries(texts string) (list []Entry) {
+	r.literal(`","set":[`)
 	if r.has(`]}`) {
 		return nil
 	}
-	list = make([]Entry, 0, 16)
+	list = make([]Entry, 0, min(MaxEntries, len(r.rest())/len(`{"slot":"123456789012","jti":"1234567890123456789012","exp":1},`)+1))
 	for r.ok && len(list) < MaxEntries {
 		var e Entry
-		e.Slot = string(r.plainText(`{"slot":"`))
-		r.literal(`,"jti":`)
-		r.id(&e.JTI)
-		e.Expires = int64(r.number(`,"exp":`))
-		r.literal(`}`)
+		n := len(r.plainText(`{"slot":"`))
+		e.Slot = texts[r.at-n : r.at]
+		r.id(`","jti":"`, &e.JTI)
+		e.Expires = int64(r.number(`","exp":`))
 		list = append(list, e)
-		if r.has(`]}`) {
+		if r.has(`}]}`) {
 			return list
 		}
-		r.literal(`,`)
+		r.literal(`},`)
 	}
 	r.ok = false
 	return nil

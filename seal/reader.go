@@ -42,30 +42,32 @@ func (r *reader) take(n int) []byte {
 		return nil
 	}
 	r.at += n
-	return r.in[r.at-n : r.at]
+	return r.in[r.at-n : r.at : r.at]
 }
 
-// id passes a quoted ID.
-func (r *reader) id(into *ID) {
-	r.literal(`"`)
-	text := r.take(len64(len(into)))
-	r.ok = r.ok && decode64To(into[:], text)
-	r.literal(`"`)
+// id passes label and the text of an ID.
+func (r *reader) id(label string, into *ID) {
+	r.literal(label)
+	if text := r.take(len64(len(into))); !r.ok || !decode64To(into[:], text) {
+		r.fail()
+	}
 }
 
 // number passes label and an unsigned number without leading zeros, of at most
 // maxNumber.
 func (r *reader) number(label string) (n uint64) {
 	r.literal(label)
-	start := r.at
-	for ; r.at < len(r.in) && '0' <= r.in[r.at] && r.in[r.at] <= '9' && n <= maxNumber; r.at++ {
-		n = n*10 + uint64(r.in[r.at]-'0')
+	text := r.rest()
+	digits := 0
+	for digits < len(text) && '0' <= text[digits] && text[digits] <= '9' && n <= maxNumber {
+		n = n*10 + uint64(text[digits]-'0')
+		digits++
 	}
-	digits := r.at - start
-	if !r.ok || digits == 0 || r.in[start] == '0' && digits > 1 || n > maxNumber {
+	if !r.ok || digits == 0 || text[0] == '0' && digits > 1 || n > maxNumber {
 		r.fail()
 		return 0
 	}
+	r.at += digits
 	return n
 }
 
@@ -76,13 +78,11 @@ func (r *reader) before(end string) []byte {
 	return out
 }
 
-// plainText passes label and a text without escapes, with its closing quote.
+// plainText passes label and a text without escapes, up to its closing quote.
 // What the text may hold is the caller's to check.
 func (r *reader) plainText(label string) []byte {
 	r.literal(label)
-	out := r.take(bytes.IndexByte(r.rest(), '"'))
-	r.literal(`"`)
-	return out
+	return r.take(bytes.IndexByte(r.rest(), '"'))
 }
 
 // escapedText is plainText for a text that appendText wrote: only quotation
@@ -93,7 +93,7 @@ func (r *reader) escapedText(label string) string {
 	for i := r.at; i < len(r.in); i++ {
 		switch c := r.in[i]; {
 		case c == '"':
-			r.at = i + 1
+			r.at = i
 			return string(out)
 		case c == '\\':
 			i++

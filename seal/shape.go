@@ -14,9 +14,7 @@ const (
 	headerTail = `"}`
 )
 
-func isBase64URL(c byte) bool {
-	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
-}
+func isBase64URL(c byte) bool { return char64[0][c] != bad }
 
 // header renders the one protected header of a key and salt (SPEC §2).
 func header(enc Enc, kid string) string {

@@ -1,9 +1,9 @@
 package seal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"math"
 	"math/bits"
 	"strconv"
 	"unicode/utf8"
@@ -12,100 +12,90 @@ import (
 // ValidValue reports whether v is one JSON value (RFC 8259) in the form that an
 // attribute may have: without white space outside strings, in valid UTF-8, no
 // member twice in one object, no lone surrogate, at most [MaxDepth] deep.
-func ValidValue(v []byte) bool {
-	s := scanner{in: v}
-	return s.value(0) && s.at == len(v)
-}
+//
+// It walks over the value and builds nothing. Each function below passes one
+// thing that begins at a place and returns the place behind it, or nowhere.
+func ValidValue(v []byte) bool { return passValue(v, 0, 0) == len(v) }
 
-// scanner walks over a JSON value without building anything.
-type scanner struct {
-	in      []byte
-	at      int
-	escaped bool // the last string had an escape; reset by who asks
-}
+const nowhere = -1
 
-func (s *scanner) peek() byte {
-	if s.at < len(s.in) {
-		return s.in[s.at]
+func passValue(in []byte, at, depth int) int {
+	if at >= len(in) {
+		return nowhere
 	}
-	return 0 // no token begins with it
-}
-
-func (s *scanner) skip(c byte) bool {
-	if s.peek() != c {
-		return false
-	}
-	s.at++
-	return true
-}
-
-func (s *scanner) literal(text string) bool {
-	if !bytes.HasPrefix(s.in[s.at:], []byte(text)) {
-		return false
-	}
-	s.at += len(text)
-	return true
-}
-
-func (s *scanner) value(depth int) bool {
-	switch c := s.peek(); {
-	case c == '{':
-		return depth < MaxDepth && s.object(depth+1)
-	case c == '[':
-		return depth < MaxDepth && s.array(depth+1)
-	case c == '"':
-		return s.text()
-	case c == 't':
-		return s.literal("true")
-	case c == 'f':
-		return s.literal("false")
-	case c == 'n':
-		return s.literal("null")
-	}
-	return s.number()
-}
-
-func (s *scanner) array(depth int) bool {
-	s.at++
-	if s.skip(']') {
-		return true
-	}
-	for s.value(depth) {
-		if s.skip(']') {
-			return true
+	switch c := in[at]; c {
+	case '"':
+		end, _ := passText(in, at)
+		return end
+	case '{', '[':
+		if depth == MaxDepth {
+			return nowhere
 		}
-		if !s.skip(',') {
-			return false
+		if c == '{' {
+			return passObject(in, at, depth+1)
 		}
+		return passArray(in, at, depth+1)
+	case 't':
+		return passLiteral(in, at, "true")
+	case 'f':
+		return passLiteral(in, at, "false")
+	case 'n':
+		return passLiteral(in, at, "null")
 	}
-	return false
+	return passNumber(in, at)
 }
 
-func (s *scanner) object(depth int) bool {
-	s.at++
-	if s.skip('}') {
-		return true
+func passLiteral(in []byte, at int, text string) int {
+	if len(in)-at < len(text) || string(in[at:at+len(text)]) != text {
+		return nowhere
+	}
+	return at + len(text)
+}
+
+// is reports whether c stands at a place, which may be nowhere or the end.
+func is(in []byte, at int, c byte) bool { return uint(at) < uint(len(in)) && in[at] == c }
+
+func passArray(in []byte, at, depth int) int {
+	if at++; is(in, at, ']') {
+		return at + 1
+	}
+	for {
+		at = passValue(in, at, depth)
+		if is(in, at, ']') {
+			return at + 1
+		}
+		if !is(in, at, ',') {
+			return nowhere
+		}
+		at++
+	}
+}
+
+func passObject(in []byte, at, depth int) int {
+	if at++; is(in, at, '}') {
+		return at + 1
 	}
 	var seen names
 	for {
-		start := s.at
-		s.escaped = false
-		if !s.text() || !seen.add(s.in, start, s.at, s.escaped) || !s.skip(':') || !s.value(depth) {
-			return false
+		end, escaped := passText(in, at)
+		if !is(in, end, ':') || !seen.add(in, at, end, escaped) {
+			return nowhere
 		}
-		if s.skip('}') {
-			return true
+		at = passValue(in, end+1, depth)
+		if is(in, at, '}') {
+			return at + 1
 		}
-		if !s.skip(',') {
-			return false
+		if !is(in, at, ',') {
+			return nowhere
 		}
+		at++
 	}
 }
 
 // names are the member names of one object. The first few are compared one by
 // one; more, and those with escapes, go into a map, so that work stays linear.
 type names struct {
-	few  [8]struct{ from, to int } // places, not slices: nothing for the collector
+	few  [8]struct{ from, to int32 } // places, not slices: nothing for the collector
 	n    int
 	many map[string]bool
 }
@@ -127,10 +117,10 @@ func (n *names) add(in []byte, from, to int, escaped bool) bool {
 		}
 	}
 	switch {
-	case n.many[string(name)]:
+	case n.many != nil && n.many[string(name)]:
 		return false
-	case !escaped && n.n < len(n.few):
-		n.few[n.n].from, n.few[n.n].to = from+1, to-1
+	case !escaped && n.n < len(n.few) && to <= math.MaxInt32:
+		n.few[n.n].from, n.few[n.n].to = int32(from+1), int32(to-1)
 		n.n++
 	default:
 		if n.many == nil {
@@ -141,88 +131,94 @@ func (n *names) add(in []byte, from, to int, escaped bool) bool {
 	return true
 }
 
-// text passes a string.
-func (s *scanner) text() bool {
-	if !s.skip('"') {
-		return false
+// passText passes a string and says whether it has an escape.
+func passText(in []byte, at int) (end int, escaped bool) {
+	if !is(in, at, '"') {
+		return nowhere, false
 	}
-	for {
-		s.at += plainRun(s.in[s.at:])
-		switch c := s.peek(); {
+	for at++; ; {
+		at += plainRun(in[at:])
+		if at == len(in) {
+			return nowhere, false
+		}
+		switch c := in[at]; {
 		case c == '"':
-			s.at++
-			return true
+			return at + 1, escaped
 		case c == '\\':
-			if !s.escape() {
-				return false
+			escaped = true
+			if at = passEscape(in, at+1); at == nowhere {
+				return nowhere, false
 			}
-		case c < 0x20: // or the end
-			return false
+		case c < 0x20:
+			return nowhere, false
 		default:
-			r, n := utf8.DecodeRune(s.in[s.at:])
+			r, n := utf8.DecodeRune(in[at:])
 			if r == utf8.RuneError && n == 1 {
-				return false
+				return nowhere, false
 			}
-			s.at += n
+			at += n
 		}
 	}
 }
 
 // plainRun counts the bytes at the front of b that stand for themselves in a
 // string: ASCII but control characters, quotation mark and reverse solidus. It
-// looks at eight at a time; of the marks it makes the lowest is exact.
+// looks at eight at a time; a subtraction borrows only out of a byte that is
+// marked, so the lowest mark is exact.
 func plainRun(b []byte) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	n := 0
 	for ; len(b)-n >= 8; n += 8 {
 		v := binary.LittleEndian.Uint64(b[n:])
-		quote, escape := v^ones*'"', v^ones*'\\'
-		if marks := (v | (v-ones*0x20)&^v | (quote-ones)&^quote | (escape-ones)&^escape) & high; marks != 0 {
+		if marks := (v | (v - ones*' ') | (v ^ ones*'"' - ones) | (v ^ ones*'\\' - ones)) & high; marks != 0 {
 			return n + bits.TrailingZeros64(marks)/8
 		}
 	}
-	for n < len(b) && b[n] >= 0x20 && b[n] < utf8.RuneSelf && b[n] != '"' && b[n] != '\\' {
+	for n < len(b) && b[n] >= ' ' && b[n] < utf8.RuneSelf && b[n] != '"' && b[n] != '\\' {
 		n++
 	}
 	return n
 }
 
-func (s *scanner) escape() bool {
-	s.at++
-	s.escaped = true
-	switch s.peek() {
+// passEscape passes what follows a reverse solidus.
+func passEscape(in []byte, at int) int {
+	if at >= len(in) {
+		return nowhere
+	}
+	switch in[at] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		s.at++
-		return true
+		return at + 1
 	case 'u':
-		return s.unicode()
+		return passUnicode(in, at)
 	}
-	return false
+	return nowhere
 }
 
-// unicode passes u and four hexadecimal digits, or a whole surrogate pair.
-func (s *scanner) unicode() bool {
-	high, ok := s.hex()
-	if !ok || high >= 0xdc00 && high <= 0xdfff {
-		return false
+// passUnicode passes u and four hexadecimal digits, or a whole surrogate pair.
+func passUnicode(in []byte, at int) int {
+	high, ok := hexadecimal(in, at)
+	at += len("u0000")
+	switch {
+	case !ok || high >= 0xdc00 && high <= 0xdfff:
+		return nowhere
+	case high < 0xd800 || high > 0xdbff:
+		return at
+	case !is(in, at, '\\'):
+		return nowhere
 	}
-	if high < 0xd800 || high > 0xdbff {
-		return true
+	low, ok := hexadecimal(in, at+1)
+	if !ok || low < 0xdc00 || low > 0xdfff {
+		return nowhere
 	}
-	if !s.skip('\\') {
-		return false
-	}
-	low, ok := s.hex()
-	return ok && low >= 0xdc00 && low <= 0xdfff
+	return at + len(`\u0000`)
 }
 
-// hex passes u and four digits.
-func (s *scanner) hex() (v uint32, ok bool) {
-	if !s.skip('u') || len(s.in)-s.at < 4 {
+// hexadecimal reads u and four digits.
+func hexadecimal(in []byte, at int) (v uint32, ok bool) {
+	if !is(in, at, 'u') || len(in)-at < len("u0000") {
 		return 0, false
 	}
-	for range 4 {
-		c := s.in[s.at]
+	for _, c := range in[at+1 : at+len("u0000")] {
 		switch {
 		case '0' <= c && c <= '9':
 			v = v<<4 | uint32(c-'0')
@@ -233,48 +229,52 @@ func (s *scanner) hex() (v uint32, ok bool) {
 		default:
 			return 0, false
 		}
-		s.at++
 	}
 	return v, true
 }
 
-// number passes a number that a double can hold (RFC 8259 §6).
-func (s *scanner) number() bool {
-	start := s.at
-	exponent, ok := s.numeral()
-	if !ok {
-		return false
-	}
-	text := s.in[start:s.at]
-	if len(text) < 300 && !exponent {
-		return true
-	}
-	_, err := strconv.ParseFloat(string(text), 64)
-	return err == nil
-}
-
-func (s *scanner) numeral() (exponent, ok bool) {
-	s.skip('-')
-	if !s.skip('0') && !s.digits() {
-		return false, false
-	}
-	if s.skip('.') && !s.digits() {
-		return false, false
-	}
-	if c := s.peek(); c == 'e' || c == 'E' {
-		s.at++
-		if !s.skip('+') {
-			s.skip('-')
+// passNumber passes a number that a double can hold (RFC 8259 §6).
+func passNumber(in []byte, at int) int {
+	end, exponent := passNumeral(in, at)
+	if end != nowhere && (exponent || end-at >= 300) {
+		if _, err := strconv.ParseFloat(string(in[at:end]), 64); err != nil {
+			return nowhere
 		}
-		return true, s.digits()
 	}
-	return false, true
+	return end
 }
 
-func (s *scanner) digits() bool {
-	start := s.at
-	for c := s.peek(); '0' <= c && c <= '9'; c = s.peek() {
-		s.at++
+func passNumeral(in []byte, at int) (end int, exponent bool) {
+	if is(in, at, '-') {
+		at++
 	}
-	return s.at > start
+	if is(in, at, '0') {
+		at++
+	} else if at = passDigits(in, at); at == nowhere {
+		return nowhere, false
+	}
+	if is(in, at, '.') {
+		if at = passDigits(in, at+1); at == nowhere {
+			return nowhere, false
+		}
+	}
+	if !is(in, at, 'e') && !is(in, at, 'E') {
+		return at, false
+	}
+	if at++; is(in, at, '+') || is(in, at, '-') {
+		at++
+	}
+	return passDigits(in, at), true
+}
+
+// passDigits passes at least one digit.
+func passDigits(in []byte, at int) int {
+	start := at
+	for at < len(in) && '0' <= in[at] && in[at] <= '9' {
+		at++
+	}
+	if at == start {
+		return nowhere
+	}
+	return at
 }

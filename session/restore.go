@@ -236,11 +236,11 @@ func (set *verified) complete() error {
 	names := make(map[string]bool, len(set.items))
 	for i, entry := range set.manifest.Entries { // both ascend by slot
 		it := set.items[i]
-		slot, err := it.opened.Slot(it.claims.Name)
+		inSlot, err := it.opened.InSlot(it.slot, it.claims.Name)
 		switch {
 		case err != nil:
 			return err
-		case it.slot != entry.Slot || slot != it.slot:
+		case it.slot != entry.Slot || !inSlot:
 			return fmt.Errorf("%w: %s is not in its slot", ErrIncomplete, it.claims.Name)
 		case it.claims.JTI != entry.JTI || it.claims.Expires != entry.Expires:
 			return fmt.Errorf("%w: %s is of another generation", ErrIncomplete, it.claims.Name)
