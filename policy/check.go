@@ -2,6 +2,8 @@ package policy
 
 import "fmt"
 
+const wantName = "is no name: want a lower-case letter, then up to 63 of [a-z0-9_.-]"
+
 // fault is what is wrong with one member of a rule, and what would be right.
 type fault struct{ member, text string }
 
@@ -60,7 +62,7 @@ func (s SessionRule) faults() []fault {
 
 func (r Rule) faults(s SessionRule) []fault {
 	if !validName(r.Name) {
-		return []fault{{"", "is no name: want a lower-case letter, then up to 63 of [a-z0-9_.-]"}}
+		return []fault{{"", wantName}}
 	}
 	if faults := malformed(ruleMembers, r); len(faults) > 0 {
 		return faults

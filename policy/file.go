@@ -86,8 +86,12 @@ func (r *reader) layer(l *layer) error {
 			return readMembers(r, name, sessionMembers, &l.session, l.sessionFrom)
 		}
 		return r.object("", nil, func(name string, at Source) error {
+			if !validName(name) {
+				r.problems.add(at, quoted(name), "", wantName)
+				return r.skip(name, at)
+			}
 			d := declared{Rule{Name: name}, sources{"": at}}
-			err := readMembers(r, quoted(name), ruleMembers, &d.Rule, d.from)
+			err := readMembers(r, name, ruleMembers, &d.Rule, d.from)
 			l.rules = append(l.rules, d)
 			return err
 		})

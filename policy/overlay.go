@@ -31,7 +31,7 @@ func Overlay(base *Policy, text []byte) (*Policy, error) {
 	changes := map[string]declared{}
 	for _, r := range l.rules {
 		if _, known := base.rules[r.Name]; !known {
-			problems.add(r.from.of(""), quoted(r.Name), "", "is not declared: an overlay can't add an attribute")
+			problems.add(r.from.of(""), r.Name, "", "is not declared: an overlay can't add an attribute")
 		}
 		changes[r.Name] = r
 	}
@@ -57,7 +57,7 @@ func tighten[R any](name string, members []member[R], rule *R, from sources, ove
 		case m.permits == nil && m.show(over) != m.show(*rule):
 			problems.add(at, name, m.name, "%v can't be changed by an overlay: it is %v", m.show(over), m.show(*rule))
 		case m.permits != nil && m.permits(over) > m.permits(*rule):
-			problems.add(at, name, m.name, "%v is looser than %v, which an overlay may only tighten", m.show(over), m.show(*rule))
+			problems.add(at, name, m.name, "%v is looser than %v: an overlay may only tighten", m.show(over), m.show(*rule))
 		default:
 			m.copy(rule, over)
 			from[m.name] = at

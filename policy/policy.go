@@ -185,7 +185,6 @@ func build(revision string, overlays int, session SessionRule, from sources, rul
 	if len(p.version) > maxVersion {
 		problems.add(Source{}, "", "version", "%s has over %d characters with its digest: fewer overlays, or shorter numbers", revision, maxVersion)
 	}
-	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Source.compare(b.Source) })
 	if err := problems.err(); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -100,11 +101,12 @@ func (ps *Problems) add(at Source, name, rule, format string, args ...any) {
 	}
 }
 
-// err is nil without problems.
+// err is nil without problems; with some, they are in order.
 func (ps Problems) err() error {
 	if len(ps) == 0 {
 		return nil
 	}
+	slices.SortStableFunc(ps, func(a, b Problem) int { return a.Source.compare(b.Source) })
 	return ps
 }
 
