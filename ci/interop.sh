@@ -1,7 +1,8 @@
 #!/bin/sh
-# Second implementations: an independent opener passes the vectors, and three
-# JOSE tools open what blobctl seals, and the other way round. Installs what it
-# needs from Debian's packages, PyPI and npm, or says what is missing and fails.
+# Second implementations: an independent opener passes the vectors; three JOSE
+# tools open what blobctl seals, and the other way round; policy files please
+# loader and JSON Schema alike. Installs what it needs from Debian's packages,
+# PyPI and npm, or says what is missing and fails.
 set -eu
 cd "$(dirname "$0")/.."
 die() { echo "interop: $*" >&2; exit 1; }
@@ -39,11 +40,12 @@ if [ "$(cat "$cache/venv/made-for" 2>/dev/null)" != "$want" ]; then
   echo "$want" >"$cache/venv/made-for"
 fi
 (cd interop/node && npm ci --prefer-offline --loglevel=error) >"$log" 2>&1 ||
-  { tail -5 "$log" >&2; die "could not install npm's jose"; }
+  { tail -5 "$log" >&2; die "could not install npm's packages"; }
 go build -o "$cache/blobctl" ./cmd/blobctl
 
 export PYTHONDONTWRITEBYTECODE=1
 code=0
 "$cache/venv/bin/python" interop/python/opener.py vectors docs/SPEC.md || code=1
 timeout 300 "$cache/venv/bin/python" interop/interop.py "$cache/blobctl" vectors || code=1
+node interop/node/schema.js policy || code=1
 exit $code
