@@ -37,6 +37,7 @@ const nodes = 3
 type cluster struct {
 	program string
 	dir     string
+	flags   []string // of each node, beside those that start gives it
 	nodes   [nodes]*node
 
 	mu      sync.Mutex
@@ -55,12 +56,12 @@ type node struct {
 }
 
 // startCluster makes a temporary folder and starts the nodes.
-func startCluster(ctx context.Context, program string, loginTTL time.Duration) (*cluster, error) {
+func startCluster(ctx context.Context, program string, loginTTL time.Duration, flags ...string) (*cluster, error) {
 	dir, err := os.MkdirTemp("", "sealedblob-demo-")
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{program: program, dir: dir}
+	c := &cluster{program: program, dir: dir, flags: flags}
 	if err := c.prepare(loginTTL); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -89,8 +90,8 @@ func (c *cluster) start(ctx context.Context, n *node) error {
 	if c.stopped {
 		return errors.New("the demonstration is over")
 	}
-	cmd := exec.Command(c.program, "serve", "--listen", "127.0.0.1:0", "--name", n.name, "--app", "shop",
-		"--keyring", filepath.Join(c.dir, "keys"), "--policy", filepath.Join(c.dir, "policy.json"), "--replay", "file:"+filepath.Join(c.dir, "replay"))
+	cmd := exec.Command(c.program, append([]string{"serve", "--listen", "127.0.0.1:0", "--name", n.name, "--app", "shop",
+		"--keyring", filepath.Join(c.dir, "keys"), "--policy", filepath.Join(c.dir, "policy.json"), "--replay", "file:" + filepath.Join(c.dir, "replay")}, c.flags...)...)
 	cmd.Stderr = n.log
 	dieWithParent(cmd)
 	out, err := cmd.StdoutPipe()
