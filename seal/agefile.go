@@ -45,9 +45,11 @@ func (ids *identities) decrypt(file []byte, limit int64) (plain []byte, err erro
 		if err != nil {
 			return fmt.Errorf("%w: not encrypted to this identity, or damaged", ErrRing)
 		}
-		if plain, err = io.ReadAll(io.LimitReader(in, limit)); err != nil {
-			return fmt.Errorf("%w: damaged", ErrRing)
+		read, err := io.ReadAll(io.LimitReader(in, limit))
+		if err != nil {
+			return fmt.Errorf("%w: damaged", ErrRing) // nothing of what was read before the damage
 		}
+		plain = read
 		return nil
 	})
 	return plain, err

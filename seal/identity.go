@@ -118,6 +118,10 @@ func (ids *identities) addPassphrase(text []byte) error {
 	if len(phrase) < minPassphrase || len(phrase) > maxPassphrase || strings.ContainsAny(phrase, "\r\n\x00") || !utf8.ValidString(phrase) {
 		return fmt.Errorf("%w: a passphrase is one line of %d to %d bytes", ErrRing, minPassphrase, maxPassphrase)
 	}
+	return ids.addScrypt(phrase)
+}
+
+func (ids *identities) addScrypt(phrase string) error {
 	return outsideFIPS(func() error {
 		id, err := age.NewScryptIdentity(phrase)
 		if err != nil {

@@ -99,21 +99,26 @@ func (k *keyring) write(content []byte, sign func(content []byte) string) {
 	must(k.t, os.WriteFile(filepath.Join(k.dir, seal.RingFile), out.Bytes(), 0o600))
 }
 
-// read decrypts the ring that the package wrote.
+// read is the content of the ring that the package wrote.
 func (k *keyring) read() (d doc) {
+	k.t.Helper()
+	must(k.t, json.Unmarshal(unb64(k.t, strings.Split(string(k.plain()), "\n")[1]), &d))
+	return d
+}
+
+// plain decrypts that ring.
+func (k *keyring) plain() (plain []byte) {
 	k.t.Helper()
 	f, err := os.Open(filepath.Join(k.dir, seal.RingFile))
 	must(k.t, err)
 	defer f.Close()
-	var plain []byte
 	fips140.WithoutEnforcement(func() {
 		in, err := age.Decrypt(f, k.identity)
 		must(k.t, err)
 		plain, err = io.ReadAll(in)
 		must(k.t, err)
 	})
-	must(k.t, json.Unmarshal(unb64(k.t, strings.Split(string(plain), "\n")[1]), &d))
-	return d
+	return plain
 }
 
 func (k *keyring) signed(content []byte) string {
