@@ -1,0 +1,172 @@
+package policy_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sealedblob/sealedblob/policy"
+)
+
+func problems(t *testing.T, err error) policy.Problems {
+	t.Helper()
+	ps, ok := errors.AsType[policy.Problems](err)
+	if !ok || len(ps) == 0 || !errors.Is(err, policy.ErrPolicy) {
+		t.Fatalf("%v is no list of problems", err)
+	}
+	return ps
+}
+
+// expect compares problems with lines of "line:column subject text".
+func expect(t *testing.T, err error, want ...string) {
+	t.Helper()
+	ps := problems(t, err)
+	if len(ps) != len(want) {
+		t.Errorf("%d problems, want %d:\n%v", len(ps), len(want), err)
+	}
+	for i := range min(len(ps), len(want)) {
+		got := fmt.Sprintf("%d:%d %s: %s", ps[i].Source.Line, ps[i].Source.Column, ps[i].Subject(), ps[i].Text)
+		if !strings.HasPrefix(got, want[i]) {
+			t.Errorf("problem %q, want %q…", got, want[i])
+		}
+	}
+}
+
+// One mistake does not hide the next, and each has its place.
+func TestProblemsOfForm(t *testing.T) {
+	_, err := policy.Parse([]byte(`{"version": 1.5,
+  "session": {"idle": "1 hour", "absolute": "12h", "max_bytes": 0},
+	"attributes": {
+    "cart": {"TTL": "1h", "max-bytes": 1, "tt": 3, "ttl": 5,
+      "ttl"
+      : "1h"},
+    "Cart": {"ttl": "nonsense"},
+    "é": {}, "a": [], "a": {},
+    "b": {"rollback": "yes", "once": "true", "max_bytes": {"x": 1}}
+  }, "more": null}`))
+	expect(t, err,
+		"1:2 version: is 1.5: want a whole number",
+		`2:15 session.idle: is "1 hour": want whole seconds above zero, at most 87600h, such as "90s" or "1h30m"`,
+		"2:52 session.max_bytes: is 0: want a whole number from 1 to 131072",
+		`4:14 cart."TTL": is unknown: want ttl`,
+		`4:27 cart.max-bytes: is unknown: want max_bytes`,
+		"4:43 cart.tt: is unknown: want one of ttl, idle, absolute, once, burn,",
+		"4:52 cart.ttl: is 5: want",
+		"5:7 cart.ttl: is there twice",
+		`7:5 "Cart": is no name: want a lower-case letter`,
+		`8:5 "é": is no name`,
+		"8:20 a: want an object in braces, not [",
+		"8:24 a: is there twice",
+		`9:11 b.rollback: is "yes": want "allow" or "drop" or "refuse"`,
+		`9:30 b.once: is "true": want true or false`,
+		"9:46 b.max_bytes: is an object: want a whole number from 1 to 11264",
+		"10:6 more: is unknown: want one of $schema, version, session, attributes",
+	)
+}
+
+func TestProblemsOfSyntax(t *testing.T) {
+	const good = `{"version":1,"session":{"idle":"30m","absolute":"12h"}}`
+	for text, want := range map[string]string{
+		"":                     "1:1 : not JSON: ends too early",
+		"\n\n{\"version\":1,":  "3:14 : not JSON: ends too early",
+		"{\n\"version\":1,\n}": "2:12 : not JSON: ",
+		"{\n'version':1}":      "2:1 : not JSON: ",
+		good + "\n{}":          "2:1 : want nothing after",
+		good + "]":             "1:56 : want nothing after",
+		"\xef\xbb\xbf" + good:  "1:1 : not JSON: ",
+		"{\"version\":1,\n\"session\":{\"idle\":\"\xff\"}}": "2:",
+		"{\"a\":" + strings.Repeat("[", 20_000):             "1:2 a: is unknown",
+		"// comment\n" + good:                               "1:1 : not JSON: ",
+	} {
+		_, err := policy.Parse([]byte(text))
+		ps := problems(t, err)
+		if got := fmt.Sprintf("%d:%d %s: %s", ps[0].Source.Line, ps[0].Source.Column, ps[0].Subject(), ps[0].Text); !strings.HasPrefix(got, want) {
+			t.Errorf("%.40q: %q, want %q…", text, got, want)
+		}
+	}
+}
+
+// Problems found before bad syntax are told with it.
+func TestProblemsBeforeBadSyntax(t *testing.T) {
+	_, err := policy.Parse([]byte("{\"more\":1,\n}"))
+	expect(t, err, "1:2 more: is unknown", "1:10 : not JSON")
+}
+
+// Contradictions are told with the line of the member that should change, or
+// of the rule that lacks one.
+func TestProblemsOfMeaning(t *testing.T) {
+	_, err := policy.Parse([]byte(`{"version":1,
+"session":{"idle":"30m","absolute":"12h","max_attributes":1},
+"attributes":{
+"cart":{"ttl":"13h",
+  "idle":"14h"},
+"ticket":{
+  "once":true,"idle":"1m","absolute":"1h","required":true},
+"burnt":{"burn":"restore"},
+"mfa":{"required":true,"ttl":"1h",
+  "rollback":"drop",
+  "store_down":"drop"},
+"role":{"authority":"server",
+  "binding":"key","rollback":"refuse","once":true,"ttl":"25h"}
+}}`))
+	expect(t, err,
+		"2:42 session.max_attributes: 1 is less than the 2 attributes that are required",
+		"4:9 cart.ttl: 13h outlives the session's absolute 12h",
+		"5:3 cart.idle: 14h outlives the session's absolute 12h",
+		"5:3 cart.idle: 14h is over ttl 13h",
+		"7:3 ticket.once: needs a ttl of at most 24h",
+		"7:15 ticket.idle: says nothing of a once-only attribute",
+		"7:27 ticket.absolute: says nothing of a once-only attribute",
+		"7:43 ticket.required: contradicts once",
+		"7:43 ticket.required: contradicts on_expiry drop",
+		"8:10 burnt.burn: only a once-only attribute is spent",
+		"9:8 mfa.required: contradicts on_expiry drop",
+		"10:3 mfa.rollback: drop contradicts required",
+		"11:3 mfa.store_down: drop contradicts required",
+		"13:3 role.binding: is about what a client brings back",
+		"13:19 role.rollback: is about what a client brings back",
+		"13:39 role.once: is about what a client brings back",
+		"13:51 role.ttl: 25h outlives the session's absolute 12h",
+		"13:51 role.ttl: 25h is too long for a once-only attribute",
+	)
+	_, err = policy.Parse([]byte("{\"version\":1,\n \"session\":{\"idle\":\"1h\"}}"))
+	expect(t, err, `2:2 session.absolute: is missing: want a duration such as "12h"`)
+}
+
+// However many mistakes and however long: a bounded number of short lines.
+func TestProblemsAreBounded(t *testing.T) {
+	long := strings.Repeat("é", 2000)
+	var text strings.Builder
+	text.WriteString(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{`)
+	for i := range 100 {
+		fmt.Fprintf(&text, "%q:{},\"%s%d\":{\"%s\":1},\n", fmt.Sprint(long, i), strings.Repeat("a", 60), i, long)
+	}
+	text.WriteString(`"z":{"ttl":"` + long + `"}}}`)
+	_, err := policy.Parse([]byte(text.String()))
+	ps := problems(t, err)
+	if len(ps) != 20 {
+		t.Errorf("%d problems, want 20", len(ps))
+	}
+	for _, line := range strings.Split(err.Error(), "\n") {
+		if len(line) > 200+len("policy: refused: ") || !utf8.ValidString(line) {
+			t.Errorf("a line of %d bytes: %q", len(line), line)
+		}
+	}
+	_, err = policy.Parse([]byte(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"a":{"ttl":"` + long + `"}}}`))
+	if len(err.Error()) > 300 {
+		t.Errorf("%d bytes", len(err.Error()))
+	}
+}
+
+// What Go code gets wrong is told by rule and member: it has no line.
+func TestProblemsOfGo(t *testing.T) {
+	_, err := policy.New(1, policy.SessionRule{Idle: time.Minute, Absolute: time.Hour},
+		policy.Rule{Name: "a", Burn: policy.BurnOnRestore}, policy.Rule{Name: "b", Rollback: 9, MaxBytes: -1})
+	expect(t, err, "0:0 a.burn: only a once-only", `0:0 b.rollback: want "allow" or`, "0:0 b.max_bytes: want a whole number")
+	if got := problems(t, err)[0]; got.Source != (policy.Source{Origin: policy.FromGo}) || got.Error() != "a.burn: "+got.Text {
+		t.Errorf("%+v: %v", got, got)
+	}
+}
