@@ -4,10 +4,15 @@ package vectors
 
 import (
 	"embed"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -28,11 +33,56 @@ type Vector struct {
 	Now     time.Time
 	Comment string
 	Text    string // the envelope, or what claims to be one
+
+	// What must be read from a vector that expects success: Claims with Value, or
+	// Manifest; nil in all others.
+	Claims   *Claims
+	Manifest *Manifest
+	Value    []byte // JSON as it was written, or bytes if Binary
+	Binary   bool
 }
 
-// All reads every vector. It is an error if there is none.
-func All() ([]Vector, error) {
-	entries, err := files.ReadDir(".")
+// Claims are what an attribute's envelope says beside its value (SPEC §4).
+type Claims struct {
+	JTI  string `json:"jti"`
+	UID  string `json:"uid"`
+	IAT  int64  `json:"iat"`
+	EXP  int64  `json:"exp"`
+	AXP  int64  `json:"axp"`
+	SID  string `json:"sid"`
+	Gen  uint64 `json:"gen"`
+	Name string `json:"name"`
+	PV   string `json:"pv"`
+	Once bool   `json:"once"`
+}
+
+// Manifest is what a manifest's envelope says (SPEC §5).
+type Manifest struct {
+	SID   string  `json:"sid"`
+	Sub   string  `json:"sub"`
+	Fence uint64  `json:"fence"`
+	Gen   uint64  `json:"gen"`
+	IAT   int64   `json:"iat"`
+	EXP   int64   `json:"exp"`
+	AXP   int64   `json:"axp"`
+	BND   string  `json:"bnd"`
+	PV    string  `json:"pv"`
+	Set   []Entry `json:"set"`
+}
+
+// Entry is one envelope of a manifest.
+type Entry struct {
+	Slot string `json:"slot"`
+	JTI  string `json:"jti"`
+	EXP  int64  `json:"exp"`
+}
+
+// All reads every vector. It is an error if there is none, or a file that is not
+// of the form that README.md describes.
+func All() ([]Vector, error) { return all(files) }
+
+func all(files fs.ReadFileFS) ([]Vector, error) {
+	entries, err := fs.ReadDir(files, ".")
 	if err != nil {
 		return nil, err
 	}
@@ -65,37 +115,70 @@ func parse(name, file string) (Vector, error) {
 	if !ok || !strings.HasSuffix(text, "\n") {
 		return Vector{}, fmt.Errorf("vectors: %s has no body", name)
 	}
-	v := Vector{Name: name, Text: strings.TrimSuffix(text, "\n")}
+	lines := map[string]string{}
 	for _, line := range strings.Split(head, "\n") {
-		key, value, _ := strings.Cut(line, ":")
-		value = strings.TrimSpace(value)
-		switch key {
-		case "expect":
-			v.Expect = value
-		case "purpose":
-			v.Purpose = value
-		case "app":
-			v.App = value
-		case "tenant":
-			v.Tenant = value
-		case "session":
-			v.Session = value
-		case "comment":
-			v.Comment = value
-		case "now":
-			seconds, err := strconv.ParseInt(value, 10, 64)
-			if err != nil {
-				return Vector{}, fmt.Errorf("vectors: %s: now: %w", name, err)
-			}
-			v.Now = time.Unix(seconds, 0)
-		default:
-			return Vector{}, fmt.Errorf("vectors: %s has an unknown line %q", name, key)
+		key, value, ok := strings.Cut(line, ":")
+		if _, twice := lines[key]; !ok || twice || !slices.Contains(known, key) {
+			return Vector{}, fmt.Errorf("vectors: %s has an unknown line or one twice: %q", name, key)
 		}
+		lines[key] = strings.TrimSpace(value)
 	}
-	if v.Expect == "" || v.Purpose == "" || v.Now.IsZero() {
+	v := Vector{
+		Name: name, Text: strings.TrimSuffix(text, "\n"), Expect: lines["expect"], Purpose: lines["purpose"],
+		App: lines["app"], Tenant: lines["tenant"], Session: lines["session"], Comment: lines["comment"],
+	}
+	seconds, err := strconv.ParseInt(lines["now"], 10, 64)
+	if err != nil || v.Expect == "" || v.Purpose != "attribute" && v.Purpose != "manifest" {
 		return Vector{}, fmt.Errorf("vectors: %s lacks expect, purpose or now", name)
 	}
+	v.Now = time.Unix(seconds, 0)
+	if err := v.parseReads(lines); err != nil {
+		return Vector{}, fmt.Errorf("vectors: %s: %w", name, err)
+	}
 	return v, nil
+}
+
+var known = []string{"expect", "purpose", "app", "tenant", "session", "now", "comment", "reads", "value", "bytes"}
+
+// parseReads insists that success, and nothing else, says what must be read.
+func (v *Vector) parseReads(lines map[string]string) error {
+	reads, hasReads := lines["reads"]
+	value, hasValue := lines["value"]
+	raw, hasBytes := lines["bytes"]
+	good, attribute := v.Expect == "success", v.Purpose == "attribute"
+	if hasReads != good || (hasValue != hasBytes) != (good && attribute) || hasValue && hasBytes {
+		return errors.New("reads, value or bytes are missing or too many")
+	}
+	switch {
+	case !good:
+		return nil
+	case !attribute:
+		v.Manifest = &Manifest{}
+		return strict(reads, v.Manifest)
+	case hasValue:
+		v.Value = []byte(value)
+	default:
+		v.Binary = true
+		var err error
+		if v.Value, err = base64.RawURLEncoding.Strict().DecodeString(raw); err != nil {
+			return err
+		}
+	}
+	v.Claims = &Claims{}
+	return strict(reads, v.Claims)
+}
+
+// strict decodes text, which has no other members than out.
+func strict(text string, out any) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(out); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something behind the JSON")
+	}
+	return nil
 }
 
 // Policy is the policy file of all vectors.

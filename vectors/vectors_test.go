@@ -3,6 +3,8 @@ package vectors_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/sealedblob/sealedblob/policy"
@@ -33,7 +35,7 @@ func TestVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]int{}
+	seen, read := map[string]int{}, 0
 	for _, v := range all {
 		want, known := outcomes[v.Expect]
 		if !known {
@@ -41,9 +43,17 @@ func TestVectors(t *testing.T) {
 		}
 		seen[v.Expect]++
 		t.Run(v.Name, func(t *testing.T) {
-			if err := run(ring, p, v); !errors.Is(err, want) || (err == nil) != (want == nil) {
-				t.Errorf("%s (%s) = %v, want %v", v.Name, v.Comment, err, want)
+			got, err := run(ring, p, v)
+			if !errors.Is(err, want) || (err == nil) != (want == nil) {
+				t.Fatalf("%s (%s) = %v, want %v", v.Name, v.Comment, err, want)
 			}
+			if err != nil {
+				return
+			}
+			if want := (content{v.Claims, v.Manifest, v.Value, v.Binary}); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s (%s) reads as %s, want %s", v.Name, v.Comment, got, want)
+			}
+			read++
 		})
 	}
 	for expect := range outcomes {
@@ -51,21 +61,65 @@ func TestVectors(t *testing.T) {
 			t.Errorf("no vector expects %q", expect)
 		}
 	}
+	t.Logf("%d vectors, %d of them read and compared", len(all), read)
+	if read == 0 || read != seen["success"] {
+		t.Errorf("%d of %d good vectors were read", read, seen["success"])
+	}
 }
 
-func run(ring *seal.Ring, p *policy.Policy, v vectors.Vector) error {
+// content is what was read, in the words of package vectors.
+type content struct {
+	Claims   *vectors.Claims
+	Manifest *vectors.Manifest
+	Value    []byte
+	Binary   bool
+}
+
+func (c content) String() string {
+	return fmt.Sprintf("%+v %+v %q (binary %t)", c.Claims, c.Manifest, c.Value, c.Binary)
+}
+
+func run(ring *seal.Ring, p *policy.Policy, v vectors.Vector) (content, error) {
 	scope := seal.Scope{App: v.App, Tenant: v.Tenant}
 	if v.Purpose == "manifest" {
-		_, _, err := ring.NewOpener(scope, v.Now).Manifest(v.Text)
-		return err
+		m, _, err := ring.NewOpener(scope, v.Now).Manifest(v.Text)
+		if err != nil {
+			return content{}, err
+		}
+		return manifestContent(m), nil
 	}
 	var id seal.ID
 	if v.Session != "" {
 		var err error
 		if id, err = seal.ParseID(v.Session); err != nil {
-			return err
+			return content{}, err
 		}
 	}
-	_, err := session.Verifier{Keys: ring, Policy: p, Scope: scope}.Verify(context.Background(), v.Text, id, v.Now)
-	return err
+	out, err := session.Verifier{Keys: ring, Policy: p, Scope: scope}.Verify(context.Background(), v.Text, id, v.Now)
+	if err != nil {
+		return content{}, err
+	}
+	return claimsContent(out.Claims), nil
+}
+
+func claimsContent(c *seal.Claims) content {
+	claims := &vectors.Claims{
+		JTI: c.JTI.String(), IAT: c.IssuedAt, EXP: c.Expires, AXP: c.AbsoluteExpires, SID: c.Session.String(),
+		Gen: c.Gen, Name: c.Name, PV: c.Policy, Once: c.Once,
+	}
+	if c.UID != (seal.ID{}) {
+		claims.UID = c.UID.String()
+	}
+	return content{Claims: claims, Value: c.Value, Binary: c.Binary}
+}
+
+func manifestContent(m *seal.Manifest) content {
+	out := &vectors.Manifest{
+		SID: m.Session.String(), Sub: m.Subject, Fence: m.Fence, Gen: m.Gen, IAT: m.IssuedAt, EXP: m.Expires,
+		AXP: m.AbsoluteExpires, BND: m.Binding, PV: m.Policy, Set: []vectors.Entry{},
+	}
+	for _, e := range m.Entries {
+		out.Set = append(out.Set, vectors.Entry{Slot: e.Slot, JTI: e.JTI.String(), EXP: e.Expires})
+	}
+	return content{Manifest: out}
 }

@@ -461,12 +461,21 @@ def open_envelope(text, ring, app, tenant="", purpose="attribute"):
 # §14 Test vectors
 
 
+FIELDS = {"expect", "purpose", "app", "tenant", "session", "now", "comment", "reads", "value", "bytes"}
+
+
 def read_vector(data):
     """Returns its fields and the text."""
     head, _, text = data.partition(b"\n\n")
     if not text.endswith(b"\n"):
         raise ValueError("a vector ends with a line feed")
-    return dict(line.split(": ", 1) for line in head.decode().split("\n")), text[:-1]
+    lines = [line.partition(":") for line in head.decode().split("\n")]
+    fields = {name: value.strip() for name, _, value in lines}
+    if len(fields) != len(lines) or not fields.keys() <= FIELDS:
+        raise ValueError("a vector with an unknown line, or a line twice")
+    if ("reads" in fields) != (fields["expect"] == "success"):
+        raise ValueError("success, and nothing else, says what must be read")
+    return fields, text[:-1]
 
 
 def copy_keys(vectors, folder):
@@ -478,32 +487,50 @@ def copy_keys(vectors, folder):
     return folder
 
 
+def content(what):
+    """What was read, as a vector's lines say it."""
+    if isinstance(what, Manifest):
+        entries = [{"slot": slot, "jti": jti, "exp": exp} for slot, jti, exp in what.set]
+        names = ("sid", "sub", "fence", "gen", "iat", "exp", "axp", "bnd", "pv")
+        return {"reads": {name: getattr(what, name) for name in names} | {"set": entries}}
+    names = ("jti", "uid", "iat", "exp", "axp", "sid", "gen", "name", "pv")
+    reads = {name: getattr(what, name) for name in names if getattr(what, name) is not None}
+    if what.once:
+        reads["once"] = True
+    return {"reads": reads} | ({"bytes": b64encode(what.bin)} if what.val is None else {"value": what.val})
+
+
 def run_vector(data, ring, policy):
-    """Returns (expected, found)."""
+    """Returns (expected, found): the outcome, and with success what was read."""
     fields, text = read_vector(data)
+    expect = {name: fields[name] for name in ("expect", "value", "bytes") if name in fields}
+    if "reads" in fields:
+        expect["reads"] = json.loads(fields["reads"])
     try:
         what = open_envelope(text, ring, fields["app"], fields.get("tenant", ""), fields["purpose"])
         if "session" in fields and what.sid != fields["session"]:
             raise Refused("binding")
         policy.judge(what, int(fields["now"]))
     except Refused as refused:
-        return fields["expect"], ", ".join(sorted(refused.reasons))
-    return fields["expect"], "success"
+        return expect, {"expect": ", ".join(sorted(refused.reasons))}
+    return expect, {"expect": "success"} | content(what)
 
 
 def run_vectors(folder):
+    """Returns (passed, failed, those of the passed whose content was compared)."""
     policy = Policy(json.loads((folder / "policy.json").read_text()))
     with tempfile.TemporaryDirectory() as private_folder:
         ring = Ring(copy_keys(folder, pathlib.Path(private_folder, "keys")))
-    passed = failed = 0
+    passed = failed = read = 0
     for path in sorted(folder.glob("*.txt")):
         expect, found = run_vector(path.read_bytes(), ring, policy)
         if found == expect:
             passed += 1
+            read += "reads" in expect
         else:
             failed += 1
             print(f"FAIL  {path.name}: expected {expect}, found {found}")
-    return passed, failed
+    return passed, failed, read
 
 
 def run_example(spec):
@@ -538,7 +565,9 @@ def report(name, passed, failed):
 
 
 def main(arguments):
-    code = report("independent opener, all vectors", *run_vectors(pathlib.Path(arguments[0])))
+    passed, failed, read = run_vectors(pathlib.Path(arguments[0]))
+    code = report("independent opener, all vectors", passed, failed)
+    code |= report("independent opener, what the good ones say", read, 0)
     if len(arguments) > 1:
         results = list(run_example(pathlib.Path(arguments[1]).read_text()))
         for name, good in results:

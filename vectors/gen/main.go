@@ -51,8 +51,27 @@ func main() {
 		if v.session != "" {
 			text += "session: " + v.session + "\n"
 		}
-		check(os.WriteFile(name+".txt", []byte(text+"comment: "+v.comment+"\n\n"+v.text+"\n"), 0o644))
+		text += "comment: " + v.comment + "\n"
+		if v.expect == "success" {
+			text += v.reads()
+		}
+		check(os.WriteFile(name+".txt", []byte(text+"\n"+v.text+"\n"), 0o644))
 	}
+}
+
+// reads are the lines that say what must be read: the plaintext, its value apart.
+func (v scenario) reads() string {
+	if v.purpose == "manifest" {
+		return "reads: " + v.plain + "\n"
+	}
+	if head, value, ok := strings.Cut(v.plain, `,"val":`); ok {
+		return "reads: " + head + "}\nvalue: " + strings.TrimSuffix(value, "}") + "\n"
+	}
+	head, raw, ok := strings.Cut(v.plain, `,"bin":"`)
+	if !ok {
+		log.Fatalf("%s: success, and nothing to read", v.comment)
+	}
+	return "reads: " + head + "}\n" + strings.TrimSpace("bytes: "+strings.TrimSuffix(raw, `"}`)) + "\n"
 }
 
 func btoi(b bool) int {
@@ -141,6 +160,7 @@ func sealed(k key, tenant, purpose, padded string) string {
 
 type scenario struct {
 	expect, purpose, comment, text string
+	plain                          string // of success: what was padded and sealed
 	tenant, session                string
 	now                            int
 }
@@ -178,7 +198,7 @@ func scenarios(gcm, cbc key) map[string]scenario {
 	head := func(s string) string { return b64.EncodeToString([]byte(s)) }
 	kid := gcm.ID + "." + salt
 	ok := func(comment, plain string) scenario {
-		return scenario{expect: "success", purpose: "attribute", comment: comment, text: sealed(gcm, "", "attribute", pad(plain))}
+		return scenario{expect: "success", purpose: "attribute", comment: comment, text: sealed(gcm, "", "attribute", pad(plain)), plain: plain}
 	}
 	bad := func(comment, text string) scenario {
 		return scenario{expect: "malformed", purpose: "attribute", comment: comment, text: text}
@@ -191,7 +211,7 @@ func scenarios(gcm, cbc key) map[string]scenario {
 	manifest := fmt.Sprintf(`{"sid":"%s","sub":"ada \"the\" \\ first","fence":1,"gen":2,"iat":%d,"exp":%d,"axp":%d,"bnd":"cookie:abc","pv":"1.test","set":[{"slot":"AAAAAAAAAAAA","jti":"%s","exp":%d},{"slot":"BAAAAAAAAAAA","jti":"%s","exp":%d}]}`,
 		sid, now, now+1800, now+43200, jti, now+3600, uid, now+60)
 	m := func(expect, comment, plain string) scenario {
-		return scenario{expect: expect, purpose: "manifest", comment: comment, text: sealed(gcm, "", "manifest", pad(plain))}
+		return scenario{expect: expect, purpose: "manifest", comment: comment, text: sealed(gcm, "", "manifest", pad(plain)), plain: plain}
 	}
 	trailing := func(s string) string { // set a trailing bit that decodes to nothing
 		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -209,12 +229,12 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"ok-json":          ok("a JSON value", cart),
 		"ok-once":          ok("a once-only attribute", ticket),
 		"ok-bytes":         ok("a value of bytes", attribute("cart", now, 3600, `"bin":"AP8B"`)),
-		"ok-cbc":           {expect: "success", purpose: "attribute", comment: "the strict profile", text: sealed(cbc, "", "attribute", pad(cart))},
+		"ok-cbc":           {expect: "success", purpose: "attribute", plain: cart, comment: "the strict profile", text: sealed(cbc, "", "attribute", pad(cart))},
 		"ok-padme":         ok("over 512 bytes, padded by Padmé", attribute("cart", now, 3600, `"val":"`+strings.Repeat("x", 700)+`"`)),
-		"ok-tenant":        {expect: "success", purpose: "attribute", tenant: "acme", comment: "sealed for a tenant", text: sealed(gcm, "acme", "attribute", pad(cart))},
-		"ok-session":       {expect: "success", purpose: "attribute", session: sid, comment: "of the required session", text: good},
+		"ok-tenant":        {expect: "success", purpose: "attribute", plain: cart, tenant: "acme", comment: "sealed for a tenant", text: sealed(gcm, "acme", "attribute", pad(cart))},
+		"ok-session":       {expect: "success", purpose: "attribute", plain: cart, session: sid, comment: "of the required session", text: good},
 		"ok-depth":         ok("16 levels of nesting", attribute("cart", now, 3600, `"val":`+strings.Repeat("[", 16)+strings.Repeat("]", 16))),
-		"ok-last-second":   {expect: "success", purpose: "attribute", now: now + 3600 + 29, comment: "the last second of ttl and leeway", text: good},
+		"ok-last-second":   {expect: "success", purpose: "attribute", plain: cart, now: now + 3600 + 29, comment: "the last second of ttl and leeway", text: good},
 		"ok-manifest":      m("success", "a manifest of two", manifest),
 		"shape-empty-part": bad("no ciphertext", join(part[0], "", part[2], "", part[4])),
 		"shape-four-parts": bad("four parts", join(part[0], "", part[2], part[3]+part[4])),
@@ -275,7 +295,7 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"ok-unicode":       ok("text beyond ASCII, and a surrogate pair", attribute("cart", now, 3600, `"val":"zoë 漢 \ud83d\ude00"`)),
 		"ok-full-bucket":   ok("a plaintext that needs no padding", full(attribute("cart", now, 3600, `"val":""`))),
 		"ok-leeway":        ok("issued 30 s in the future", attribute("cart", now+30, 3600, `"val":1`)),
-		"ok-cbc-tenant":    {expect: "success", purpose: "attribute", tenant: "acme", comment: "the strict profile, for a tenant", text: sealed(cbc, "acme", "attribute", pad(cart))},
+		"ok-cbc-tenant":    {expect: "success", purpose: "attribute", plain: cart, tenant: "acme", comment: "the strict profile, for a tenant", text: sealed(cbc, "acme", "attribute", pad(cart))},
 		"ok-empty-set":     m("success", "a manifest of nothing", manifest[:strings.Index(manifest, `"set":[`)]+`"set":[]}`),
 		"shape-empty":      bad("nothing but dots", "...."),
 		"shape-cbc-tag":    bad("the strict profile with a tag of 16 bytes", cbcParts(cbc, cart, 22)),
