@@ -82,9 +82,9 @@ func (k *kit) envelope() (system, error) {
 }
 
 // claims are those that a session gives an attribute.
-func (k *kit) claims(sid seal.ID, name string, value []byte) *seal.Claims {
+func (k *kit) claims(sid seal.ID, name string, value []byte) seal.Claims {
 	now := time.Now().Unix()
-	return &seal.Claims{
+	return seal.Claims{
 		JTI: seal.NewID(), IssuedAt: now, Expires: now + int64(lifetime/time.Second), Session: sid, Gen: 1,
 		Name: name, Policy: k.policy.Version(), Value: value,
 	}
@@ -102,19 +102,20 @@ func (k *kit) judge(c *seal.Claims, now time.Time) error {
 	return nil
 }
 
-// attributeSeal seals a whole attribute: a fresh jti, claims, padding.
-func (k *kit) attributeSeal() (func([]byte) (string, error), error) {
+// attributeSeal seals a whole attribute: a fresh jti, claims, padding; the buffer
+// is used again.
+func (k *kit) attributeSeal() (func([]byte) ([]byte, error), error) {
 	s, err := k.sealer()
 	if err != nil {
 		return nil, err
 	}
-	sid := seal.NewID()
-	return func(plain []byte) (string, error) {
+	sid, room := seal.NewID(), make([]byte, 0, 2*seal.MaxEnvelope)
+	return func(plain []byte) ([]byte, error) {
 		c := k.claims(sid, k.names[0], plain)
-		text, err := s.Attribute(c)
+		text, err := s.AppendAttribute(room, &c)
 		if errors.Is(err, seal.ErrExhausted) {
 			if err = s.renew(); err == nil {
-				text, err = s.Attribute(c)
+				text, err = s.AppendAttribute(room, &c)
 			}
 		}
 		return text, err
@@ -122,19 +123,19 @@ func (k *kit) attributeSeal() (func([]byte) (string, error), error) {
 }
 
 // attribute opens with an opener that has seen the session's salt before, as
-// it has for all but the first of a set.
+// it has for all but the first of a set; buffers are used again.
 func (k *kit) attribute() (system, error) {
 	sealIt, err := k.attributeSeal()
 	if err != nil {
 		return system{}, err
 	}
-	opener := k.ring.NewOpener(k.scope, time.Now())
+	opener, room := k.ring.NewOpener(k.scope, time.Now()), make([]byte, 0, seal.MaxEnvelope)
+	var c seal.Claims
 	open := func(text string) ([]byte, error) {
-		c, _, err := opener.Attribute(text)
-		if err != nil {
+		if _, _, err := opener.AppendAttribute(room, &c, text); err != nil {
 			return nil, err
 		}
-		return c.Value, k.judge(c, time.Now())
+		return c.Value, k.judge(&c, time.Now())
 	}
 	return entry("attribute", true, sealIt, open), nil
 }

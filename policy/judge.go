@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -222,12 +223,8 @@ func (p *Policy) JudgeSession(f SessionFacts) Decision {
 }
 
 func (p *Policy) missing(names []string) (out []string) {
-	have := map[string]bool{}
-	for _, name := range names {
-		have[name] = true
-	}
 	for _, name := range p.names {
-		if p.rules[name].Required && !have[name] {
+		if p.rules[name].Required && !slices.Contains(names, name) {
 			out = append(out, name)
 		}
 	}

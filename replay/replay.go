@@ -31,16 +31,14 @@ type Owner [16]byte
 // NewID derives the record name of raw (a uid, sid or subject, as authenticated)
 // within namespace (app and tenant), so that two applications can share one store
 // and a right can never be mistaken for a session. Each part is length-prefixed.
-func NewID(namespace, kind string, raw []byte) ID {
-	h := sha256.New()
-	for _, part := range [][]byte{[]byte("sealed-blob/v1/replay"), []byte(namespace), []byte(kind), raw} {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
-		h.Write(n[:])
-		h.Write(part)
+func NewID(namespace, kind string, raw []byte) (id ID) {
+	text := make([]byte, 0, 192)
+	for _, part := range [...]string{"sealed-blob/v1/replay", namespace, kind, string(raw)} {
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
 	}
-	var id ID
-	copy(id[:], h.Sum(nil))
+	sum := sha256.Sum256(text)
+	copy(id[:], sum[:])
 	return id
 }
 

@@ -84,7 +84,7 @@ func (s *Sealer) Manifest(m *Manifest) (string, error) {
 	return string(room.text), err
 }
 
-// room is where an envelope is made: its plaintext and its text.
+// room is where an envelope is made or a manifest opened: plaintext and text.
 type room struct{ plain, text []byte }
 
 var rooms = sync.Pool{New: func() any { return &room{plain: make([]byte, 0, 1024), text: make([]byte, 0, 2048)} }}
@@ -199,11 +199,14 @@ func (o *Opener) AppendAttribute(dst []byte, c *Claims, text string) ([]byte, Op
 // Manifest authenticates and decrypts a manifest's envelope, with the checks
 // and errors of [Opener.Attribute].
 func (o *Opener) Manifest(text string) (*Manifest, Opened, error) {
-	plain, opened, err := o.open(nil, ForManifest, text)
-	if err != nil {
+	room := rooms.Get().(*room)
+	defer room.leave()
+	var opened Opened
+	var err error
+	if room.plain, opened, err = o.open(room.plain[:0], ForManifest, text); err != nil {
 		return nil, Opened{}, err
 	}
-	plain, ok := unpad(plain)
+	plain, ok := unpad(room.plain)
 	if !ok {
 		return nil, Opened{}, ErrMalformed
 	}

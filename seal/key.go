@@ -58,7 +58,8 @@ type Key struct {
 	activate time.Time
 	ended    State // Retired or Revoked, else empty
 	secret   []byte
-	macs     sync.Pool // of HMACs keyed with the PRK, HKDF-Extract of secret
+	// expanders holds some whose HMAC is keyed with HKDF-Extract(secret).
+	expanders sync.Pool
 }
 
 const keyIDLen = 8
@@ -84,7 +85,7 @@ func newKey(id string, enc Enc, secret []byte, created, activate time.Time, ende
 		return nil, fmt.Errorf("%w: key %q: %v", ErrRing, id, err)
 	}
 	k := &Key{id: id, enc: enc, created: created, activate: activate, ended: ended, secret: secret}
-	k.macs.New = func() any { return hmac.New(sha256.New, prk) }
+	k.expanders.New = func() any { return &expander{mac: hmac.New(sha256.New, prk)} }
 	return k, nil
 }
 
@@ -161,11 +162,13 @@ const labelSlot = "slot"
 
 const kdfLabel = "sealed-blob/v1"
 
-// derive makes a key of n bytes from the ring key for one scope, label and salt.
-// Each part of info is prefixed by its 16-bit length, so that no two contexts
-// share one info (SPEC §3).
+// derive makes a key of n bytes from the ring key for one scope, label and salt:
+// HKDF-Expand with SHA-256 (RFC 5869 §2.3). Each part of info is prefixed by its
+// 16-bit length, so that no two contexts share one info (SPEC §3).
 func (k *Key) derive(scope Scope, label string, salt []byte, n int) ([]byte, error) {
-	b := cryptobyte.NewBuilder(make([]byte, 0, 256))
+	e := k.expanders.Get().(*expander)
+	defer k.expanders.Put(e)
+	b := cryptobyte.NewBuilder(e.info[:0])
 	for _, part := range [...]string{kdfLabel, string(k.enc), scope.App, scope.Tenant, label, string(salt)} {
 		if len(part) > math.MaxUint16 {
 			return nil, fmt.Errorf("seal: a part of the key derivation has %d bytes", len(part))
@@ -173,25 +176,29 @@ func (k *Key) derive(scope Scope, label string, salt []byte, n int) ([]byte, err
 		b.AddUint16(uint16(len(part)))
 		b.AddBytes([]byte(part))
 	}
-	info, err := b.Bytes()
-	if err != nil {
+	var err error
+	if e.info, err = b.Bytes(); err != nil {
 		return nil, err
 	}
-	return k.expand(info, n), nil
+	return e.expand(n), nil
 }
 
-// expand is HKDF-Expand with SHA-256 (RFC 5869 §2.3). crypto/hkdf would key its
-// HMAC anew each time; here it stays keyed with the PRK.
-func (k *Key) expand(info []byte, n int) []byte {
-	mac := k.macs.Get().(hash.Hash)
-	defer k.macs.Put(mac)
+// expander is HKDF-Expand for one PRK. crypto/hkdf would key its HMAC anew each
+// time; here it stays keyed.
+type expander struct {
+	mac  hash.Hash
+	info []byte
+}
+
+func (e *expander) expand(n int) []byte {
 	out := make([]byte, 0, (n+sha256.Size-1)/sha256.Size*sha256.Size)
 	for i := byte(1); len(out) < n; i++ {
-		mac.Reset()
-		mac.Write(out[max(0, len(out)-sha256.Size):])
-		mac.Write(info)
-		mac.Write([]byte{i})
-		out = mac.Sum(out)
+		e.mac.Reset()
+		e.mac.Write(out[max(0, len(out)-sha256.Size):])
+		e.info = append(e.info, i)
+		e.mac.Write(e.info)
+		e.info = e.info[:len(e.info)-1]
+		out = e.mac.Sum(out)
 	}
 	return out[:n]
 }

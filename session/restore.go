@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
@@ -51,7 +51,8 @@ type Dropped struct {
 // holder; policy; exact agreement of set and manifest; and last, in one round
 // trip to the store, revocation, fence, floor and watermark. Nothing is
 // restored before the last of them, and a refused set changes nothing
-// anywhere.
+// anywhere. The next [Session.Save] seals everything anew, for this node and
+// under the new fence; until then there is nothing to push.
 //
 // Errors wrap the reason: seal.ErrMalformed, seal.ErrUnknownKey, seal.ErrAuth,
 // policy's errors, [ErrIncomplete], [ErrSuperseded], [ErrRolledBack],
@@ -59,8 +60,9 @@ type Dropped struct {
 // error means that we could not tell: present the same set with the same
 // Attempt again. [Outward] maps them to what may leave the server.
 func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
-	set, err := m.verify(ctx, p)
-	if err != nil {
+	set := sets.Get().(*verified)
+	defer set.leave()
+	if err := m.verify(ctx, p, set); err != nil {
 		return Restored{}, m.refused(p, err)
 	}
 	release, err := m.exclusive(ctx, set.manifest.Session)
@@ -74,9 +76,6 @@ func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 	s, dropped, err := m.admit(ctx, p, set)
 	if err != nil {
 		return Restored{}, m.refused(p, err)
-	}
-	if err := s.Save(ctx); err != nil { // alive all the same; the next Save tries again
-		m.log.Error("restored session not sealed", "session", short(s.id), "err", err)
 	}
 	if m.log.Enabled(ctx, slog.LevelInfo) {
 		m.log.Info("session restored", "session", short(s.id), "version", FormatVersion(s.Version()), "dropped", reasons(dropped))
@@ -106,75 +105,94 @@ type verified struct {
 	manifest *seal.Manifest
 	session  policy.Decision
 	items    []item // ascending by slot
+	slots    []string
+	plain    []byte // of all items
 }
 
 type item struct {
 	slot     string
-	claims   *seal.Claims
+	claims   seal.Claims // its value lies in plain
 	opened   seal.Opened
 	decision policy.Decision
 }
 
-// verify is the order of checks up to the store.
-func (m *Manager) verify(ctx context.Context, p Presented) (*verified, error) {
-	if err := sizes(p, m.cfg.Policy.Session().MaxAttributes); err != nil {
-		return nil, err
+// sets are used again, because they are large and soon over.
+var sets = sync.Pool{New: func() any { return new(verified) }}
+
+// leave wipes the plaintext and gives the set back, but for what is so large
+// that few sets need it.
+func (set *verified) leave() {
+	clear(set.plain[:cap(set.plain)])
+	clear(set.items)
+	clear(set.slots)
+	*set = verified{items: set.items[:0], slots: set.slots[:0], plain: set.plain[:0]}
+	if cap(set.plain) > MaxHandshake/8 {
+		set.plain = nil
+	}
+	sets.Put(set)
+}
+
+// verify is the order of checks up to the store. It fills set.
+func (m *Manager) verify(ctx context.Context, p Presented, set *verified) error {
+	if err := set.sizes(p, m.cfg.Policy.Session().MaxAttributes); err != nil {
+		return err
 	}
 	ring, err := m.cfg.Keys.Ring(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: keyring: %w", ErrUnavailable, err)
+		return fmt.Errorf("%w: keyring: %w", ErrUnavailable, err)
 	}
-	now := m.now()
-	opener := ring.NewOpener(m.scope, now)
+	set.now = m.now()
+	opener := ring.NewOpener(m.scope, set.now)
 	defer opener.Wipe()
-	set, err := open(opener, p)
-	if err != nil {
-		return nil, err
+	if err := set.open(opener, p); err != nil {
+		return err
 	}
-	set.now = now
 	if err := set.belongs(p.Holder); err != nil {
-		return nil, err
+		return err
 	}
 	if err := set.judge(m.cfg.Policy, p.Holder); err != nil {
-		return nil, err
+		return err
 	}
-	return set, set.complete()
+	return set.complete()
 }
 
-func sizes(p Presented, maxAttributes int) error {
+// sizes checks what needs no look inside, and sorts the slots.
+func (set *verified) sizes(p Presented, maxAttributes int) error {
+	if len(p.Blobs) > min(maxAttributes, seal.MaxEntries) {
+		return fmt.Errorf("%w: %d envelopes are over the limit", seal.ErrMalformed, len(p.Blobs))
+	}
 	total := len(p.Manifest)
 	for slot, envelope := range p.Blobs {
 		total += len(slot) + len(envelope)
 		if len(slot) != seal.SlotLen || len(envelope) > seal.MaxEnvelope {
 			return fmt.Errorf("%w: a slot or envelope is over its size", seal.ErrMalformed)
 		}
+		set.slots = append(set.slots, slot)
 	}
-	if len(p.Blobs) > min(maxAttributes, seal.MaxEntries) || total > MaxHandshake {
-		return fmt.Errorf("%w: %d envelopes of %d bytes in all are over the limit", seal.ErrMalformed, len(p.Blobs), total)
+	if total > MaxHandshake {
+		return fmt.Errorf("%w: %d bytes in all are over the limit", seal.ErrMalformed, total)
 	}
+	slices.Sort(set.slots)
+	set.items, set.plain = slices.Grow(set.items, len(set.slots)), slices.Grow(set.plain, total*3/4)
 	return nil
 }
 
 // open authenticates the manifest and every envelope.
-func open(opener *seal.Opener, p Presented) (*verified, error) {
-	manifest, _, err := opener.Manifest(p.Manifest)
-	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
+func (set *verified) open(opener *seal.Opener, p Presented) (err error) {
+	if set.manifest, _, err = opener.Manifest(p.Manifest); err != nil {
+		return fmt.Errorf("manifest: %w", err)
 	}
-	set := &verified{manifest: manifest, items: make([]item, 0, len(p.Blobs))}
-	slots := slices.AppendSeq(make([]string, 0, len(p.Blobs)), maps.Keys(p.Blobs))
-	slices.Sort(slots)
-	for _, slot := range slots {
-		claims, opened, err := opener.Attribute(p.Blobs[slot])
-		if err != nil {
-			return nil, fmt.Errorf("an envelope: %w", err)
+	for _, slot := range set.slots {
+		set.items = append(set.items, item{slot: slot})
+		it := &set.items[len(set.items)-1]
+		if set.plain, it.opened, err = opener.AppendAttribute(set.plain, &it.claims, p.Blobs[slot]); err != nil {
+			return fmt.Errorf("an envelope: %w", err)
 		}
-		if claims.Binary {
-			return nil, fmt.Errorf("%w: %s is binary, a session's attributes are JSON", seal.ErrMalformed, claims.Name)
+		if it.claims.Binary {
+			return fmt.Errorf("%w: %s is binary, a session's attributes are JSON", seal.ErrMalformed, it.claims.Name)
 		}
-		set.items = append(set.items, item{slot: slot, claims: claims, opened: opened})
 	}
-	return set, nil
+	return nil
 }
 
 // belongs checks that all of it is of one session: the holder's.
@@ -182,7 +200,8 @@ func (set *verified) belongs(h Holder) error {
 	if set.manifest.Session != h.Session {
 		return fmt.Errorf("%w: the manifest is of another session than the cookie", policy.ErrBinding)
 	}
-	for _, it := range set.items {
+	for i := range set.items {
+		it := &set.items[i]
 		if it.claims.Session != set.manifest.Session {
 			return fmt.Errorf("%w: %s is of another session", ErrIncomplete, it.claims.Name)
 		}
@@ -195,17 +214,16 @@ func (set *verified) belongs(h Holder) error {
 func (set *verified) judge(p *policy.Policy, h Holder) error {
 	f := policy.SessionFacts{
 		Now: set.now, IssuedAt: time.Unix(set.manifest.IssuedAt, 0), Expires: time.Unix(set.manifest.Expires, 0),
-		AbsoluteExpires: time.Unix(set.manifest.AbsoluteExpires, 0), Bound: h.holds(set.manifest.Binding), Attributes: len(set.items),
+		AbsoluteExpires: time.Unix(set.manifest.AbsoluteExpires, 0), Bound: h.holds(set.manifest.Binding), Attributes: len(set.items), Bytes: set.bytes(),
 		Names: make([]string, 0, len(set.items)),
 	}
 	var errs []error
 	for i := range set.items {
 		it := &set.items[i]
-		it.decision = p.Judge(facts(it.claims, set.now))
+		it.decision = p.Judge(facts(&it.claims, set.now))
 		if it.decision.Verdict == policy.RefuseSet {
 			errs = append(errs, it.decision.Err())
 		}
-		f.Bytes += len(it.claims.Value)
 		f.Names = append(f.Names, it.claims.Name)
 	}
 	set.session = p.JudgeSession(f)
@@ -233,9 +251,8 @@ func (set *verified) complete() error {
 	if len(set.items) != len(set.manifest.Entries) {
 		return fmt.Errorf("%w: the manifest lists %d envelopes, %d are there", ErrIncomplete, len(set.manifest.Entries), len(set.items))
 	}
-	names := make(map[string]bool, len(set.items))
 	for i, entry := range set.manifest.Entries { // both ascend by slot
-		it := set.items[i]
+		it := &set.items[i]
 		inSlot, err := it.opened.InSlot(it.slot, it.claims.Name)
 		switch {
 		case err != nil:
@@ -244,12 +261,17 @@ func (set *verified) complete() error {
 			return fmt.Errorf("%w: %s is not in its slot", ErrIncomplete, it.claims.Name)
 		case it.claims.JTI != entry.JTI || it.claims.Expires != entry.Expires:
 			return fmt.Errorf("%w: %s is of another generation", ErrIncomplete, it.claims.Name)
-		case it.claims.Gen > set.manifest.Gen || names[it.claims.Name]:
+		case it.claims.Gen > set.manifest.Gen || set.names(it.claims.Name, i):
 			return fmt.Errorf("%w: %s is newer than the manifest, or there twice", ErrIncomplete, it.claims.Name)
 		}
-		names[it.claims.Name] = true
 	}
 	return nil
+}
+
+// names reports whether one of the first n items has the name: few, so that a
+// map would cost more.
+func (set *verified) names(name string, n int) bool {
+	return slices.ContainsFunc(set.items[:n], func(it item) bool { return it.claims.Name == name })
 }
 
 // admit is the last check, one round trip, and then the restore itself.
@@ -303,8 +325,8 @@ func (m *Manager) reserve(id seal.ID) (release func(), err error) {
 
 // rights lists the once-only attributes' records and their slots.
 func (m *Manager) rights(set *verified) (ids []replay.ID, slots []string) {
-	for _, it := range set.items {
-		if it.claims.Once {
+	for i := range set.items {
+		if it := &set.items[i]; it.claims.Once {
 			ids, slots = append(ids, record(m.scope, "right", it.claims.UID)), append(slots, it.slot)
 		}
 	}
@@ -336,24 +358,36 @@ func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string
 		attrs: make(map[string]*attribute, len(set.items)), clients: map[Client]*Version{},
 	}
 	s.replica.dirty = true
+	kept, values := make([]attribute, 0, len(set.items)), make([]byte, 0, set.bytes())
 	var dropped []Dropped
-	for _, it := range set.items {
+	for i := range set.items {
+		it := &set.items[i]
 		switch {
 		case spent[it.slot]:
 			dropped = append(dropped, Dropped{it.slot, it.claims.Name, replay.ErrReplayed})
 		case it.decision.Verdict != policy.AcceptAttribute:
 			dropped = append(dropped, Dropped{it.slot, it.claims.Name, it.decision.Err()})
 		default:
-			s.attrs[it.claims.Name] = it.attribute(m.cfg.Policy.Session().Leeway)
+			start := len(values)
+			values = append(values, it.claims.Value...)
+			kept = append(kept, it.attribute(values[start:len(values):len(values)], m.cfg.Policy.Session().Leeway))
+			s.attrs[it.claims.Name] = &kept[len(kept)-1]
 		}
 	}
 	return s, dropped
 }
 
+func (set *verified) bytes() (n int) {
+	for i := range set.items {
+		n += len(set.items[i].claims.Value)
+	}
+	return n
+}
+
 // attribute judges its end as the restore did: with leeway, but for a right.
-func (it item) attribute(leeway time.Duration) *attribute {
-	a := &attribute{
-		value: it.claims.Value, uid: it.claims.UID, dirty: true,
+func (it *item) attribute(value []byte, leeway time.Duration) attribute {
+	a := attribute{
+		value: value, uid: it.claims.UID, dirty: true,
 		issued: time.Unix(it.claims.IssuedAt, 0), expires: it.decision.Expires,
 	}
 	if !it.claims.Once {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
@@ -116,7 +117,7 @@ func right(scope seal.Scope, p *policy.Policy, uid seal.ID, issued, absolute tim
 }
 
 func record(scope seal.Scope, kind string, id seal.ID) replay.ID {
-	return replay.NewID(fmt.Sprintf("%d:%s%s", len(scope.App), scope.App, scope.Tenant), kind, id[:])
+	return replay.NewID(strconv.Itoa(len(scope.App))+":"+scope.App+scope.Tenant, kind, id[:])
 }
 
 // keepUntil is axp + 2·leeway: no set or right of that expiry is accepted later.

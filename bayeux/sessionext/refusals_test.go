@@ -78,18 +78,18 @@ func TestGoodSetInABadHandshake(t *testing.T) {
 	if reply := handshake(t, stranger, ext(nil)); reply.State != sessionext.StateRefused || reply.Gen != "" {
 		t.Errorf("without a cookie: %+v, want refused", reply)
 	}
-	if reply := handshake(t, v, ext(nil)); reply.State != sessionext.StateRestored || reply.Gen != "1.2" {
+	if reply := handshake(t, v, ext(nil)); reply.State != sessionext.StateRestored || reply.Gen != "1.1" {
 		t.Errorf("after all that the good one: %+v", reply)
 	}
 	// Bad blobs of a session that lives here: refused, but the client is attached.
-	if reply := handshake(t, v, ext(func(m map[string]any) { m["manifest"] = "x" })); reply.State != sessionext.StateRefused || reply.Gen != "1.2" {
-		t.Errorf("bad blobs of a living session: %+v, want refused at 1.2", reply)
+	if reply := handshake(t, v, ext(func(m map[string]any) { m["manifest"] = "x" })); reply.State != sessionext.StateRefused || reply.Gen != "1.1" {
+		t.Errorf("bad blobs of a living session: %+v, want refused at 1.1", reply)
 	}
-	if reply := handshake(t, v, ext(nil)); reply.State != sessionext.StateNone || reply.Gen != "1.2" {
-		t.Errorf("the set of a session that lives here: %+v, want none at 1.2", reply)
+	if reply := handshake(t, v, ext(nil)); reply.State != sessionext.StateNone || reply.Gen != "1.1" {
+		t.Errorf("the set of a session that lives here: %+v, want none at 1.1", reply)
 	}
-	if reply := handshake(t, v, `{"v":1}`); reply.State != sessionext.StateNone || reply.Gen != "1.2" {
-		t.Errorf("no blobs of a living session: %+v, want none at 1.2", reply)
+	if reply := handshake(t, v, `{"v":1}`); reply.State != sessionext.StateNone || reply.Gen != "1.1" {
+		t.Errorf("no blobs of a living session: %+v, want none at 1.1", reply)
 	}
 }
 
