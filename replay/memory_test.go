@@ -142,6 +142,13 @@ func TestLedgerJournalRebuilds(t *testing.T) {
 	if v, err := l.Acknowledge(now, []replay.Place{{Session: session, Version: version(1, 3), KeepUntil: at(500)}}); err != nil || v[0] != replay.Granted {
 		t.Fatal(v, err)
 	}
+	renewed := replay.Place{Session: id("renewed"), KeepUntil: at(500)}
+	if v, err := l.Renew(now, renewed, id("next")); err != nil || v != replay.Granted {
+		t.Fatal(v, err)
+	}
+	if err := l.RevokeSubject(now, id("subject"), now, at(500)); err != nil {
+		t.Fatal(err)
+	}
 	again := replay.NewLedger(replay.LedgerConfig{})
 	for _, c := range journal {
 		again.Apply(c)
@@ -156,8 +163,8 @@ func TestLedgerJournalRebuilds(t *testing.T) {
 			t.Errorf("rebuilt %+v, want %+v", c, want[c.ID])
 		}
 	}
-	if n != len(want) || n != 2 {
-		t.Errorf("rebuilt %d records of %d, want 2", n, len(want))
+	if n != len(want) || n != 4 {
+		t.Errorf("rebuilt %d records of %d, want 4", n, len(want))
 	}
 }
 

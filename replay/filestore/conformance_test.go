@@ -43,9 +43,9 @@ func conformance(t *testing.T, h hooks) {
 			c.reset()
 			return mustOpen(t, folder(t), Config{}, h)
 		},
-		NewBounded: func(t testing.TB, maxRights, maxSessions int) replay.Store {
+		NewBounded: func(t testing.TB, room replaytest.Bounds) replay.Store {
 			c.reset()
-			return mustOpen(t, folder(t), Config{MaxRights: maxRights, MaxSessions: maxSessions}, h)
+			return mustOpen(t, folder(t), Config{MaxRights: room.Rights, MaxSessions: room.Sessions, MaxSubjects: room.Subjects}, h)
 		},
 		Reopen: func(t testing.TB, old replay.Store) replay.Store {
 			return mustOpen(t, old.(*Store).disk.dir, Config{}, h)

@@ -54,6 +54,9 @@ func FuzzLog(f *testing.F) {
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte("R"))
 	f.Add(appendRecord(nil, replay.Change{Kind: replay.SessionRecord}))
+	f.Add(appendRecord(nil, replay.Change{Kind: replay.SessionRecord, State: replay.State{Revoked: true, Next: replay.ID{1}}}))
+	f.Add(appendRecord(nil, replay.Change{Kind: replay.SubjectRecord}))
+	f.Add([]byte("N" + string(make([]byte, renewedSize-1)))) // no successor
 	f.Fuzz(func(t *testing.T, b []byte) {
 		changes, err := decodeRecords(b)
 		if err != nil {

@@ -15,8 +15,8 @@ var ackChecks = []check{
 	{name: "acknowledge/answers many in order", run: ackMany},
 	{name: "acknowledge/generation 0 raises nothing", run: ackAsks},
 	{name: "acknowledge/generation 0 makes no record", needs: bounds, run: ackMakesNoRecord},
-	{name: "acknowledge/out of reach is refused", run: ackOutOfReach},
-	{name: "acknowledge/leaves the last eighth", needs: bounds, run: ackReserve},
+	{name: "acknowledge/out of reach is refused", clause: 6, run: ackOutOfReach},
+	{name: "acknowledge/leaves the last eighth", clause: 8, needs: bounds, run: ackReserve},
 }
 
 func ackNeverLowers(k *kit) {
@@ -91,7 +91,7 @@ func ackAsks(k *kit) {
 }
 
 func ackMakesNoRecord(k *kit) {
-	s := k.bounded(4, 3)
+	s := k.bounded(Bounds{Rights: 4, Sessions: 3, Subjects: 4})
 	ask := func() {
 		for range 8 {
 			s.acknowledge(replay.Granted, newID("sid"), 0, 0)
@@ -135,7 +135,7 @@ func ackOutOfReach(k *kit) {
 // ackReserve: of twelve places two are not for acknowledgements. Who finds none
 // is told of its session all the same, and all others are served.
 func ackReserve(k *kit) {
-	s := k.bounded(4, 12)
+	s := k.bounded(Bounds{Rights: 4, Sessions: 12, Subjects: 4})
 	moved := newID("sid")
 	s.granted(1, k.request(moved, 0, 1))
 	for range 8 {

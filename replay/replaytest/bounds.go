@@ -8,15 +8,15 @@ import (
 )
 
 var boundChecks = []check{
-	{name: "bounds/full of rights refuses and evicts nothing", needs: bounds, run: fullOfRights},
-	{name: "bounds/a batch that does not fit writes nothing", needs: bounds, run: fullForBatch},
-	{name: "bounds/full of sessions refuses and evicts nothing", needs: bounds, run: fullOfSessions},
-	{name: "bounds/a restore that does not fit writes nothing", needs: bounds, run: fullForRestore},
-	{name: "bounds/what is past makes room", needs: bounds, run: roomAgain},
+	{name: "bounds/full of rights refuses and evicts nothing", clause: 8, needs: bounds, run: fullOfRights},
+	{name: "bounds/a batch that does not fit writes nothing", clause: 8, needs: bounds, run: fullForBatch},
+	{name: "bounds/full of sessions refuses and evicts nothing", clause: 8, needs: bounds, run: fullOfSessions},
+	{name: "bounds/a restore that does not fit writes nothing", clause: 8, needs: bounds, run: fullForRestore},
+	{name: "bounds/what is past makes room", clause: 8, needs: bounds, run: roomAgain},
 }
 
 func fullOfRights(k *kit) {
-	s, o := k.bounded(4, 4), newOwner()
+	s, o := k.bounded(Bounds{Rights: 4, Sessions: 4, Subjects: 4}), newOwner()
 	var rights []replay.Right
 	for range 4 {
 		r := k.right()
@@ -38,7 +38,7 @@ func fullOfRights(k *kit) {
 }
 
 func fullForBatch(k *kit) {
-	s, o := k.bounded(3, 4), newOwner()
+	s, o := k.bounded(Bounds{Rights: 3, Sessions: 4, Subjects: 4}), newOwner()
 	s.claim(replay.Won, o, k.right(), k.right())
 	a, b := k.right(), k.right()
 	s.denied(replay.ErrFull, newOwner(), a, b)
@@ -48,7 +48,7 @@ func fullForBatch(k *kit) {
 }
 
 func fullOfSessions(k *kit) {
-	s := k.bounded(4, 3)
+	s := k.bounded(Bounds{Rights: 4, Sessions: 3, Subjects: 4})
 	revoked, fenced, marked, one := newID("sid"), newID("sid"), newID("sid"), newID("sid")
 	s.revoke(revoked)
 	s.granted(1, k.request(fenced, 0, 1))
@@ -71,7 +71,7 @@ func fullOfSessions(k *kit) {
 }
 
 func fullForRestore(k *kit) {
-	s, sid := k.bounded(1, 4), newID("sid")
+	s, sid := k.bounded(Bounds{Rights: 1, Sessions: 4, Subjects: 4}), newID("sid")
 	s.claim(replay.Won, newOwner(), k.right())
 	r := k.request(sid, 0, 1)
 	burn := k.right()
@@ -82,7 +82,7 @@ func fullForRestore(k *kit) {
 }
 
 func roomAgain(k *kit) {
-	s, soon := k.bounded(2, 1), k.now().Add(2*time.Second)
+	s, soon := k.bounded(Bounds{Rights: 2, Sessions: 1, Subjects: 4}), k.now().Add(2*time.Second)
 	s.claim(replay.Won, newOwner(), k.rightUntil(soon), k.rightUntil(soon))
 	if err := s.Revoke(k.Context(), newID("sid"), soon); err != nil {
 		k.Fatalf("Revoke = %v", err)

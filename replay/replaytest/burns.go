@@ -8,12 +8,13 @@ import (
 )
 
 var burnChecks = []check{
-	{name: "burn/spends with the restore", run: burnSpends},
-	{name: "burn/required and spent refuses all", run: burnRequired},
+	{name: "burn/spends with the restore", clause: 11, run: burnSpends},
+	{name: "burn/required and spent refuses all", clause: 3, run: burnRequired},
 	{name: "burn/not required is lost alone", run: burnOptional},
-	{name: "burn/a refused restore burns nothing", run: burnNothing},
+	{name: "burn/a refused restore burns nothing", clause: 3, run: burnNothing},
 	{name: "burn/unknowable rights", run: burnUnknowable},
 	{name: "burn/listed twice", run: burnTwice},
+	{name: "burn/race of sessions for one right", clause: 1, run: burnRace},
 	{name: "look/reports and spends nothing", run: lookReports},
 }
 
@@ -112,6 +113,22 @@ func burnTwice(k *kit) {
 		}
 	}
 	s.claim(replay.Lost, newOwner(), right)
+}
+
+func burnRace(k *kit) {
+	s, right := k.open(), k.right()
+	got := race(16, func(int) replay.Verdict {
+		r := k.request(newID("sid"), 0, 1)
+		r.Burn = []replay.Burn{required(right)}
+		got, err := s.Restore(k.Context(), r)
+		if err != nil {
+			k.Errorf("Restore = %v", err)
+		}
+		return got.Verdict
+	})
+	if got[replay.Granted] != 1 || got[replay.Spent] != 15 {
+		k.Fatalf("verdicts %v, want one granted and the rest spent", got)
+	}
 }
 
 func lookReports(k *kit) {

@@ -9,10 +9,10 @@ import (
 )
 
 var failureChecks = []check{
-	{name: "failure/cancelled context", run: cancelledContext},
-	{name: "failure/closed store", run: closedStore},
-	{name: "failure/close while claims run", run: closeUnderLoad},
-	{name: "failure/broken backend is not replayed", needs: broken, run: brokenBackend},
+	{name: "failure/cancelled context", clause: 10, run: cancelledContext},
+	{name: "failure/closed store", clause: 13, run: closedStore},
+	{name: "failure/close while claims run", clause: 13, run: closeUnderLoad},
+	{name: "failure/broken backend is not replayed", clause: 9, needs: broken, run: brokenBackend},
 }
 
 // errorsOf calls every operation and returns its error by name, and what else
@@ -38,6 +38,11 @@ func (s store) errorsOf(ctx context.Context) (errs map[string]error, said []stri
 	note("Take", err, v == replay.Refused && o == replay.Lost)
 	verdicts, err := s.Acknowledge(ctx, k.place(sid, 0, 1))
 	note("Acknowledge", err, len(verdicts) == 0)
+	v, err = s.Renew(ctx, k.place(newID("sid"), 0, 0), newID("sid"))
+	note("Renew", err, v == replay.Refused)
+	note("RevokeSubject", s.RevokeSubject(ctx, newID("subject"), k.now(), k.keep()), true)
+	cut, err := s.SubjectCut(ctx, newID("subject"))
+	note("SubjectCut", err, cut.IsZero())
 	note("Revoke", s.Revoke(ctx, newID("sid"), k.keep()), true)
 	return errs, said
 }
@@ -119,10 +124,8 @@ func brokenBackend(k *kit) {
 		if err == nil {
 			k.Errorf("%s on a broken backend = nil, want an error", name)
 		}
-		for _, final := range []error{replay.ErrReplayed, replay.ErrBeforeEpoch, replay.ErrBeyondHorizon} {
-			if errors.Is(err, final) {
-				k.Errorf("%s on a broken backend = %v, which is final", name, err)
-			}
+		if final(err) {
+			k.Errorf("%s on a broken backend = %v, which is final", name, err)
 		}
 	}
 	if len(said) > 0 {

@@ -3,11 +3,11 @@ package replaytest
 import "github.com/sealedblob/sealedblob/replay"
 
 var instanceChecks = []check{
-	{name: "instances/two on one backend agree", needs: reopen, run: instancesAgree},
-	{name: "instances/race of claims", needs: reopen, run: instancesRace},
-	{name: "instances/race of restores", needs: reopen, run: instancesRestoreRace},
-	{name: "instances/closing one leaves the other", needs: reopen, run: instancesClose},
-	{name: "instances/reopened, everything is remembered", needs: reopen, run: reopenRemembers},
+	{name: "instances/two on one backend agree", clause: 1, needs: reopen, run: instancesAgree},
+	{name: "instances/race of claims", clause: 1, needs: reopen, run: instancesRace},
+	{name: "instances/race of restores", clause: 1, needs: reopen, run: instancesRestoreRace},
+	{name: "instances/closing one leaves the other", clause: 2, needs: reopen, run: instancesClose},
+	{name: "instances/reopened, everything is remembered", clause: 2, needs: reopen, run: reopenRemembers},
 }
 
 func instancesAgree(k *kit) {
@@ -32,6 +32,14 @@ func instancesAgree(k *kit) {
 	b.revoke(sid)
 	a.acknowledge(replay.Revoked, sid, 1, 3)
 	a.restore(replay.Revoked, k.request(sid, 1, 9))
+	l := a.login(newID("subject"))
+	b.revokeSubject(l.Subject)
+	a.everywhere(replay.Revoked, l)
+	a.everywhere(replay.Granted, a.login(l.Subject))
+	renewed, next := newID("sid"), newID("sid")
+	a.renew(replay.Granted, renewed, 0, next)
+	b.renew(replay.Granted, renewed, 0, next)
+	b.renew(replay.Revoked, renewed, 0, newID("sid"))
 	ea, _ := a.epochOf()
 	if eb, _ := b.epochOf(); !ea.Equal(eb) {
 		k.Fatalf("Epoch() = %v and %v on one backend", ea, eb)
@@ -91,6 +99,10 @@ func reopenRemembers(k *kit) {
 	s.protect(replay.Granted, marked, 0, 5)
 	s.acknowledge(replay.Granted, marked, 0, 3)
 	s.revoke(revoked)
+	renewed, next, old := newID("sid"), newID("sid"), s.login(newID("subject"))
+	s.renew(replay.Granted, renewed, 0, next)
+	s.revokeSubject(old.Subject)
+	cut := s.cut(old.Subject)
 	epoch, _ := s.epochOf()
 	if err := s.Close(); err != nil {
 		k.Fatalf("Close() = %v", err)
@@ -110,4 +122,10 @@ func reopenRemembers(k *kit) {
 	strict.Strict = true
 	s.restore(replay.RolledBack, strict)
 	s.restore(replay.Revoked, k.request(revoked, 0, 1))
+	s.renew(replay.Granted, renewed, 0, next)
+	s.renew(replay.Revoked, renewed, 0, newID("sid"))
+	s.everywhere(replay.Revoked, old)
+	if again := s.cut(old.Subject); !again.Equal(cut) {
+		k.Fatalf("SubjectCut = %v, then %v", cut, again)
+	}
 }

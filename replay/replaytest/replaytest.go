@@ -4,10 +4,14 @@
 //		replaytest.Run(t, replaytest.Config{New: func(t testing.TB) replay.Store { … }})
 //	}
 //
-// It checks what package replay promises, clause by clause: claims, batches, the
-// session table, epoch, horizon and bounds, races, several instances on one
-// backend, and a random walk beside a reference model. Its own tests run it on
-// stores with one deliberate fault each and expect it to find every one.
+// It checks the contract of [replay.Store], clause by clause, and the session
+// table: claims, batches, subjects, epoch, horizon and bounds, races, several
+// instances on one backend, and a random walk beside a reference model. Its own
+// tests run it on stores with one deliberate fault each and expect every check to
+// find those that it is there for.
+//
+// A store on a server gives New, Reopen and Break, and the kit lets short real
+// times pass, about half a minute in all.
 package replaytest
 
 import (
@@ -28,9 +32,9 @@ type Config struct {
 	// New returns a store on a fresh backend of its own. The kit closes it.
 	New func(t testing.TB) replay.Store
 
-	// NewBounded is New with room for so many rights and sessions. Nil is for
-	// stores without bounds of their own.
-	NewBounded func(t testing.TB, maxRights, maxSessions int) replay.Store
+	// NewBounded is New with so much room. Nil is for stores without bounds of
+	// their own.
+	NewBounded func(t testing.TB, room Bounds) replay.Store
 
 	// Reopen returns another store on the backend of old, which may be closed or
 	// still in use. Nil is for volatile stores. The kit closes it.
@@ -39,6 +43,10 @@ type Config struct {
 	// Break makes the backend of s fail from now on: unreachable, or unable to
 	// write. The kit expects errors that do not pretend to know.
 	Break func(t testing.TB, s replay.Store)
+
+	// Begin starts a transaction of the caller's on the backend of s. Nil is for
+	// stores that can't take part in one.
+	Begin func(t testing.TB, s replay.Store) Tx
 
 	// FakeTime runs each check inside a testing/synctest bubble. It is for stores
 	// that go by time.Now in this process and do not use the network.
@@ -59,11 +67,15 @@ type Config struct {
 	Seed uint64
 }
 
+// Bounds is how many records of each kind a store may hold.
+type Bounds struct{ Rights, Sessions, Subjects int }
+
 // check is one promise under test.
 type check struct {
-	name  string
-	needs need
-	run   func(k *kit)
+	name   string
+	clause int // of the contract of replay.Store; 0: the comment of an operation
+	needs  need
+	run    func(k *kit)
 }
 
 // need is what a check needs of the Config.
@@ -74,6 +86,7 @@ const (
 	reopen
 	stepBack
 	broken
+	begin
 )
 
 // missing names the hook that cfg lacks for n.
@@ -87,6 +100,8 @@ func (cfg Config) missing(n need) string {
 		return "StepBack"
 	case n&broken != 0 && cfg.Break == nil:
 		return "Break"
+	case n&begin != 0 && cfg.Begin == nil:
+		return "Begin"
 	}
 	return ""
 }
@@ -94,7 +109,7 @@ func (cfg Config) missing(n need) string {
 // checks is the whole kit, in the order in which it runs.
 func checks() []check {
 	var all []check
-	for _, topic := range [][]check{rightChecks, timeChecks, boundChecks, restoreChecks, ackChecks, burnChecks, fenceChecks, instanceChecks, failureChecks, walkChecks} {
+	for _, topic := range [][]check{rightChecks, timeChecks, boundChecks, restoreChecks, ackChecks, burnChecks, fenceChecks, renewChecks, subjectChecks, spenderChecks, instanceChecks, failureChecks, walkChecks} {
 		all = append(all, topic...)
 	}
 	return all
@@ -157,9 +172,7 @@ func (k *kit) stepBack(d time.Duration) {
 func (k *kit) open() store { return k.adopt(k.cfg.New(k.TB)) }
 
 // bounded returns a store with little room.
-func (k *kit) bounded(maxRights, maxSessions int) store {
-	return k.adopt(k.cfg.NewBounded(k.TB, maxRights, maxSessions))
-}
+func (k *kit) bounded(room Bounds) store { return k.adopt(k.cfg.NewBounded(k.TB, room)) }
 
 // reopen returns another store on the backend of s.
 func (k *kit) reopen(s store) store { return k.adopt(k.cfg.Reopen(k.TB, s.Store)) }

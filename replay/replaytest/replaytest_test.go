@@ -13,8 +13,8 @@ import (
 func TestMemory(t *testing.T) {
 	Run(t, Config{
 		New: func(testing.TB) replay.Store { return replay.NewMemory(replay.MemoryConfig{}) },
-		NewBounded: func(_ testing.TB, maxRights, maxSessions int) replay.Store {
-			return replay.NewMemory(replay.MemoryConfig{MaxRights: maxRights, MaxSessions: maxSessions})
+		NewBounded: func(_ testing.TB, room Bounds) replay.Store {
+			return replay.NewMemory(replay.MemoryConfig{MaxRights: room.Rights, MaxSessions: room.Sessions, MaxSubjects: room.Subjects})
 		},
 		FakeTime: true,
 	})

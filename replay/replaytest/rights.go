@@ -8,17 +8,17 @@ import (
 )
 
 var rightChecks = []check{
-	{name: "claim/first wins, owner retries, others lose", run: claimOnce},
-	{name: "claim/race of 64 owners", run: claimRace},
-	{name: "claim/race of one owner with itself", run: claimRaceSameOwner},
-	{name: "claim/batch is all or none", run: batchAllOrNone},
-	{name: "claim/batch of own and new", run: batchMixed},
-	{name: "claim/batch with duplicates", run: batchDuplicates},
-	{name: "claim/race of overlapping batches", run: batchRace},
+	{name: "claim/first wins, owner retries, others lose", clause: 4, run: claimOnce},
+	{name: "claim/race of 64 owners", clause: 1, run: claimRace},
+	{name: "claim/race of one owner with itself", clause: 11, run: claimRaceSameOwner},
+	{name: "claim/batch is all or none", clause: 3, run: batchAllOrNone},
+	{name: "claim/batch of own and new", clause: 3, run: batchMixed},
+	{name: "claim/batch with duplicates", clause: 3, run: batchDuplicates},
+	{name: "claim/race of overlapping batches", clause: 1, run: batchRace},
 	{name: "claim/of nothing is an error", run: claimNothing},
-	{name: "claim/zero owner is an owner like any", run: claimZeroOwner},
+	{name: "claim/zero owner is an owner like any", clause: 4, run: claimZeroOwner},
 	{name: "spent/reports and writes nothing", run: spentReports},
-	{name: "ids/namespaces and kinds are apart", run: idsApart},
+	{name: "ids/namespaces and kinds are apart", clause: 12, run: idsApart},
 }
 
 func claimOnce(k *kit) {

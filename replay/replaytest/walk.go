@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
 )
@@ -19,6 +20,7 @@ var walkChecks = []check{
 type reference struct {
 	sessions map[replay.ID]*row
 	owners   map[replay.ID]replay.Owner
+	cuts     map[replay.ID]int64
 }
 
 type row struct {
@@ -26,10 +28,11 @@ type row struct {
 	attempt                   replay.Owner
 	setFence, setGen          uint64
 	restoredOnce, isLoggedOut bool
+	next                      replay.ID
 }
 
 func newReference() *reference {
-	return &reference{make(map[replay.ID]*row), make(map[replay.ID]replay.Owner)}
+	return &reference{make(map[replay.ID]*row), make(map[replay.ID]replay.Owner), make(map[replay.ID]int64)}
 }
 
 func (m *reference) row(id replay.ID) *row {
@@ -37,6 +40,12 @@ func (m *reference) row(id replay.ID) *row {
 		m.sessions[id] = new(row)
 	}
 	return m.sessions[id]
+}
+
+// ended says whether the session was logged out, or its login.
+func (m *reference) ended(session replay.ID, l replay.Login) bool {
+	cut, revoked := m.cuts[l.Subject]
+	return m.row(session).isLoggedOut || revoked && l.Since.Unix() <= cut
 }
 
 // another says whether somebody else than owner holds id.
@@ -79,7 +88,7 @@ func (m *reference) spent(ids []replay.ID) (spent []bool) {
 func (m *reference) restore(r replay.RestoreRequest) (got replay.Restored) {
 	w := m.row(r.Session)
 	f, g := r.Set.Fence, r.Set.Gen
-	if w.isLoggedOut {
+	if m.ended(r.Session, r.Login) {
 		got.Verdict = replay.Revoked
 		return got
 	}
@@ -114,46 +123,60 @@ func (m *reference) restore(r replay.RestoreRequest) (got replay.Restored) {
 	return got
 }
 
-func (m *reference) protect(session replay.ID, at replay.Version) replay.Verdict {
-	w := m.row(session)
-	if w.isLoggedOut {
+// here says whether the session lives where p says.
+func (m *reference) here(p replay.Place) replay.Verdict {
+	if m.ended(p.Session, p.Login) {
 		return replay.Revoked
 	}
-	if at.Fence != w.fence {
+	if p.Version.Fence != m.row(p.Session).fence {
 		return replay.Superseded
-	}
-	if at.Gen > w.watermark {
-		w.watermark = at.Gen
 	}
 	return replay.Granted
 }
 
-func (m *reference) take(session replay.ID, fence uint64, owner replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome) {
-	w := m.row(session)
-	if w.isLoggedOut {
-		return replay.Revoked, replay.Lost
+func (m *reference) protect(p replay.Place) replay.Verdict {
+	v := m.here(p)
+	if w := m.row(p.Session); v == replay.Granted && p.Version.Gen > w.watermark {
+		w.watermark = p.Version.Gen
 	}
-	if fence != w.fence {
-		return replay.Superseded, replay.Lost
+	return v
+}
+
+func (m *reference) take(p replay.Place, owner replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome) {
+	if v := m.here(p); v != replay.Granted {
+		return v, replay.Lost
 	}
 	return replay.Granted, m.claim(owner, []replay.Right{r})
 }
 
+func (m *reference) renew(p replay.Place, next replay.ID) replay.Verdict {
+	w := m.row(p.Session)
+	cut, revoked := m.cuts[p.Login.Subject]
+	voided := revoked && p.Login.Since.Unix() <= cut
+	if !voided && w.next == next && w.fence == p.Version.Fence && w.next != (replay.ID{}) {
+		return replay.Granted
+	}
+	v := m.here(p)
+	if v == replay.Granted {
+		w.isLoggedOut, w.next = true, next
+	}
+	return v
+}
+
+func (m *reference) revokeSubject(subject replay.ID, before int64) {
+	if cut, revoked := m.cuts[subject]; revoked && before <= cut {
+		before = cut + 1
+	}
+	m.cuts[subject] = before
+}
+
 func (m *reference) acknowledge(acks []replay.Place) (verdicts []replay.Verdict) {
 	for _, a := range acks {
-		w := m.row(a.Session)
-		if w.isLoggedOut {
-			verdicts = append(verdicts, replay.Revoked)
-			continue
-		}
-		if a.Version.Fence != w.fence {
-			verdicts = append(verdicts, replay.Superseded)
-			continue
-		}
-		if a.Version.Gen > w.floor {
+		v := m.here(a)
+		if w := m.row(a.Session); v == replay.Granted && a.Version.Gen > w.floor {
 			w.floor = a.Version.Gen
 		}
-		verdicts = append(verdicts, replay.Granted)
+		verdicts = append(verdicts, v)
 	}
 	return verdicts
 }
@@ -169,6 +192,7 @@ type walker struct {
 	sessions []replay.ID
 	owners   []replay.Owner
 	rights   []replay.Right
+	logins   []replay.Login
 }
 
 func walk(k *kit) {
@@ -197,8 +221,9 @@ func walk(k *kit) {
 
 // afresh goes on with new sessions, owners and rights.
 func (w *walker) afresh() {
-	w.model, w.sessions, w.owners, w.rights = newReference(), nil, nil, nil
-	for range 3 {
+	w.model, w.sessions, w.owners, w.rights, w.logins = newReference(), nil, nil, nil, []replay.Login{{}}
+	for n := range 3 {
+		w.logins = append(w.logins, replay.Login{Subject: newID("subject"), Since: w.k.issued.Add(time.Duration(n) * time.Second)})
 		w.sessions = append(w.sessions, newID("sid"))
 		w.owners = append(w.owners, newOwner())
 	}
@@ -216,14 +241,14 @@ func (w *walker) step() (what, got, want string) {
 		res, err := w.store.Restore(ctx, r)
 		return fmt.Sprintf("Restore(%+v)", r), show(restoredOf(res), err), show(restoredOf(w.model.restore(r)), nil)
 	case n < 50:
-		at := w.version(session)
-		v, err := w.store.Protect(ctx, w.k.place(session, at.Fence, at.Gen))
-		return fmt.Sprintf("Protect(%x, %v)", session, at), show(v, err), show(w.model.protect(session, at), nil)
+		at := w.place(session)
+		v, err := w.store.Protect(ctx, at)
+		return fmt.Sprintf("Protect(%+v)", at), show(v, err), show(w.model.protect(at), nil)
 	case n < 65:
-		at, right := w.version(session), w.right()
-		v, o, err := w.store.Take(ctx, w.k.place(session, at.Fence, 0), owner, right)
-		wantV, wantO := w.model.take(session, at.Fence, owner, right)
-		return fmt.Sprintf("Take(%x, %d, %x, %x)", session, at.Fence, owner, right.ID), show([]any{v, o}, err), show([]any{wantV, wantO}, nil)
+		by, right := w.place(session), w.right()
+		v, o, err := w.store.Take(ctx, by, owner, right)
+		wantV, wantO := w.model.take(by, owner, right)
+		return fmt.Sprintf("Take(%+v, %x, %x)", by, owner, right.ID), show([]any{v, o}, err), show([]any{wantV, wantO}, nil)
 	case n < 75:
 		acks := w.acks()
 		verdicts, err := w.store.Acknowledge(ctx, acks...)
@@ -235,10 +260,19 @@ func (w *walker) step() (what, got, want string) {
 		}
 		o, err := w.store.Claim(ctx, owner, rights...)
 		return fmt.Sprintf("Claim(%x, %v)", owner, rights), show(o, err), show(w.model.claim(owner, rights), nil)
-	case n < 99:
+	case n < 96:
 		ids := []replay.ID{w.right().ID, w.right().ID}
 		spent, err := w.store.Spent(ctx, ids...)
 		return fmt.Sprintf("Spent(%x)", ids), show(spent, err), show(w.model.spent(ids), nil)
+	case n == 96:
+		old, next := w.place(session), w.pickSession()
+		v, err := w.store.Renew(ctx, old, next)
+		return fmt.Sprintf("Renew(%+v, %x)", old, next), show(v, err), show(w.model.renew(old, next), nil)
+	case n < 99:
+		l := w.logins[1+w.IntN(len(w.logins)-1)] // nobody can't be revoked
+		err := w.store.RevokeSubject(ctx, l.Subject, l.Since, w.k.keep())
+		w.model.revokeSubject(l.Subject, l.Since.Unix())
+		return fmt.Sprintf("RevokeSubject(%+v)", l), show(nil, err), show(nil, nil)
 	default:
 		err := w.store.Revoke(ctx, session, w.k.keep())
 		w.model.revoke(session)
@@ -254,6 +288,14 @@ func restoredOf(r replay.Restored) string {
 }
 
 func (w *walker) pickSession() replay.ID { return w.sessions[w.IntN(len(w.sessions))] }
+
+func (w *walker) login() replay.Login { return w.logins[w.IntN(len(w.logins))] }
+
+// place is near where the session is, as anybody.
+func (w *walker) place(session replay.ID) replay.Place {
+	at := w.version(session)
+	return as(w.k.place(session, at.Fence, at.Gen), w.login())
+}
 
 func (w *walker) right() replay.Right { return w.rights[w.IntN(len(w.rights))] }
 
@@ -273,7 +315,7 @@ func (w *walker) version(session replay.ID) replay.Version {
 // request is now and then the last winner's own.
 func (w *walker) request(session replay.ID, owner replay.Owner) replay.RestoreRequest {
 	r := w.k.request(session, 0, 0)
-	r.Set, r.Attempt, r.Strict = w.version(session), owner, w.IntN(2) == 0
+	r.Set, r.Attempt, r.Strict, r.Login = w.version(session), owner, w.IntN(2) == 0, w.login()
 	if at := w.model.row(session); at.restoredOnce && w.IntN(3) == 0 {
 		r.Set, r.Attempt = replay.Version{Fence: at.setFence, Gen: at.setGen}, at.attempt
 	}
@@ -289,9 +331,7 @@ func (w *walker) request(session replay.ID, owner replay.Owner) replay.RestoreRe
 func (w *walker) acks() []replay.Place {
 	acks := make([]replay.Place, 1+w.IntN(3))
 	for i := range acks {
-		session := w.pickSession()
-		at := w.version(session)
-		acks[i] = w.k.place(session, at.Fence, at.Gen)
+		acks[i] = w.place(w.pickSession())
 	}
 	return acks
 }

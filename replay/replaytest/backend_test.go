@@ -24,9 +24,9 @@ type backend struct {
 
 var errBroken = errors.New("backend is broken")
 
-func newBackend(maxRights, maxSessions int) *backend {
+func newBackend(room Bounds) *backend {
 	return &backend{ledger: replay.NewLedger(replay.LedgerConfig{
-		Epoch: replay.FirstEpoch(time.Now()), MaxRights: maxRights, MaxSessions: maxSessions,
+		Epoch: replay.FirstEpoch(time.Now()), MaxRights: room.Rights, MaxSessions: room.Sessions, MaxSubjects: room.Subjects,
 	})}
 }
 
@@ -66,17 +66,55 @@ func (b *backend) edit(id replay.ID, f func(s *replay.State)) {
 	})
 }
 
-// forget starts the ledger anew, with what keep says of each record.
+// forget starts the ledger anew, without a horizon, with what keep says of each record.
 func (b *backend) forget(keep func(replay.Change) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old := b.ledger
-	b.ledger = replay.NewLedger(replay.LedgerConfig{Epoch: old.Epoch()})
+	b.ledger = copied(b.ledger, time.Time{}, keep)
+}
+
+func copied(old *replay.Ledger, horizon time.Time, keep func(replay.Change) bool) *replay.Ledger {
+	l := replay.NewLedger(replay.LedgerConfig{Epoch: old.Epoch(), Horizon: horizon})
 	for c := range old.All() {
 		if keep(c) {
-			b.ledger.Apply(c)
+			l.Apply(c)
 		}
 	}
+	return l
+}
+
+// spender works in a transaction: it has the backend to itself until it ends.
+type spender struct {
+	b    *backend
+	over bool
+}
+
+var errTxOver = errors.New("the transaction is over")
+
+// begin starts a transaction that copies the ledger and puts it back.
+func (b *backend) begin() Tx {
+	b.mu.Lock()
+	before := copied(b.ledger, b.ledger.Horizon(), func(replay.Change) bool { return true })
+	in := &spender{b: b}
+	end := func(undo bool) error {
+		if in.over {
+			return errTxOver
+		}
+		if in.over = true; undo {
+			b.ledger = before
+		}
+		b.mu.Unlock()
+		return nil
+	}
+	return Tx{in, func() error { return end(false) }, func() error { return end(true) }}
+}
+
+func (in *spender) Claim(_ context.Context, o replay.Owner, rights ...replay.Right) (replay.Outcome, error) {
+	return in.b.ledger.Claim(in.b.now(), o, rights)
+}
+
+func (in *spender) Take(_ context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+	return in.b.ledger.Take(in.b.now(), by, o, r)
 }
 
 // front is a store on a backend.
@@ -202,9 +240,13 @@ func configWith(wrap wrapper) Config {
 		return s
 	}
 	return Config{
-		New: func(testing.TB) replay.Store { return on(newBackend(0, 0)) },
-		NewBounded: func(_ testing.TB, maxRights, maxSessions int) replay.Store {
-			return on(newBackend(maxRights, maxSessions))
+		New:        func(testing.TB) replay.Store { return on(newBackend(Bounds{})) },
+		NewBounded: func(_ testing.TB, room Bounds) replay.Store { return on(newBackend(room)) },
+		Begin: func(_ testing.TB, s replay.Store) Tx {
+			if f, bent := s.(*faulty); bent && f.begin != nil {
+				return f.begin()
+			}
+			return backends[s].begin()
 		},
 		Reopen:      func(_ testing.TB, old replay.Store) replay.Store { return on(backends[old]) },
 		Break:       func(_ testing.TB, s replay.Store) { backends[s].setBroken() },
