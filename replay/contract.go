@@ -124,7 +124,8 @@ type Restored struct {
 	// Fence is the session's new fence.
 	Fence uint64
 	// BehindWatermark says that a protected change is newer than the set: what
-	// must not be rolled back is to be withheld.
+	// must not be rolled back is to be withheld. The attempt that wins again is
+	// told the same.
 	BehindWatermark bool
 	// Burnt holds one outcome for each Burn; Lost means spent by another, or
 	// before the epoch, or beyond the horizon.
@@ -158,9 +159,10 @@ type Rights interface {
 type Sessions interface {
 	// Restore decides in this order: if the same attempt restored this very set
 	// last, and since then nothing was protected or acknowledged (floor =
-	// watermark = 0), it wins again. If the set's fence is not the session's, or
-	// its generation is below the floor, it is [Superseded]. If it is below the
-	// watermark it is [RolledBack] when Strict. If a Required burn is held by
+	// watermark = 0), it wins again. Otherwise, if the set's fence is not the
+	// session's, or its generation is below the floor, it is [Superseded]. If it
+	// is below the watermark, or was when the same attempt won, it is
+	// [RolledBack] when Strict. If a Required burn is held by
 	// another owner it is [Spent]. Otherwise it is granted: fence+1, floor =
 	// watermark = 0, attempt and set are noted, burns are claimed. A set issued
 	// before the epoch is [ErrBeforeEpoch].

@@ -14,9 +14,11 @@ type State struct {
 	Floor uint64
 	// Watermark is the generation of the newest protected change.
 	Watermark uint64
-	// Attempt and Set tell who won the last restore, and with what.
+	// Attempt and Set tell who won the last restore, and with what; Behind, that
+	// a protected change was newer, which a repeated attempt must learn as well.
 	Attempt Owner
 	Set     Version
+	Behind  bool
 	// Revoked refuses everything.
 	Revoked bool
 	// Next is the session that a renewal put in its place, zero if none did.
@@ -26,18 +28,19 @@ type State struct {
 // Restore decides on a restore of set by attempt, as [Sessions] describes.
 // Behind says that a protected change is newer than set.
 func (s State) Restore(set Version, attempt Owner, strict bool) (next State, v Verdict, behind bool) {
-	behind = set.Gen < s.Watermark
+	again := s.won(set, attempt)
+	if behind = set.Gen < s.Watermark; again {
+		behind = s.Behind
+	}
 	switch {
 	case s.Revoked:
 		return s, Revoked, false
-	case s.won(set, attempt):
-		// The same attempt again, and nothing has happened since it won.
-	case set.Fence != s.Fence || set.Gen < s.Floor:
+	case !again && (set.Fence != s.Fence || set.Gen < s.Floor):
 		return s, Superseded, false
 	case behind && strict:
 		return s, RolledBack, false
 	}
-	return State{Fence: s.Fence + 1, Attempt: attempt, Set: set}, Granted, behind
+	return State{Fence: s.Fence + 1, Attempt: attempt, Set: set, Behind: behind}, Granted, behind
 }
 
 // won reports whether attempt won the last restore with this very set and

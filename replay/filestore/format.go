@@ -20,11 +20,11 @@ import (
 //	group   "SBgr" length:4 crc(payload):4 crc(generation, offset, the 12 bytes before):4
 //	        payload "\nend"
 //	right   'R' id:16 owner:16 keep:8
-//	session 'S' id:16 keep:8 fence:8 floor:8 watermark:8 attempt:16 set.fence:8 set.gen:8 revoked:1
+//	session 'S' id:16 keep:8 fence:8 floor:8 watermark:8 attempt:16 set.fence:8 set.gen:8 flags:1
 //	renewed 'N' id:16 keep:8 fence:8 next:16
 //	subject 'U' id:16 keep:8 cut:8
 //
-// Epoch, horizon, keep and cut are Unix seconds; a horizon of -2^63 means none. A
+// Flags are 1 for revoked and 2 for behind. Epoch, horizon, keep and cut are Unix seconds; a horizon of -2^63 means none. A
 // group's checksum covers where it stands, so that no group is valid elsewhere.
 const (
 	headerSize  = 64
@@ -34,6 +34,9 @@ const (
 	sessionSize = 1 + 16 + 8 + 3*8 + 16 + 2*8 + 1
 	renewedSize = 1 + 16 + 8 + 8 + 16
 	subjectSize = 1 + 16 + 8 + 8
+
+	flagRevoked = 1
+	flagBehind  = 2
 
 	version    = 1
 	maxPayload = 1 << 28
@@ -196,10 +199,14 @@ func appendSession(b []byte, c replay.Change) []byte {
 	b = append(b, c.State.Attempt[:]...)
 	b = binary.BigEndian.AppendUint64(b, c.State.Set.Fence)
 	b = binary.BigEndian.AppendUint64(b, c.State.Set.Gen)
+	var flags byte
 	if c.State.Revoked {
-		return append(b, 1)
+		flags |= flagRevoked
 	}
-	return append(b, 0)
+	if c.State.Behind {
+		flags |= flagBehind
+	}
+	return append(b, flags)
 }
 
 // appendRenewed writes a session that has a successor; nothing else of it counts.
@@ -259,8 +266,9 @@ func decodeSession(b []byte) (c replay.Change, ok bool) {
 	copy(c.State.Attempt[:], b[49:])
 	c.State.Set.Fence = binary.BigEndian.Uint64(b[65:])
 	c.State.Set.Gen = binary.BigEndian.Uint64(b[73:])
-	c.State.Revoked = b[81] == 1
-	return c, b[81] <= 1
+	c.State.Revoked = b[81]&flagRevoked != 0
+	c.State.Behind = b[81]&flagBehind != 0
+	return c, b[81] <= flagRevoked|flagBehind
 }
 
 func decodeRenewed(b []byte) (c replay.Change, ok bool) {

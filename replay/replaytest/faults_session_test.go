@@ -67,6 +67,15 @@ var sessionFaults = []fault{
 	{"behind is not told", []string{"watermark/not strict is granted and told", cWalk}, onRestored(func(_ *backend, _ replay.RestoreRequest, got *replay.Restored, _ *error) {
 		got.BehindWatermark = false
 	})},
+	{"behind is told once", []string{"watermark/the retry is told the same", cWalk}, func(f *faulty, b *backend) {
+		f.restore = func(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
+			got, err := f.Store.Restore(ctx, r)
+			if got.Verdict == replay.Granted {
+				b.edit(r.Session, func(s *replay.State) { s.Behind = false })
+			}
+			return got, err
+		}
+	}},
 	{"watermark lowered", []string{"watermark/protect never lowers", cWalk}, func(f *faulty, b *backend) {
 		f.protect = func(ctx context.Context, at replay.Place) (replay.Verdict, error) {
 			v, err := f.Store.Protect(ctx, at)

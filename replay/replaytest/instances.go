@@ -96,6 +96,10 @@ func reopenRemembers(k *kit) {
 	won.Burn = []replay.Burn{required(burn)}
 	s.claim(replay.Won, o, right)
 	s.granted(1, won)
+	stale := newID("sid")
+	s.protect(replay.Granted, stale, 0, 5)
+	behind := k.request(stale, 0, 4)
+	s.granted(1, behind)
 	s.protect(replay.Granted, marked, 0, 5)
 	s.acknowledge(replay.Granted, marked, 0, 3)
 	s.revoke(revoked)
@@ -122,6 +126,9 @@ func reopenRemembers(k *kit) {
 	strict.Strict = true
 	s.restore(replay.RolledBack, strict)
 	s.restore(replay.Revoked, k.request(revoked, 0, 1))
+	if got := s.granted(2, behind); !got.BehindWatermark {
+		k.Fatal("Restore once more after reopening: BehindWatermark = true, then false")
+	}
 	s.renew(replay.Granted, renewed, 0, next)
 	s.renew(replay.Revoked, renewed, 0, newID("sid"))
 	s.everywhere(replay.Revoked, old)

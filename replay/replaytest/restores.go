@@ -14,6 +14,7 @@ var restoreChecks = []check{
 	{name: "floor/below it is superseded", run: floorSupersedes},
 	{name: "watermark/strict is rolled back", run: watermarkStrict},
 	{name: "watermark/not strict is granted and told", run: watermarkTold},
+	{name: "watermark/the retry is told the same", clause: 11, run: watermarkToldAgain},
 	{name: "watermark/protect never lowers", run: watermarkNeverLowered},
 	{name: "watermark/floor decides before it", run: floorBeforeWatermark},
 	{name: "watermark/a restore starts anew", run: restoreResets},
@@ -149,6 +150,25 @@ func watermarkTold(k *kit) {
 		if got := s.granted(1, k.request(sid, 0, gen)); got.BehindWatermark != behind {
 			k.Fatalf("Restore(0.%d) under watermark 5: BehindWatermark = %v, want %v", gen, got.BehindWatermark, behind)
 		}
+	}
+}
+
+// watermarkToldAgain: winning starts the watermark anew, and still the attempt that
+// wins again must withhold what it withheld.
+func watermarkToldAgain(k *kit) {
+	s, sid := k.open(), newID("sid")
+	s.protect(replay.Granted, sid, 0, 5)
+	r := k.request(sid, 0, 4)
+	for fence := range uint64(3) {
+		if got := s.granted(fence+1, r); !got.BehindWatermark {
+			k.Fatalf("Restore(0.4) under watermark 5, for the %d. time: BehindWatermark = false", fence+1)
+		}
+	}
+	strict := r
+	strict.Strict = true
+	s.restore(replay.RolledBack, strict)
+	if got := s.granted(4, k.request(sid, 3, 5)); got.BehindWatermark {
+		k.Fatal("Restore of a set of the new fence = behind the watermark of the old one")
 	}
 }
 

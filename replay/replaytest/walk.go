@@ -28,6 +28,7 @@ type row struct {
 	attempt                   replay.Owner
 	setFence, setGen          uint64
 	restoredOnce, isLoggedOut bool
+	wasBehind                 bool // at the last restore
 	next                      replay.ID
 }
 
@@ -94,17 +95,19 @@ func (m *reference) restore(r replay.RestoreRequest) (got replay.Restored) {
 	}
 	lastWinner := w.restoredOnce && w.attempt == r.Attempt && w.setFence == f && w.setGen == g
 	wonAgain := lastWinner && w.floor == 0 && w.watermark == 0
+	behind := w.wasBehind
 	if !wonAgain {
 		if f != w.fence || g < w.floor {
 			got.Verdict = replay.Superseded
 			return got
 		}
-		if g < w.watermark && r.Strict {
-			got.Verdict = replay.RolledBack
-			return got
-		}
-		got.BehindWatermark = g < w.watermark
+		behind = g < w.watermark
 	}
+	if behind && r.Strict {
+		got.Verdict = replay.RolledBack
+		return got
+	}
+	got.BehindWatermark = behind
 	for _, b := range r.Burn {
 		if b.Required && m.another(b.ID, r.Attempt) {
 			return replay.Restored{Verdict: replay.Spent}
@@ -118,7 +121,7 @@ func (m *reference) restore(r replay.RestoreRequest) (got replay.Restored) {
 		}
 		got.Burnt = append(got.Burnt, m.hold(b.ID, r.Attempt))
 	}
-	*w = row{fence: w.fence + 1, attempt: r.Attempt, setFence: f, setGen: g, restoredOnce: true}
+	*w = row{fence: w.fence + 1, attempt: r.Attempt, setFence: f, setGen: g, restoredOnce: true, wasBehind: behind}
 	got.Verdict, got.Fence = replay.Granted, w.fence
 	return got
 }
