@@ -5,15 +5,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sealedblob/sealedblob/bayeux"
 	"github.com/sealedblob/sealedblob/bayeux/sessionext"
 	"github.com/sealedblob/sealedblob/internal/testkit"
+	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
@@ -71,6 +76,43 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// FuzzPolicy: a policy is refused or judges everything without a panic, and a
+// verdict always has its reasons.
+func FuzzPolicy(f *testing.F) {
+	for _, text := range []string{
+		string(vectors.Policy()), testkit.ShopPolicy, `{}`, `{"version":1,"session":{"idle":"1s","absolute":"1s"}}`,
+		`{"version":1,"session":{"idle":"1s","absolute":"1s"},"attributes":{"a":{"ttl":"1s","ttl":"2s"}}}`,
+	} {
+		f.Add([]byte(text), "cart", int64(0), int64(60), false, 10)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, name string, age, life int64, once bool, size int) {
+		p, err := policy.Parse(text)
+		if err != nil {
+			if p != nil || !errors.Is(err, policy.ErrPolicy) || len(err.Error()) > 1000 {
+				t.Errorf("Parse = %v, %v", p, err)
+			}
+			return
+		}
+		var declarations []policy.Declaration
+		for _, rule := range p.Rules() {
+			declarations = append(declarations, rule)
+		}
+		again, err := policy.New(0, p.Session(), declarations...)
+		if err != nil || len(again.Rules()) != len(p.Rules()) {
+			t.Errorf("the rules of a good policy are refused: %v", err)
+		}
+		now := time.Unix(1_800_000_000, 0)
+		issued := now.Add(-time.Duration(age%1e9) * time.Second)
+		d := p.Judge(policy.Facts{Now: now, Name: name, IssuedAt: issued, Expires: issued.Add(time.Duration(life%1e9) * time.Second), Once: once, Bytes: size})
+		if (d.Verdict == policy.AcceptAttribute) != (len(d.Violations) == 0) {
+			t.Errorf("verdict %d with %d reasons", d.Verdict, len(d.Violations))
+		}
+		if _, declared := p.Rule(name); !declared && d.Verdict != policy.RefuseSet {
+			t.Error("an undeclared name is not refused")
+		}
+	})
+}
+
 // FuzzBayeux: no request makes the server panic, answer with a 5xx, or answer
 // with something that is not a Bayeux message.
 func FuzzBayeux(f *testing.F) {
@@ -113,12 +155,20 @@ func FuzzBayeux(f *testing.F) {
 // set that was pushed, and only for its holder.
 func FuzzHandshake(f *testing.F) {
 	shop := newShop(f)
-	f.Add([]byte(shop.ext), true)
-	f.Add([]byte(shop.ext), false)
+	const good = `{"v":1,"attempt":"AAAAAAAAAAAAAAAAAAAAAQ","manifest":"@manifest","blobs":{"@slot0":"@blob0","@slot1":"@blob1"}}`
+	if _, state := shop.present(f, shop.expand([]byte(good)), true); state != sessionext.StateRestored {
+		f.Fatalf("the good set is answered %q: the target would prove nothing", state)
+	}
+	f.Add([]byte(good), true)
+	f.Add([]byte(good), false)
+	f.Add([]byte(strings.Replace(good, "@slot0", "@slot1", 1)), true)
+	f.Add([]byte(strings.Replace(good, "@blob0", "@blob0A", 1)), true)
+	f.Add([]byte(strings.Replace(good, `,"@slot1":"@blob1"`, "", 1)), true)
 	for _, ext := range []string{`{"v":1}`, `{"v":1,"attempt":"AAAAAAAAAAAAAAAAAAAAAA","manifest":"a.b.c.d.e","blobs":{"AAAAAAAAAAAA":"x"}}`, `null`, `[]`} {
 		f.Add([]byte(ext), true)
 	}
 	f.Fuzz(func(t *testing.T, ext []byte, cookie bool) {
+		ext = shop.expand(ext)
 		status, state := shop.present(t, ext, cookie)
 		if status >= 500 {
 			t.Errorf("status %d", status)
@@ -133,8 +183,18 @@ func FuzzHandshake(f *testing.F) {
 type shop struct {
 	config session.Config
 	set    sessionext.Request
-	ext    string
 	cookie *http.Cookie
+}
+
+// expand puts the shop's own texts in the place of @manifest, @slot0, @blob0
+// and so on. Each worker of a fuzz run is a process with a shop of its own, so
+// that a seed can't hold them.
+func (s *shop) expand(ext []byte) []byte {
+	words := []string{"@manifest", s.set.Manifest}
+	for i, slot := range slices.Sorted(maps.Keys(s.set.Blobs)) {
+		words = append(words, fmt.Sprint("@slot", i), slot, fmt.Sprint("@blob", i), s.set.Blobs[slot])
+	}
+	return []byte(strings.NewReplacer(words...).Replace(string(ext)))
 }
 
 type keep struct{ push session.Push }
@@ -160,15 +220,7 @@ func newShop(f *testing.F) *shop {
 		}
 	})).ServeHTTP(w, request("/", ""))
 	s.cookie = w.Result().Cookies()[0]
-	s.set = sessionext.Request{V: 1, Attempt: seal.NewID().String(), Manifest: k.push.Manifest, Blobs: k.push.Set}
-	text, err := json.Marshal(s.set)
-	if err != nil {
-		f.Fatal(err)
-	}
-	s.ext = string(text)
-	if _, state := s.present(f, text, true); state != sessionext.StateRestored {
-		f.Fatalf("the good set is answered %q: the target would prove nothing", state)
-	}
+	s.set = sessionext.Request{Manifest: k.push.Manifest, Blobs: k.push.Set}
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -52,6 +53,11 @@ func TestBase64(t *testing.T) {
 func FuzzBase64(f *testing.F) {
 	for _, s := range []string{"", "A", "AA", "AAA", "AAAA", "AB", "AAB", "A\nAA", "AA==", "____----", "\x00\x00\x00\x00", "AAAAAAAAAAAAAAAA"} {
 		f.Add(s)
+	}
+	for _, v := range allVectors(f) {
+		for _, part := range strings.Split(v.Text, ".") {
+			f.Add(part)
+		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		want, ok := reference(text)

@@ -12,15 +12,6 @@ import (
 	strict "github.com/go-jose/go-jose/v4/json"
 )
 
-func fixedRing(tb testing.TB, enc Enc) *Ring {
-	tb.Helper()
-	ring, err := InitRing(tb.TempDir(), enc, time.Unix(1, 0))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return ring
-}
-
 // usualEnc is A256GCM, or under GODEBUG=fips140=only the strict profile.
 var usualEnc = func() Enc {
 	if fips140.Enforced() {
@@ -39,42 +30,60 @@ func oracle(key []byte, enc Enc, text string) ([]byte, error) {
 }
 
 // FuzzDifferential: go-jose opens what we seal, to the same bytes; and of any
-// text, what we accept go-jose accepts, to the same bytes.
+// text, what we accept go-jose accepts, to the same bytes. In both profiles.
 func FuzzDifferential(f *testing.F) {
-	now := time.Unix(2, 0)
-	ring := fixedRing(f, usualEnc)
-	sealer, err := ring.NewSealer(Scope{App: "a"}, now)
-	if err != nil {
-		f.Fatal(err)
+	ring, scope := vectorRing(f), Scope{App: "shop"}
+	var moments []time.Time // one for each profile that this process can use
+	for _, k := range ring.Keys() {
+		if k.Enc() == usualEnc || k.Enc() == A256CBCHS512 {
+			moments = append(moments, k.Activation())
+		}
 	}
-	content, err := sealer.keys.key(ForAttribute)
-	if err != nil {
-		f.Fatal(err)
+	for _, v := range allVectors(f) {
+		f.Add([]byte(v.Comment), v.Text)
 	}
-	good, err := sealer.AppendSeal(nil, ForAttribute, []byte("hello"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add([]byte("hello"), string(good))
-	f.Add([]byte{}, string(good[:len(good)-1]))
-	f.Add(bytes.Repeat([]byte{7}, 1000), string(good)+"\n")
+	f.Add([]byte{}, "")
+	f.Add(bytes.Repeat([]byte{7}, 1000), "....")
 	f.Fuzz(func(t *testing.T, plain []byte, text string) {
-		if sealed, err := sealer.AppendSeal([]byte("before"), ForAttribute, plain); err == nil {
-			out, err := oracle(content.key, usualEnc, string(sealed[len("before"):]))
-			if err != nil || !bytes.Equal(out, plain) {
-				t.Fatalf("go-jose opens what we sealed as %x, %v; want %x", out, err, plain)
+		for _, now := range moments {
+			s, err := ring.NewSealer(scope, now)
+			if err != nil {
+				t.Fatal(err)
 			}
+			sealed, err := s.AppendSeal([]byte("before"), ForAttribute, plain)
+			if err == ErrTooLarge && len(plain) > 12_000 {
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%d bytes are not sealed: %v", len(plain), err)
+			}
+			opensAlike(t, s.keys, ForAttribute, string(sealed[len("before"):]), plain)
 		}
-		o := ring.NewOpener(Scope{App: "a"}, now)
-		ours, err := o.AppendOpen(nil, ForAttribute, text)
-		if err != nil {
-			return
-		}
-		theirs, err := oracle(content.key, usualEnc, text)
-		if err != nil || !bytes.Equal(ours, theirs) {
-			t.Fatalf("we open %q as %x, go-jose as %x, %v", text, ours, theirs, err)
+		for _, p := range []Purpose{ForAttribute, ForManifest} {
+			o := ring.NewOpener(scope, time.Unix(1_800_000_000, 0))
+			ours, err := o.AppendOpen(nil, p, text)
+			if err != nil {
+				continue
+			}
+			keys, err := o.find(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opensAlike(t, keys, p, text, ours)
 		}
 	})
+}
+
+// opensAlike insists that go-jose opens text to the same plaintext.
+func opensAlike(t *testing.T, keys *derived, p Purpose, text string, want []byte) {
+	t.Helper()
+	key, err := keys.key(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := oracle(key.key, key.enc, text); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("go-jose opens %q as %x, %v; ours is %x", text, got, err, want)
+	}
 }
 
 // FuzzValue: a value that we accept is JSON to encoding/json and to go-jose's
@@ -83,6 +92,11 @@ func FuzzDifferential(f *testing.F) {
 func FuzzValue(f *testing.F) {
 	for _, s := range []string{`{"a":[1,2.5e-3,"x",true,null]}`, `"\ud800"`, `"\ud83d\ude00"`, `{"a":1,"\u0061":2}`, `01`, `-`, `1.`, `[1,]`, `{"a":1,}`, "\"\x7f\"", "\"\u2028\"", ` 1`, `1 `, `{"":0}`, `1e999`, `-1e308`, `1e-999`} {
 		f.Add([]byte(s))
+	}
+	for _, plain := range vectorPlaintexts(f, ForAttribute) {
+		if _, value, ok := bytes.Cut(plain, []byte(`,"val":`)); ok {
+			f.Add(bytes.TrimSuffix(value, []byte("}")))
+		}
 	}
 	f.Fuzz(func(t *testing.T, v []byte) {
 		var any, again any
@@ -137,6 +151,9 @@ func FuzzClaims(f *testing.F) {
 		}
 		f.Add(plain)
 	}
+	for _, plain := range vectorPlaintexts(f, ForAttribute) {
+		f.Add(plain)
+	}
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		c := new(Claims)
 		if !c.decode(bytes.Clone(plain)) {
@@ -166,6 +183,9 @@ func FuzzManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(plain)
+	for _, plain := range vectorPlaintexts(f, ForManifest) {
+		f.Add(plain)
+	}
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		m, err := decodeManifest(bytes.Clone(plain))
 		if err != nil {
