@@ -195,7 +195,7 @@ func noteSeen(path string, version uint64) error {
 	}
 	unlock, err := lockFile(context.Background(), path+".lock")
 	if err != nil {
-		return fmt.Errorf("%w: noting the version: %w", ErrRing, err)
+		return fmt.Errorf("seal: noting the version: %w", err)
 	}
 	defer unlock()
 	seen, err = readSeen(path) // somebody else may have written it by now
@@ -204,7 +204,7 @@ func noteSeen(path string, version uint64) error {
 	}
 	removeLeftovers(path)
 	if err := writeFile(path, []byte(strconv.FormatUint(version, 10)+"\n"), 0o600); err != nil {
-		return fmt.Errorf("%w: noting the version: %w", ErrRing, err)
+		return fmt.Errorf("seal: noting the version: %w", err)
 	}
 	return nil
 }
