@@ -18,7 +18,6 @@ import (
 	"github.com/sealedblob/sealedblob/bayeux"
 	"github.com/sealedblob/sealedblob/bayeux/sessionext"
 	"github.com/sealedblob/sealedblob/internal/testkit"
-	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
@@ -72,43 +71,6 @@ func FuzzOpen(f *testing.F) {
 		}
 		if (err == nil || errM == nil) && !authentic[text] {
 			t.Errorf("opened a string that nobody sealed: %q", text)
-		}
-	})
-}
-
-// FuzzPolicy: a policy is refused or judges everything without a panic, and a
-// verdict always has its reasons.
-func FuzzPolicy(f *testing.F) {
-	for _, text := range []string{
-		string(vectors.Policy()), testkit.ShopPolicy, `{}`, `{"version":1,"session":{"idle":"1s","absolute":"1s"}}`,
-		`{"version":1,"session":{"idle":"1s","absolute":"1s"},"attributes":{"a":{"ttl":"1s","ttl":"2s"}}}`,
-	} {
-		f.Add([]byte(text), "cart", int64(0), int64(60), false, 10)
-	}
-	f.Fuzz(func(t *testing.T, text []byte, name string, age, life int64, once bool, size int) {
-		p, err := policy.Parse(text)
-		if err != nil {
-			if p != nil || !errors.Is(err, policy.ErrPolicy) || len(err.Error()) > 1000 {
-				t.Errorf("Parse = %v, %v", p, err)
-			}
-			return
-		}
-		var declarations []policy.Declaration
-		for _, rule := range p.Rules() {
-			declarations = append(declarations, rule)
-		}
-		again, err := policy.New(0, p.Session(), declarations...)
-		if err != nil || len(again.Rules()) != len(p.Rules()) {
-			t.Errorf("the rules of a good policy are refused: %v", err)
-		}
-		now := time.Unix(1_800_000_000, 0)
-		issued := now.Add(-time.Duration(age%1e9) * time.Second)
-		d := p.Judge(policy.Facts{Now: now, Name: name, IssuedAt: issued, Expires: issued.Add(time.Duration(life%1e9) * time.Second), Once: once, Bytes: size})
-		if (d.Verdict == policy.AcceptAttribute) != (len(d.Violations) == 0) {
-			t.Errorf("verdict %d with %d reasons", d.Verdict, len(d.Violations))
-		}
-		if _, declared := p.Rule(name); !declared && d.Verdict != policy.RefuseSet {
-			t.Error("an undeclared name is not refused")
 		}
 	})
 }
