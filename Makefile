@@ -1,12 +1,13 @@
 # The same commands locally and in CI; each target is a script in ci/.
 # make fuzz T=10m PKG=./seal: how long each target runs, and of which packages.
-.PHONY: test need lint go fuzz client interop browser demo headless bench
+.PHONY: test need lint go keyservice fuzz client interop browser demo headless bench
 
-test: need lint go fuzz client interop browser headless ## everything
+test: need lint go keyservice fuzz client interop browser headless ## everything
 
 need:     ; ci/need.sh
 lint:     ; ci/lint.sh
 go:       ; ci/go.sh
+keyservice: ; ci/keyservice.sh
 fuzz:     ; ci/fuzz.sh
 client:   ; ci/client.sh
 interop:  ; ci/interop.sh
