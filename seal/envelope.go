@@ -17,6 +17,7 @@ const SlotLen = 12
 // for concurrent use.
 type Sealer struct {
 	keys  *derived
+	limit int // of an envelope's text
 	count atomic.Uint64
 	wiped atomic.Bool
 }
@@ -31,7 +32,7 @@ func (r *Ring) NewSealer(scope Scope, now time.Time) (*Sealer, error) {
 	}
 	salt := make([]byte, saltLen)
 	rand.Read(salt)
-	return &Sealer{keys: key.derived(scope, salt)}, nil
+	return &Sealer{keys: key.derived(scope, salt), limit: r.limit()}, nil
 }
 
 // KeyID is the ring key's ID.
@@ -43,7 +44,7 @@ func (s *Sealer) Slot(name string) (string, error) {
 	return string(slot[:]), err
 }
 
-// Attribute seals one attribute. It returns [ErrTooLarge] over [MaxEnvelope],
+// Attribute seals one attribute. It returns [ErrTooLarge] over the limit ([MaxEnvelope]),
 // [ErrExhausted] after 2^20 seals, and [ErrMalformed] for claims that have no
 // spelling (see [Claims]).
 func (s *Sealer) Attribute(c *Claims) (string, error) {
@@ -110,6 +111,9 @@ func (s *Sealer) AppendSeal(dst []byte, p Purpose, plaintext []byte) ([]byte, er
 	key, err := s.keys.key(p)
 	if err != nil {
 		return dst, err
+	}
+	if key.textLen(s.keys.head, len(plaintext)) > s.limit {
+		return dst, ErrTooLarge
 	}
 	return key.appendSeal(dst, s.keys.head, plaintext)
 }
@@ -226,7 +230,7 @@ func (o *Opener) AppendOpen(dst []byte, p Purpose, text string) ([]byte, error) 
 }
 
 func (o *Opener) open(dst []byte, p Purpose, text string) ([]byte, Opened, error) {
-	if len(text) > MaxEnvelope {
+	if len(text) > o.ring.limit() {
 		return dst, Opened{}, ErrMalformed
 	}
 	keys, err := o.find(text)
@@ -253,7 +257,7 @@ func (o *Opener) find(text string) (*derived, error) {
 			return keys, nil
 		}
 	}
-	s, err := parseShape(text)
+	s, err := parseShape(text, o.ring.limit())
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ var (
 	// ErrExhausted says that a derived key reached its limit of 2^20 seals; take
 	// a new [Sealer], which draws a new salt.
 	ErrExhausted = errors.New("seal: derived key is exhausted")
-	// ErrTooLarge says that an envelope would exceed [MaxEnvelope].
+	// ErrTooLarge says that an envelope would exceed its limit; see [Ring.WithMaxEnvelope].
 	ErrTooLarge = errors.New("seal: envelope over the size limit")
 	// ErrRing says that a keyring cannot be trusted or read; the message names
 	// the path and the reason.

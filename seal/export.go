@@ -15,7 +15,7 @@ import (
 //
 // It returns the errors of [Opener.Attribute], also if text does not open.
 func (r *Ring) ContentKeyJWK(scope Scope, p Purpose, text string) ([]byte, error) {
-	s, err := parseShape(text)
+	s, err := parseShape(text, r.limit())
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ type UnverifiedEnvelope struct {
 // InspectUnverified reads an envelope's form without a key. It returns
 // [ErrMalformed] if text is not in the one form that could be accepted.
 func InspectUnverified(text string) (UnverifiedEnvelope, error) {
-	s, err := parseShape(text)
+	s, err := parseShape(text, MaxEnvelope)
 	if err != nil {
 		return UnverifiedEnvelope{}, err
 	}

@@ -22,6 +22,7 @@ type Ring struct {
 	version uint64
 	keys    []*Key            // in order of adding
 	digest  [sha256.Size]byte // of the signed content
+	max     int               // of an envelope's text; 0: MaxEnvelope
 }
 
 func newRing(version uint64, keys []*Key) (*Ring, error) {
@@ -40,6 +41,23 @@ func newRing(version uint64, keys []*Key) (*Ring, error) {
 
 // Ring returns r: a fixed ring is its own [Source].
 func (r *Ring) Ring(context.Context) (*Ring, error) { return r, nil }
+
+// WithMaxEnvelope returns the same ring with another limit for the text of the
+// envelopes that its sealers make and its openers accept, in bytes: larger than
+// [MaxEnvelope] only for values that need it, since a client sends its whole set
+// at once. n is brought between 1 KiB and [MaxMaxEnvelope].
+func (r *Ring) WithMaxEnvelope(n int) *Ring {
+	other := *r
+	other.max = min(max(n, 1<<10), MaxMaxEnvelope)
+	return &other
+}
+
+func (r *Ring) limit() int {
+	if r.max == 0 {
+		return MaxEnvelope
+	}
+	return r.max
+}
 
 // Version counts the ring's changes.
 func (r *Ring) Version() uint64 { return r.version }

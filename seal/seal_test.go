@@ -222,6 +222,37 @@ func TestSizeLimit(t *testing.T) {
 	}
 }
 
+// The limit of an envelope is the ring's to move, for both directions alike.
+func TestOtherSizeLimit(t *testing.T) {
+	for _, enc := range profiles {
+		ring := testRing(t, enc)
+		plain := []byte(strings.Repeat("x", 64<<10))
+		wide, err := ring.WithMaxEnvelope(100 << 10).NewSealer(scope, now)
+		noError(t, err)
+		text, err := wide.AppendSeal(nil, seal.ForAttribute, plain)
+		noError(t, err)
+		for limit, want := range map[int]error{0: seal.ErrMalformed, len(text) - 1: seal.ErrMalformed, len(text): nil, 1 << 30: nil} {
+			got, err := ring.WithMaxEnvelope(limit).NewOpener(scope, now).AppendOpen(nil, seal.ForAttribute, string(text))
+			if !errors.Is(err, want) || (err == nil) != bytes.Equal(got, plain) {
+				t.Errorf("%s: opening %d characters with the limit %d: %v, want %v", enc, len(text), limit, err, want)
+			}
+			s, err := ring.WithMaxEnvelope(limit).NewSealer(scope, now)
+			noError(t, err)
+			if _, err := s.AppendSeal(nil, seal.ForAttribute, plain); (err == nil) != (want == nil) || err != nil && !errors.Is(err, seal.ErrTooLarge) {
+				t.Errorf("%s: sealing %d characters with the limit %d: %v", enc, len(text), limit, err)
+			}
+		}
+		if _, err := ring.NewOpener(scope, now).AppendOpen(nil, seal.ForAttribute, string(text)); !errors.Is(err, seal.ErrMalformed) {
+			t.Errorf("%s: the ring itself has the limit of the other: %v", enc, err)
+		}
+		most, err := ring.WithMaxEnvelope(1 << 30).NewSealer(scope, now)
+		noError(t, err)
+		if _, err := most.AppendSeal(nil, seal.ForAttribute, make([]byte, seal.MaxMaxEnvelope)); !errors.Is(err, seal.ErrTooLarge) {
+			t.Errorf("%s: over the highest limit: %v", enc, err)
+		}
+	}
+}
+
 func TestClaimsHaveOneSpelling(t *testing.T) {
 	for name, value := range map[string]string{
 		"space":          `{"a": 1}`,

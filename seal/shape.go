@@ -2,8 +2,12 @@ package seal
 
 import "strings"
 
-// MaxEnvelope is the largest envelope accepted or made, in bytes of text.
-const MaxEnvelope = 16 << 10
+// MaxEnvelope is the largest envelope accepted or made, in bytes of text, unless
+// [Ring.WithMaxEnvelope] says otherwise, which it can up to MaxMaxEnvelope.
+const (
+	MaxEnvelope    = 16 << 10
+	MaxMaxEnvelope = 1 << 20
+)
 
 const (
 	saltLen    = 16
@@ -33,8 +37,8 @@ type shape struct {
 // an empty encrypted key, the exact lengths of IV and tag, canonical base64url,
 // and a header of the one form. It looks at each byte a bounded number of
 // times and builds no error text from the input.
-func parseShape(text string) (shape, error) {
-	if len(text) > MaxEnvelope {
+func parseShape(text string, limit int) (shape, error) {
+	if len(text) > limit {
 		return shape{}, ErrMalformed
 	}
 	parts, ok := split(text)

@@ -136,7 +136,13 @@ func passText(in []byte, at int) (end int, escaped bool) {
 	if !is(in, at, '"') {
 		return nowhere, false
 	}
-	for at++; ; {
+	at++
+	if len(in)-at >= 8 { // most strings are short
+		if end := at + bits.TrailingZeros64(marks(in[at:]))/8; end < at+8 && in[end] == '"' {
+			return end + 1, false
+		}
+	}
+	for {
 		at += plainRun(in[at:])
 		if at == len(in) {
 			return nowhere, false
@@ -163,21 +169,27 @@ func passText(in []byte, at int) (end int, escaped bool) {
 
 // plainRun counts the bytes at the front of b that stand for themselves in a
 // string: ASCII but control characters, quotation mark and reverse solidus. It
-// looks at eight at a time; a subtraction borrows only out of a byte that is
-// marked, so the lowest mark is exact.
+// looks at eight at a time.
 func plainRun(b []byte) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	n := 0
 	for ; len(b)-n >= 8; n += 8 {
-		v := binary.LittleEndian.Uint64(b[n:])
-		if marks := (v | (v - ones*' ') | (v ^ ones*'"' - ones) | (v ^ ones*'\\' - ones)) & high; marks != 0 {
-			return n + bits.TrailingZeros64(marks)/8
+		if m := marks(b[n:]); m != 0 {
+			return n + bits.TrailingZeros64(m)/8
 		}
 	}
 	for n < len(b) && b[n] >= ' ' && b[n] < utf8.RuneSelf && b[n] != '"' && b[n] != '\\' {
 		n++
 	}
 	return n
+}
+
+// marks sets the high bit of those of the first eight bytes that are not plain.
+// A subtraction borrows only out of a byte that is marked, so the lowest mark is
+// exact.
+func marks(b []byte) uint64 {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	v := binary.LittleEndian.Uint64(b)
+	return (v | (v - ones*' ') | (v ^ ones*'"' - ones) | (v ^ ones*'\\' - ones)) & high
 }
 
 // passEscape passes what follows a reverse solidus.
