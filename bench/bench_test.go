@@ -48,6 +48,9 @@ func TestEverySystemOpensWhatItSealedAndNothingElse(t *testing.T) {
 	for _, s := range all(t) {
 		t.Run(s.name, func(t *testing.T) {
 			for _, n := range append([]int{64, 65, 66, 67}, sizes...) {
+				if tooLarge(s.name, n) {
+					continue
+				}
 				plain := payload(n)
 				out, err := s.trip(plain, same)
 				if err != nil || !bytes.Equal(out, plain) {
@@ -138,13 +141,15 @@ func TestRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, sets, err := k.restores(payload(256))
+	sets, err := k.presented(payload(256))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2*sessions + 1 {
-		if err := c.op(); err != nil {
-			t.Fatal(err)
+	for _, c := range []contender{k.restores(sets, false), k.restores(sets, true)} {
+		for range 2*sessions + 1 {
+			if err := c.op(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if err := k.attributesOf(sets[0]).op(); err != nil {
@@ -191,8 +196,8 @@ func TestPolicy(t *testing.T) {
 	if name, needed := k.policy.NeedsStore(); needed {
 		t.Fatalf("%s needs a store", name)
 	}
-	if sizes[len(sizes)-1] != policy.MaxValueBytes {
-		t.Fatal("the largest value is not the largest that fits")
+	if !slices.Contains(sizes, policy.MaxValueBytes) {
+		t.Fatal("the largest attribute is not among the sizes")
 	}
 }
 
@@ -211,7 +216,7 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(text, &results); err != nil {
 		t.Fatal(err)
 	}
-	want := 3*12 + 3*13 + 13
+	want := (3*12 + 11) + (3*13 + 11) + 14
 	if len(results) != want {
 		t.Errorf("%d results, want %d", len(results), want)
 	}

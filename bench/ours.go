@@ -20,7 +20,10 @@ type kit struct {
 	names  []string // of the attributes
 }
 
-const attributes = 10
+const (
+	attributes  = 10
+	maxEnvelope = 128 << 10 // room for 64 KiB, which no attribute may have
+)
 
 func newKit() (*kit, error) {
 	dir, err := os.MkdirTemp("", "bench")
@@ -32,7 +35,7 @@ func newKit() (*kit, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kit{ring: ring, scope: seal.Scope{App: "shop"}}
+	k := &kit{ring: ring.WithMaxEnvelope(maxEnvelope), scope: seal.Scope{App: "shop"}}
 	var rules []policy.Declaration
 	for i := range attributes {
 		k.names = append(k.names, fmt.Sprintf("cart.%d", i))
@@ -66,8 +69,8 @@ func (k *kit) envelope() (system, error) {
 		return system{}, err
 	}
 	opener := k.ring.NewOpener(k.scope, time.Now())
-	text := make([]byte, 0, 2*seal.MaxEnvelope)
-	plain := make([]byte, 0, seal.MaxEnvelope)
+	text := make([]byte, 0, 2*maxEnvelope)
+	plain := make([]byte, 0, maxEnvelope)
 	sealIt := func(in []byte) ([]byte, error) {
 		out, err := s.AppendSeal(text, seal.ForAttribute, in)
 		if errors.Is(err, seal.ErrExhausted) {

@@ -63,26 +63,30 @@ func manifestBytes(manifest string) int { return len(strings.Split(manifest, "."
 
 const sessions = 256 // different ones that are restored in turn
 
-// restores brings different sessions to life on one node, then begins again on
-// an empty one. It is everything that session.Restore does, with a store that
-// remembers nothing: it also seals the set anew for this node, under a fresh
-// salt and fence.
-func (k *kit) restores(value []byte) (contender, []session.Presented, error) {
+// presented makes the sets of different sessions.
+func (k *kit) presented(value []byte) (sets []session.Presented, err error) {
 	home, err := k.manager()
 	if err != nil {
-		return contender{}, nil, err
+		return nil, err
 	}
-	var sets []session.Presented
 	for range sessions {
 		p, err := k.present(home, value)
 		if err != nil {
-			return contender{}, nil, err
+			return nil, err
 		}
 		sets = append(sets, p)
 	}
+	return sets, nil
+}
+
+// restores brings different sessions to life on one node, then begins again on
+// an empty one, with a store that remembers nothing. With push it also seals the
+// set anew for this node, under a fresh salt and the new fence, as the first
+// connect after a restore does.
+func (k *kit) restores(sets []session.Presented, push bool) contender {
 	var node *session.Manager
 	next := 0
-	restore := func() error {
+	restore := func() (err error) {
 		if next%sessions == 0 {
 			if node, err = k.manager(); err != nil {
 				return err
@@ -95,15 +99,23 @@ func (k *kit) restores(value []byte) (contender, []session.Presented, error) {
 			return err
 		case r.Joined || len(r.Dropped) > 0:
 			return fmt.Errorf("not restored: joined=%t, %d dropped", r.Joined, len(r.Dropped))
+		case push:
+			return r.Session.Save(context.Background())
 		}
 		return nil
 	}
-	return contender{"session", true, wire(sets[0]), restore}, sets, nil
+	name := "session"
+	if push {
+		name = "session+push"
+	}
+	return contender{name, true, wire(sets[0]), restore}
 }
 
 // attributesOf opens and judges a whole set, with an opener of its own as a
 // restore has, and stops there.
 func (k *kit) attributesOf(p session.Presented) contender {
+	var c seal.Claims
+	room := make([]byte, 0, seal.MaxEnvelope)
 	return contender{"attribute", true, wire(p), func() error {
 		now := time.Now()
 		opener := k.ring.NewOpener(k.scope, now)
@@ -117,11 +129,10 @@ func (k *kit) attributesOf(p session.Presented) contender {
 			AbsoluteExpires: time.Unix(m.AbsoluteExpires, 0), Bound: true, Attributes: len(p.Blobs),
 		}
 		for _, text := range p.Blobs {
-			c, _, err := opener.Attribute(text)
-			if err != nil {
+			if _, _, err := opener.AppendAttribute(room, &c, text); err != nil {
 				return err
 			}
-			if err := k.judge(c, now); err != nil {
+			if err := k.judge(&c, now); err != nil {
 				return err
 			}
 			f.Bytes += len(c.Value)
