@@ -2,7 +2,6 @@ package seal
 
 import (
 	"bytes"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"strings"
@@ -91,9 +90,6 @@ func (ids *identities) addSSH(pem []byte) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%w: is not an SSH private key", ErrRing)
-	}
-	if k, ok := raw.(*rsa.PrivateKey); ok && k.N.BitLen() < 2048 {
-		return fmt.Errorf("%w: is an RSA key of under 2048 bits", ErrRing)
 	}
 	signer, err := ssh.NewSignerFromKey(raw)
 	if err != nil {

@@ -50,7 +50,7 @@ func TestRingOfAKeyServiceThatFails(t *testing.T) {
 			t.Errorf("after the service came back: %v", err)
 		}
 	})
-	if _, err := seal.WatchRing(dir, seal.WatchConfig{MaxStale: seal.ReloadInterval}); err == nil {
+	if _, err := seal.WatchRing(ringDir(t), seal.WatchConfig{MaxStale: seal.ReloadInterval}); err == nil {
 		t.Error("a MaxStale that each missed look would exceed")
 	}
 }

@@ -224,6 +224,9 @@ func TestIdentitiesAreRefused(t *testing.T) {
 	real, _ := newAge(t, false)
 	link := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(real, link))
+	good, err := os.ReadFile(real)
+	must(t, err)
+	huge := append(good, bytes.Repeat([]byte("#\n"), 40<<10)...)
 	text := func(s string) string { return private(t, []byte(s)) }
 	for name, option := range map[string]seal.RingOption{
 		"a plugin":                     seal.WithIdentityFile(text("AGE-PLUGIN-YUBIKEY-1GKZYXQYZFM5CQTQ2V3Y0W\n")),
@@ -232,7 +235,7 @@ func TestIdentitiesAreRefused(t *testing.T) {
 		"an ECDSA key":                 seal.WithIdentityFile(ecdsaPath),
 		"half a PEM":                   seal.WithIdentityFile(text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")),
 		"comments alone":               seal.WithIdentityFile(text("# nothing\n\n")),
-		"a huge file":                  seal.WithIdentityFile(text(strings.Repeat("#\n", 40<<10))),
+		"a huge file":                  seal.WithIdentityFile(private(t, huge)),
 		"no file":                      seal.WithIdentityFile("nowhere"),
 		"a file open to others":        seal.WithIdentityFile(open),
 		"a symbolic link":              seal.WithIdentityFile(link),
@@ -240,7 +243,7 @@ func TestIdentitiesAreRefused(t *testing.T) {
 		"no passphrase":                seal.WithPassphraseFile(text("\n")),
 		"two lines":                    seal.WithPassphraseFile(text("correct horse\nbattery staple\n")),
 		"a huge passphrase":            seal.WithPassphraseFile(text(strings.Repeat("a", 1025))),
-		"a huge answer":                seal.WithIdentity("service", func() ([]byte, error) { return make([]byte, 65<<10), nil }),
+		"a huge answer":                seal.WithIdentity("service", func() ([]byte, error) { return huge, nil }),
 	} {
 		if ring, err := seal.LoadRing(ringDir(t), option); ring != nil || !errors.Is(err, seal.ErrRing) {
 			t.Errorf("%s: LoadRing = %v, %v", name, ring, err)
@@ -250,6 +253,9 @@ func TestIdentitiesAreRefused(t *testing.T) {
 		if _, err := seal.InitRing(filepath.Join(t.TempDir(), "keys"), usual, now, option); !errors.Is(err, seal.ErrRing) {
 			t.Errorf("%s: InitRing = %v", name, err)
 		}
+	}
+	if _, err := seal.LoadRing(ringDir(t), seal.WithIdentityFile(real), seal.WithIdentityFile(text("# nothing\n"))); err == nil || !strings.Contains(err.Error(), "holds no identity") {
+		t.Errorf("a file of comments beside another: %v", err)
 	}
 	if _, err := seal.InitRing(t.TempDir(), usual, now, seal.WithIdentityFile(real), seal.WithPostQuantum()); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("the kind of a given identity was chosen: %v", err)
