@@ -15,7 +15,7 @@ func faultf(member, format string, args ...any) fault {
 func malformed[R any](members []member[R], r R) (faults []fault) {
 	for _, m := range members {
 		if !m.valid(r) {
-			faults = append(faults, fault{m.name, m.want})
+			faults = append(faults, faultf(m.name, "is %v: %s", m.show(r), m.want))
 		}
 	}
 	return faults
@@ -137,7 +137,7 @@ func (r Rule) requiredFaults() (faults []fault) {
 func (r Rule) serverFaults() (faults []fault) {
 	for _, m := range ruleMembers {
 		switch m.name {
-		case "once", "burn", "required", "on_expiry", "rollback", "store_down", "binding":
+		case "once", "required", "on_expiry", "rollback", "store_down", "binding":
 			if m.given(r) {
 				faults = append(faults, fault{m.name, "is about what a client brings back; authority server never sends it"})
 			}

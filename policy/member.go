@@ -19,7 +19,7 @@ type member[R any] struct {
 	want string // the form that would be right
 	// read takes a file's value; false if it does not have the form.
 	read func(r *R, v jsontext.Value) bool
-	// valid says whether a value from Go has the form.
+	// valid says whether the value is in its bounds.
 	valid func(r R) bool
 	// show gives the value as in a file: a string, an int or a bool; nil: none.
 	show func(r R) any
@@ -52,10 +52,10 @@ func duration[R any](name string, longest time.Duration, at func(*R) *time.Durat
 		text, ok := text(v)
 		d, err := time.ParseDuration(text)
 		*at(r) = d
-		return ok && durationForm.MatchString(text) && err == nil && d > 0 && m.valid(*r)
+		return ok && durationForm.MatchString(text) && err == nil && d > 0
 	}
 	m.show = func(r R) any {
-		if d := *at(&r); d > 0 {
+		if d := *at(&r); d != 0 {
 			return short(d)
 		}
 		return nil
@@ -164,10 +164,10 @@ func text(v jsontext.Value) (string, bool) {
 // maxNumber is the largest whole number that every JSON reader keeps (RFC 8259, §6).
 const maxNumber = 1<<53 - 1
 
-// number reads a whole number from zero in its one usual spelling.
+// number reads a whole number from zero, in digits alone.
 func number(v jsontext.Value) (int, bool) {
 	n, err := strconv.Atoi(string(v))
-	return n, err == nil && n >= 0 && n <= maxNumber && strconv.Itoa(n) == string(v)
+	return n, err == nil && n >= 0 && n <= maxNumber
 }
 
 // short is the duration without its zero parts: 1h, not 1h0m0s.

@@ -132,13 +132,15 @@ func TestProblemsOfMeaning(t *testing.T) {
 		"13:51 role.ttl: 25h outlives the session's absolute 12h",
 		"13:51 role.ttl: 25h is too long for a once-only attribute",
 	)
+	_, err = policy.Parse([]byte(`{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"6m"}}`))
+	expect(t, err, `1:55 session.leeway: is 6m: want whole seconds above zero, at most 5m`)
 	_, err = policy.Parse([]byte("{\"version\":1,\n \"session\":{\"idle\":\"1h\"}}"))
 	expect(t, err, `2:2 session.absolute: is missing: want a duration such as "12h"`)
 }
 
 // However many mistakes and however long: a bounded number of short lines.
 func TestProblemsAreBounded(t *testing.T) {
-	long := strings.Repeat("é", 2000)
+	long := strings.Repeat("😀", 1000)
 	var text strings.Builder
 	text.WriteString(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{`)
 	for i := range 100 {
@@ -165,7 +167,9 @@ func TestProblemsAreBounded(t *testing.T) {
 func TestProblemsOfGo(t *testing.T) {
 	_, err := policy.New(1, policy.SessionRule{Idle: time.Minute, Absolute: time.Hour},
 		policy.Rule{Name: "a", Burn: policy.BurnOnRestore}, policy.Rule{Name: "b", Rollback: 9, MaxBytes: -1})
-	expect(t, err, "0:0 a.burn: only a once-only", `0:0 b.rollback: want "allow" or`, "0:0 b.max_bytes: want a whole number")
+	expect(t, err, "0:0 a.burn: only a once-only", `0:0 b.rollback: is unknown: want "allow" or`, "0:0 b.max_bytes: is -1: want a whole number")
+	_, many := policy.New(1<<53, policy.SessionRule{Idle: time.Minute, Absolute: time.Hour})
+	expect(t, many, "0:0 version: want 0 to 9007199254740991")
 	if got := problems(t, err)[0]; got.Source != (policy.Source{Origin: policy.FromGo}) || got.Error() != "a.burn: "+got.Text {
 		t.Errorf("%+v: %v", got, got)
 	}
