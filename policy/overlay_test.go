@@ -43,7 +43,7 @@ func TestOverlayTightens(t *testing.T) {
 	} {
 		p, err := policy.Overlay(base, []byte(text))
 		if !strings.Contains(text, "version") {
-			expect(t, err, `1:1 : needs "version"`)
+			expect(t, err, `1:1 needs "version"`)
 			continue
 		}
 		if wrong == "" {
@@ -53,7 +53,7 @@ func TestOverlayTightens(t *testing.T) {
 			continue
 		}
 		ps := problems(t, err)
-		if p != nil || len(ps) != 1 || ps[0].Subject() != wrong || ps[0].Source.Origin != policy.FromOverlay || ps[0].Source.Overlay != 1 {
+		if p != nil || len(ps) != 1 || strings.Trim(ps[0].Name+"."+ps[0].Rule, ".") != wrong || ps[0].Source.Origin != policy.FromOverlay || ps[0].Source.Overlay != 1 {
 			t.Errorf("%s: %v, want a problem with %s alone", text, err, wrong)
 		}
 	}

@@ -54,16 +54,15 @@ const (
 	maxProblem  = 200 // bytes of one
 )
 
-// Subject is what the problem is with, such as "cart.ttl".
-func (p Problem) Subject() string {
-	return strings.TrimSuffix(strings.TrimPrefix(p.Name+"."+p.Rule, "."), ".")
-}
-
-// Error is one line of at most 200 bytes.
+// Error is one line of at most 200 bytes, such as
+//
+//	line 4, column 9: cart.ttl: 13h outlives the session's absolute 12h: want at most that
+//
+// without the place if there is no Source.
 func (p Problem) Error() string {
 	line := p.Text
-	if s := p.Subject(); s != "" {
-		line = s + ": " + line
+	if subject := strings.Trim(p.Name+"."+p.Rule, "."); subject != "" {
+		line = subject + ": " + line
 	}
 	if p.Source.Line > 0 {
 		line = fmt.Sprintf("%v, column %d: %s", p.Source, p.Source.Column, line)

@@ -181,10 +181,8 @@ func problemLine(p policy.Problem, files []string) string {
 	if p.Source.Column > 0 {
 		line += fmt.Sprintf(":%d", p.Source.Column)
 	}
-	if subject := p.Subject(); subject != "" {
-		line += ": " + subject
-	}
-	return line + ": " + p.Text
+	p.Source = policy.Source{} // it is said already
+	return line + ": " + p.Error()
 }
 
 // fileLine names a source's file: files are the policy's and then its overlays'.
