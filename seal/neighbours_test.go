@@ -37,7 +37,11 @@ func TestNoNeighbourOpens(t *testing.T) {
 						}
 					}
 					trials[step]++
-					for _, o := range []*seal.Opener{known, ring.NewOpener(scope, now)} {
+					openers := []*seal.Opener{known}
+					if enc == usual { // in the slower one TestOneAcceptedString does
+						openers = append(openers, ring.NewOpener(scope, now))
+					}
+					for _, o := range openers {
 						opened, err := open(o, variant)
 						if opened || err != seal.ErrMalformed && err != seal.ErrUnknownKey && err != seal.ErrAuth {
 							t.Fatalf("%s: opened %t, %v: %q", step, opened, err, variant)

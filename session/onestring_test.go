@@ -11,6 +11,15 @@ import (
 	"github.com/sealedblob/sealedblob/session"
 )
 
+// What is put everywhere, beside all bytes: the alphabet and what decoders are
+// known to let through; or, where each try costs more, one character of each
+// kind of end in place of the alphabet.
+const (
+	foreign = ".=+/, \r\n\t\x00\x7f\x80\xc3\xff"
+	usual   = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" + foreign
+	few     = "AQgw_" + foreign
+)
+
 // profiles are the two ways to seal.
 var profiles = []seal.Enc{seal.A256GCM, seal.A256CBCHS512}
 
@@ -49,16 +58,21 @@ func refusedOutwardly(t *testing.T, step, variant string, err error) {
 	}
 }
 
-// A single envelope has no second spelling, whatever byte is put where.
+// A single envelope has no second spelling, whatever byte is put where; seal's
+// TestNoNeighbourOpens tries all bytes in both profiles.
 func TestVerifierTakesOneString(t *testing.T) {
 	bothProfiles(t, func(t *testing.T, c *cluster, p session.Presented, slots map[string]string) {
 		v := session.Verifier{Keys: c.ring, Policy: c.policy, Scope: seal.Scope{App: "shop"}, Store: c.store}
+		bytes := testkit.AllBytes
+		if c.ring.Keys()[0].Enc() != seal.A256GCM { // the slower one
+			bytes = usual
+		}
 		for _, name := range []string{"cart", "ticket"} {
 			text, trials := p.Blobs[slots[name]], 0
 			if _, err := v.Verify(t.Context(), text, seal.ID{}, time.Now()); err != nil {
 				t.Fatalf("the envelope itself: %v", err)
 			}
-			for step, variant := range testkit.Neighbours(text, testkit.AllBytes) {
+			for step, variant := range testkit.Neighbours(text, bytes) {
 				trials++
 				out, err := v.Verify(t.Context(), variant, seal.ID{}, time.Now())
 				if err == nil || out.Claims != nil {
@@ -67,7 +81,7 @@ func TestVerifierTakesOneString(t *testing.T) {
 				refusedOutwardly(t, step, variant, err)
 			}
 			t.Logf("%s: %d strings refused", name, trials)
-			if trials < 511*len(text) {
+			if trials < 2*(len(bytes)-1)*len(text) {
 				t.Errorf("%s: only %d strings", name, trials)
 			}
 		}
@@ -77,17 +91,14 @@ func TestVerifierTakesOneString(t *testing.T) {
 // A set has no second spelling either: with one of its texts a step away it is
 // refused, nothing comes to life, and the set itself still restores.
 func TestRestoreTakesOneString(t *testing.T) {
-	const foreign = ".=+/, \r\n\t\x00\x7f\x80\xc3\xff"
 	bothProfiles(t, func(t *testing.T, c *cluster, p session.Presented, slots map[string]string) {
-		bytes := "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" + foreign
-		if c.ring.Keys()[0].Enc() != seal.A256GCM { // the slower one: TestVerifierTakesOneString tries all
-			bytes = "AQgw_" + foreign // each with another end
-		}
 		node := c.node()
 		for _, name := range []string{"manifest", "ticket"} {
-			text, trials := p.Manifest, 0
+			text, bytes, trials := p.Manifest, few, 0
 			if name != "manifest" {
 				text = p.Blobs[slots[name]]
+			} else if c.ring.Keys()[0].Enc() == seal.A256GCM { // the fastest: it is opened first
+				bytes = usual
 			}
 			for step, variant := range testkit.Neighbours(text, bytes) {
 				trials++
