@@ -17,8 +17,8 @@ import (
 )
 
 // The files of a keyring directory. Readers need the ring, the verifier and,
-// unless they have another one, the identity;
-// only the one writer has the signer's key.
+// unless they have another one, the identity; only the one writer has the
+// signer's key.
 const (
 	RingFile     = "ring.age"
 	IdentityFile = "identity.txt"
@@ -67,22 +67,27 @@ func InitRing(dir string, enc Enc, now time.Time, options ...RingOption) (*Ring,
 	if err != nil {
 		return nil, err
 	}
-	if identity != "" {
-		text := "# recipient: " + ids.recipients[0] + "\n" + identity + "\n"
-		if err := writeFile(filepath.Join(dir, IdentityFile), []byte(text), 0o600); err != nil {
-			return nil, err
-		}
-	}
-	if err := writeFile(filepath.Join(dir, SignerFile), []byte(text64(signer.Seed())+"\n"), 0o600); err != nil {
-		return nil, err
-	}
-	if err := writeFile(filepath.Join(dir, VerifierFile), []byte(text64(verifier)+"\n"), 0o644); err != nil {
-		return nil, err
-	}
 	doc := &ringDoc{Version: 1, Created: now.Unix(), Recipients: recipients}
 	doc.addKey(enc, now, now)
-	if err := writeRing(dir, doc, ids, signer); err != nil { // last: it makes the keyring
+	ring, err := doc.encode(ids, signer)
+	if err != nil {
 		return nil, err
+	}
+	for _, f := range []struct {
+		name, content string
+		mode          fs.FileMode
+	}{
+		{IdentityFile, identity, 0o600},
+		{SignerFile, text64(signer.Seed()) + "\n", 0o600},
+		{VerifierFile, text64(verifier) + "\n", 0o644},
+		{RingFile, string(ring), 0o600}, // last: it makes the keyring
+	} {
+		if f.content == "" {
+			continue // the identity is elsewhere
+		}
+		if err := writeFile(filepath.Join(dir, f.name), []byte(f.content), f.mode); err != nil {
+			return nil, err
+		}
 	}
 	return doc.ring()
 }
@@ -101,8 +106,8 @@ func nothingThere(dir string, identity bool) error {
 	return nil
 }
 
-// initialIdentities are those of the options, or a fresh one with its text.
-func (a *ringAccess) initialIdentities() (ids *identities, fresh string, err error) {
+// initialIdentities are those of the options, or a fresh one and its file.
+func (a *ringAccess) initialIdentities() (ids *identities, file string, err error) {
 	if len(a.sources) > 0 {
 		if a.postQuantum {
 			return nil, "", fmt.Errorf("%w: the kind of an identity that is given can't be chosen", ErrRing)
@@ -115,12 +120,15 @@ func (a *ringAccess) initialIdentities() (ids *identities, fresh string, err err
 		return nil, "", err
 	}
 	postQuantum := a.postQuantum || len(wanted) > 0 && strings.HasPrefix(wanted[0], postQuantumPrefix)
-	fresh, err = newIdentity(postQuantum)
+	fresh, err := newIdentity(postQuantum)
 	if err != nil {
 		return nil, "", err
 	}
 	ids = &identities{}
-	return ids, fresh, ids.addFile([]byte(fresh))
+	if err := ids.addFile([]byte(fresh)); err != nil {
+		return nil, "", err
+	}
+	return ids, "# recipient: " + ids.recipients[0] + "\n" + fresh + "\n", nil
 }
 
 // LoadRing reads dir's ring, checks its signature and every key. It refuses,
@@ -128,14 +136,7 @@ func (a *ringAccess) initialIdentities() (ids *identities, fresh string, err err
 // regular, another user's or open to group or others; a published sample key;
 // and a version below the highest that has been noted in dir. It writes nothing.
 func LoadRing(dir string, options ...RingOption) (*Ring, error) {
-	if err := checkDir(dir); err != nil {
-		return nil, err
-	}
-	verifier, err := loadVerifier(dir)
-	if err != nil {
-		return nil, err
-	}
-	doc, _, err := loadDoc(dir, newAccess(options), verifier)
+	doc, err := readDir(dir, options)
 	if err != nil {
 		return nil, err
 	}
@@ -143,11 +144,23 @@ func LoadRing(dir string, options ...RingOption) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RingFile), err)
 	}
-	return ring, checkSeen(dir, filepath.Join(dir, SeenFile), ring.version)
+	if err := checkSeen(dir, filepath.Join(dir, SeenFile), ring.version); err != nil {
+		return nil, err
+	}
+	return ring, nil
 }
 
 // RingRecipients lists who can open dir's ring, as the signed ring says it.
 func RingRecipients(dir string, options ...RingOption) ([]string, error) {
+	doc, err := readDir(dir, options)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Recipients, nil
+}
+
+// readDir reads dir's ring as a reader does: signed by whom dir says.
+func readDir(dir string, options []RingOption) (*ringDoc, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
@@ -156,10 +169,7 @@ func RingRecipients(dir string, options ...RingOption) ([]string, error) {
 		return nil, err
 	}
 	doc, _, err := loadDoc(dir, newAccess(options), verifier)
-	if err != nil {
-		return nil, err
-	}
-	return doc.Recipients, nil
+	return doc, err
 }
 
 // SetRecipients encrypts dir's ring to these alone: age or SSH public keys, or
@@ -257,8 +267,13 @@ func changeRing(ctx context.Context, dir string, a *ringAccess, change func(*rin
 		return nil, err
 	}
 	doc.Version++
-	removeLeftovers(filepath.Join(dir, RingFile))
-	if err := writeRing(dir, doc, ids, signer); err != nil {
+	file, err := doc.encode(ids, signer)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, RingFile)
+	removeLeftovers(path)
+	if err := writeFile(path, file, 0o600); err != nil {
 		return nil, err
 	}
 	if err := noteSeen(seen, doc.Version); err != nil { // so that an older ring, and its recipients, can't come back
@@ -315,18 +330,6 @@ func loadSigner(dir string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("%w: %s is not an Ed25519 key", ErrRing, path)
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
-}
-
-// writeRing replaces dir's ring, but only by one that ids can open.
-func writeRing(dir string, doc *ringDoc, ids *identities, signer ed25519.PrivateKey) error {
-	if !slices.ContainsFunc(ids.recipients, func(own string) bool { return slices.Contains(doc.Recipients, own) }) {
-		return fmt.Errorf("%w: the identity at hand could not open the new ring; nothing was changed", ErrRing)
-	}
-	var out bytes.Buffer
-	if err := doc.write(&out, ids.passphrase, signer); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(dir, RingFile), out.Bytes(), 0o600)
 }
 
 func readPrivate(path string, limit int64) ([]byte, error) { return readChecked(path, limit, 0o077) }

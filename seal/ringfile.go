@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,18 +96,24 @@ func (d *ringDoc) key(id string) (*ringKey, error) {
 // isAlphanumeric keeps '-' and '_' out of new key IDs, so that none looks like a flag.
 func isAlphanumeric(id string) bool { return !strings.ContainsAny(id, "-_") }
 
-// write signs the document and encrypts it to its recipients. age hides the
-// content but does not authenticate its writer; the signature does.
-func (d *ringDoc) write(w io.Writer, passphrase string, signer ed25519.PrivateKey) error {
+// encode signs the document and encrypts it to its recipients, of whom ids must
+// be one. age hides the content but does not authenticate its writer; the
+// signature does.
+func (d *ringDoc) encode(ids *identities, signer ed25519.PrivateKey) ([]byte, error) {
 	if _, err := d.ring(); err != nil {
-		return err
+		return nil, err
+	}
+	if !slices.ContainsFunc(ids.recipients, func(own string) bool { return slices.Contains(d.Recipients, own) }) {
+		return nil, fmt.Errorf("%w: the identity at hand could not open the new ring; nothing was changed", ErrRing)
 	}
 	content, err := json.Marshal(d)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	signature := ed25519.Sign(signer, append([]byte(signContext), content...))
-	return encryptTo(w, d.Recipients, passphrase, fmt.Appendf(nil, "%s%s\n%s\n", ringHead, text64(content), text64(signature)))
+	var out bytes.Buffer
+	err = encryptTo(&out, d.Recipients, ids.passphrase, fmt.Appendf(nil, "%s%s\n%s\n", ringHead, text64(content), text64(signature)))
+	return out.Bytes(), err
 }
 
 // readRingDoc decrypts, verifies and only then parses a ring file.
