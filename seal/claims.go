@@ -28,8 +28,8 @@ func ParseID(text string) (id ID, err error) {
 // String is the ID's text.
 func (id ID) String() string { return text64(id[:]) }
 
-// Claims are the content of an attribute's envelope (SPEC §4). Times are whole
-// seconds since 1970.
+// Claims are the content of an attribute's envelope, or of a grant's (SPEC §4).
+// Times are whole seconds since 1970.
 type Claims struct {
 	JTI ID // this envelope
 	// UID is the right's use-id: set exactly when Once, drawn at creation and
@@ -41,8 +41,8 @@ type Claims struct {
 	Expires  int64
 	// AbsoluteExpires never moves while the attribute lives; 0 for none.
 	AbsoluteExpires int64
-	Session         ID
-	Gen             uint64 // generation in which it was sealed
+	Session         ID     // of a grant: an ID of its own, which names no session
+	Gen             uint64 // generation in which it was sealed; of a grant: 0
 	Name            string
 	Policy          string // version of the policy that sealed it
 	// Value is the attribute's value: JSON, or bytes if Binary.

@@ -183,8 +183,8 @@ type derived struct {
 	salt  []byte
 	head  head
 
-	content [2]atomic.Pointer[contentKey] // by Purpose
-	mu      sync.Mutex                    // held to make or wipe a key, and for slots
+	content [purposes]atomic.Pointer[contentKey] // by Purpose
+	mu      sync.Mutex                           // held to make or wipe a key, and for slots
 	slots   slotMAC
 }
 

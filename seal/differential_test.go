@@ -59,7 +59,7 @@ func FuzzDifferential(f *testing.F) {
 			}
 			opensAlike(t, s.keys, ForAttribute, string(sealed[len("before"):]), plain)
 		}
-		for _, p := range []Purpose{ForAttribute, ForManifest} {
+		for _, p := range []Purpose{ForAttribute, ForManifest, ForGrant} {
 			o := ring.NewOpener(scope, time.Unix(1_800_000_000, 0))
 			ours, err := o.AppendOpen(nil, p, text)
 			if err != nil {

@@ -48,10 +48,20 @@ func (s *Sealer) Slot(name string) (string, error) {
 // [ErrExhausted] after 2^20 seals, and [ErrMalformed] for claims that have no
 // spelling (see [Claims]).
 func (s *Sealer) Attribute(c *Claims) (string, error) {
+	return s.claims(ForAttribute, c)
+}
+
+// Grant seals a right outside any session, with the errors of
+// [Sealer.Attribute]. Its claims are an attribute's; it opens as nothing else.
+func (s *Sealer) Grant(c *Claims) (string, error) {
+	return s.claims(ForGrant, c)
+}
+
+func (s *Sealer) claims(p Purpose, c *Claims) (string, error) {
 	room := rooms.Get().(*room)
 	defer room.leave()
 	var err error
-	room.text, err = s.appendAttribute(room.text[:0], c, room)
+	room.text, err = s.appendClaims(room.text[:0], p, c, room)
 	return string(room.text), err
 }
 
@@ -60,16 +70,16 @@ func (s *Sealer) Attribute(c *Claims) (string, error) {
 func (s *Sealer) AppendAttribute(dst []byte, c *Claims) ([]byte, error) {
 	room := rooms.Get().(*room)
 	defer room.leave()
-	return s.appendAttribute(dst, c, room)
+	return s.appendClaims(dst, ForAttribute, c, room)
 }
 
-func (s *Sealer) appendAttribute(dst []byte, c *Claims, room *room) ([]byte, error) {
+func (s *Sealer) appendClaims(dst []byte, p Purpose, c *Claims, room *room) ([]byte, error) {
 	plain, err := c.append(room.plain[:0])
 	if err != nil {
 		return dst, err
 	}
 	room.plain = pad(plain)
-	return s.AppendSeal(dst, ForAttribute, room.plain)
+	return s.AppendSeal(dst, p, room.plain)
 }
 
 // Manifest seals a session's manifest, with the errors of [Sealer.Attribute].
@@ -175,8 +185,18 @@ func (o Opened) InSlot(slot, name string) (bool, error) {
 // does. It returns [ErrMalformed], [ErrUnknownKey] or [ErrAuth], and zero
 // values with it.
 func (o *Opener) Attribute(text string) (*Claims, Opened, error) {
+	return o.claims(ForAttribute, text)
+}
+
+// Grant authenticates and decrypts a grant's envelope, with the checks and
+// errors of [Opener.Attribute]. Whether it is spent is for session.Grants to ask.
+func (o *Opener) Grant(text string) (*Claims, Opened, error) {
+	return o.claims(ForGrant, text)
+}
+
+func (o *Opener) claims(p Purpose, text string) (*Claims, Opened, error) {
 	c := new(Claims)
-	_, opened, err := o.AppendAttribute(nil, c, text)
+	_, opened, err := o.appendClaims(nil, p, c, text)
 	if err != nil {
 		return nil, Opened{}, err
 	}
@@ -187,8 +207,12 @@ func (o *Opener) Attribute(text string) (*Claims, Opened, error) {
 // Value lies in what is appended to dst. On error dst is returned as it was and
 // c is zero.
 func (o *Opener) AppendAttribute(dst []byte, c *Claims, text string) ([]byte, Opened, error) {
+	return o.appendClaims(dst, ForAttribute, c, text)
+}
+
+func (o *Opener) appendClaims(dst []byte, p Purpose, c *Claims, text string) ([]byte, Opened, error) {
 	*c = Claims{}
-	out, opened, err := o.open(dst, ForAttribute, text)
+	out, opened, err := o.open(dst, p, text)
 	if err != nil {
 		return dst, Opened{}, err
 	}

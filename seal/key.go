@@ -153,9 +153,12 @@ type Purpose uint8
 const (
 	ForAttribute Purpose = iota
 	ForManifest
+	ForGrant
+
+	purposes = iota // how many there are
 )
 
-func (p Purpose) label() string { return [...]string{"attribute", "manifest"}[p] }
+func (p Purpose) label() string { return [purposes]string{"attribute", "manifest", "grant"}[p] }
 
 // labelSlot keys the HMAC of slots; no envelope has this purpose.
 const labelSlot = "slot"

@@ -70,6 +70,29 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+func TestGrantRoundTrip(t *testing.T) {
+	for _, enc := range profiles {
+		ring := testRing(t, enc)
+		s, err := ring.NewSealer(scope, now)
+		noError(t, err)
+		want := claims("reset", `"ada"`)
+		text, err := s.Grant(want)
+		noError(t, err)
+		o := ring.NewOpener(scope, now)
+		if got, opened, err := o.Grant(text); err != nil || fmt.Sprint(got) != fmt.Sprint(want) || opened.KeyID != s.KeyID() {
+			t.Errorf("%s: Grant = %+v, %+v, %v, want %+v", enc, got, opened, err, want)
+		}
+		if got, _, err := o.Attribute(text); got != nil || !errors.Is(err, seal.ErrAuth) {
+			t.Errorf("%s: a grant opened as an attribute: %v", enc, err)
+		}
+		attribute, err := s.Attribute(want)
+		noError(t, err)
+		if got, _, err := o.Grant(attribute); got != nil || !errors.Is(err, seal.ErrAuth) {
+			t.Errorf("%s: an attribute opened as a grant: %v", enc, err)
+		}
+	}
+}
+
 func TestManifestRoundTrip(t *testing.T) {
 	ring := testRing(t, usual)
 	s, _ := ring.NewSealer(scope, now)
@@ -227,7 +250,7 @@ func TestOtherSizeLimit(t *testing.T) {
 	for _, enc := range profiles {
 		ring := testRing(t, enc)
 		plain := []byte(strings.Repeat("x", 64<<10))
-		wide, err := ring.WithMaxEnvelope(100 << 10).NewSealer(scope, now)
+		wide, err := ring.WithMaxEnvelope(100<<10).NewSealer(scope, now)
 		noError(t, err)
 		text, err := wide.AppendSeal(nil, seal.ForAttribute, plain)
 		noError(t, err)
@@ -245,7 +268,7 @@ func TestOtherSizeLimit(t *testing.T) {
 		if _, err := ring.NewOpener(scope, now).AppendOpen(nil, seal.ForAttribute, string(text)); !errors.Is(err, seal.ErrMalformed) {
 			t.Errorf("%s: the ring itself has the limit of the other: %v", enc, err)
 		}
-		most, err := ring.WithMaxEnvelope(1 << 30).NewSealer(scope, now)
+		most, err := ring.WithMaxEnvelope(1<<30).NewSealer(scope, now)
 		noError(t, err)
 		if _, err := most.AppendSeal(nil, seal.ForAttribute, make([]byte, seal.MaxMaxEnvelope)); !errors.Is(err, seal.ErrTooLarge) {
 			t.Errorf("%s: over the highest limit: %v", enc, err)

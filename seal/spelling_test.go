@@ -208,12 +208,15 @@ func TestPurposesStayApart(t *testing.T) {
 		s, err := ring.NewSealer(scope, now)
 		noError(t, err)
 		text := map[seal.Purpose]string{}
-		for _, p := range []seal.Purpose{seal.ForAttribute, seal.ForManifest} {
+		for _, p := range []seal.Purpose{seal.ForAttribute, seal.ForManifest, seal.ForGrant} {
 			out, err := s.AppendSeal(nil, p, []byte("x"))
 			noError(t, err)
 			text[p] = string(out)
 		}
-		for _, order := range [][]seal.Purpose{{seal.ForAttribute, seal.ForManifest}, {seal.ForManifest, seal.ForAttribute}} {
+		for _, order := range [][]seal.Purpose{
+			{seal.ForAttribute, seal.ForManifest}, {seal.ForManifest, seal.ForAttribute}, {seal.ForAttribute, seal.ForGrant},
+			{seal.ForGrant, seal.ForAttribute}, {seal.ForManifest, seal.ForGrant}, {seal.ForGrant, seal.ForManifest},
+		} {
 			o := ring.NewOpener(scope, now)
 			for range 2 {
 				for i, p := range order {
