@@ -77,7 +77,7 @@ func (r *reader) layer(l *layer) error {
 		case "$schema": // for editors
 			return r.value(at, "", name, "want a string", func(v jsontext.Value) bool { return v.Kind() == '"' })
 		case "version":
-			return r.value(at, "", name, fmt.Sprintf("want a whole number from 0 to %d", maxNumber), func(v jsontext.Value) (ok bool) {
+			return r.value(at, "", name, fmt.Sprintf("want a whole number from 0 to %d", int64(maxNumber)), func(v jsontext.Value) (ok bool) {
 				l.revision, ok = number(v)
 				return ok
 			})

@@ -49,10 +49,10 @@ func duration[R any](name string, longest time.Duration, at func(*R) *time.Durat
 	m.want = fmt.Sprintf(`want whole seconds above zero, at most %s, such as "90s" or "1h30m"`, short(longest))
 	m.valid = func(r R) bool { d := *at(&r); return d >= 0 && d <= longest && d%time.Second == 0 }
 	m.read = func(r *R, v jsontext.Value) bool {
-		text, ok := text(v)
+		text, _ := unquote(v)
 		d, err := time.ParseDuration(text)
 		*at(r) = d
-		return ok && durationForm.MatchString(text) && err == nil && d > 0
+		return durationForm.MatchString(text) && err == nil && d > 0
 	}
 	m.show = func(r R) any {
 		if d := *at(&r); d != 0 {
@@ -106,7 +106,7 @@ func choice[R any, E ~uint8](name string, words []string, at func(*R) *E, permit
 	m.want = `want "` + strings.Join(words, `" or "`) + `"`
 	m.valid = func(r R) bool { return int(*at(&r)) < len(words) }
 	m.read = func(r *R, v jsontext.Value) bool {
-		text, ok := text(v)
+		text, ok := unquote(v)
 		i := slices.Index(words, text)
 		*at(r) = E(i)
 		return ok && i >= 0
@@ -118,13 +118,17 @@ func choice[R any, E ~uint8](name string, words []string, at func(*R) *E, permit
 	return m
 }
 
+// The orders of choices and flags, by what they let pass.
+
 func laterIsTighter[E ~uint8](e E) int64 { return -int64(e) }
-func laterIsLooser[E ~uint8](e E) int64  { return int64(e) }
-func trueIsTighter(set bool) (p int64) {
-	if !set {
-		p = 1
+
+func laterIsLooser[E ~uint8](e E) int64 { return int64(e) }
+
+func trueIsTighter(set bool) int64 {
+	if set {
+		return 0
 	}
-	return p
+	return 1
 }
 
 // ruleMembers are the members of an attribute's rule, in the order of the
@@ -153,7 +157,8 @@ var sessionMembers = []member[SessionRule]{
 	duration("leeway", MaxLeeway, func(s *SessionRule) *time.Duration { return &s.Leeway }),
 }
 
-func text(v jsontext.Value) (string, bool) {
+// unquote gives a JSON string's text; false if v is none.
+func unquote(v jsontext.Value) (string, bool) {
 	if v.Kind() != '"' {
 		return "", false
 	}
@@ -167,7 +172,7 @@ const maxNumber = 1<<53 - 1
 // number reads a whole number from zero, in digits alone.
 func number(v jsontext.Value) (int, bool) {
 	n, err := strconv.Atoi(string(v))
-	return n, err == nil && n >= 0 && n <= maxNumber
+	return n, err == nil && n >= 0 && int64(n) <= maxNumber
 }
 
 // short is the duration without its zero parts: 1h, not 1h0m0s.

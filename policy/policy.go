@@ -139,8 +139,8 @@ type declared struct {
 // Revision is the operator's own number for this policy; it travels, with a
 // digest of the rules, as the claim "pv".
 func New(revision int, session SessionRule, declarations ...Declaration) (*Policy, error) {
-	if revision < 0 || revision > maxNumber {
-		return nil, Problems{{Source{Origin: FromGo}, "", "version", fmt.Sprintf("want 0 to %d", maxNumber)}}
+	if revision < 0 || int64(revision) > maxNumber {
+		return nil, Problems{{Source{Origin: FromGo}, "", "version", fmt.Sprintf("want 0 to %d", int64(maxNumber))}}
 	}
 	rules := make([]declared, len(declarations))
 	for i, d := range declarations {
