@@ -191,7 +191,7 @@ func build(revision string, overlays int, session SessionRule, from sources, rul
 	return p, nil
 }
 
-// Version identifies the effective rules: the revision, a dot and a digest; 3
+// Version identifies the effective rules: the revision, a dot and a digest; 14
 // to 64 characters of base64url and one dot. Equal rules of one revision have
 // the same version, wherever they were written; an overlay's revision follows
 // its base's after a "-".

@@ -87,7 +87,7 @@ func (r random) sessionFacts() policy.SessionFacts {
 // for what the store says; and nothing lives longer.
 func TestOverlayAcceptsNothingMore(t *testing.T) {
 	var layered, tighter, looser int
-	for seed := range uint64(30_000) {
+	for seed := range uint64(15_000) {
 		r := random{rand.New(rand.NewPCG(seed, 1))}
 		baseText, overlayText := r.base(), r.overlay()
 		base, err := policy.Parse([]byte(baseText))
