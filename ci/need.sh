@@ -12,6 +12,7 @@ command -v node >/dev/null && command -v npm >/dev/null || die "Node.js 20 or la
 missing=
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # the race detector links with it
 command -v chromium >/dev/null || missing="$missing chromium"
+command -v ssh-keygen >/dev/null || missing="$missing openssh-client" # makes keys for cmd/blobctl's scripts
 if [ -n "$missing" ]; then
   command -v apt-get >/dev/null || die "missing, and no apt-get to install:$missing"
   sudo=
