@@ -155,7 +155,7 @@ type Rights interface {
 // A session that was revoked, and one whose subject's cut is at or after its
 // Login.Since, is [Revoked] before anything else is looked at. With an error the
 // verdict is [Refused]. Only Acknowledge is different, since it is about many
-// sessions. The table is in docs/SPEC.md §8; model/restore.py proves it.
+// sessions. The table is in docs/SPEC.md §8; docs/model.md explores it.
 type Sessions interface {
 	// Restore decides in this order: if the same attempt restored this very set
 	// last, and since then nothing was protected or acknowledged (floor =

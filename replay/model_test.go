@@ -9,8 +9,8 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
-// The functions model… are those of model/restore.py, line by line. A store of
-// the model is (fence, floor, wm, att, attset, spent); no attset is set 0 of an
+// The functions model… are the table of docs/SPEC.md §8, written once more. A
+// store of the model is (fence, floor, wm, att, attset, spent); no attset is set 0 of an
 // attempt 0, that nobody makes.
 type modelStore struct {
 	fence, floor, wm uint64
