@@ -251,17 +251,38 @@ func (m *Manager) flush(ctx context.Context, now time.Time) {
 		return
 	}
 	for i, s := range of {
-		switch verdicts[i] {
-		case replay.Revoked:
-			m.remove(s, ErrEnded)
-		case replay.Superseded:
-			m.passivate(s)
-		case replay.Granted:
-			if err == nil {
-				s.reported(now, acks[i].Version)
-			}
+		if m.follow(s, verdicts[i]) && verdicts[i] == replay.Granted && err == nil {
+			s.reported(now, acks[i].Version)
 		}
 	}
+}
+
+// follow lets go of a session of which the store says that it is over or lives
+// elsewhere, and reports whether it stays.
+func (m *Manager) follow(s *Session, v replay.Verdict) (stays bool) {
+	switch v {
+	case replay.Revoked:
+		m.remove(s, ErrEnded)
+	case replay.Superseded:
+		m.passivate(s)
+	default:
+		return true
+	}
+	return false
+}
+
+// livesHere asks the store whether the session still is under this node's fence.
+// A client that hears so gives up its attempt; were the session elsewhere, that
+// attempt would be the only one that still restores. A store that can't tell
+// forbids nothing: nothing is restored.
+func (m *Manager) livesHere(ctx context.Context, s *Session) bool {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
+	verdicts, err := m.cfg.Store.Acknowledge(ctx, s.place(s.Version().Fence))
+	if err != nil || len(verdicts) != 1 {
+		return true
+	}
+	return m.follow(s, verdicts[0])
 }
 
 func (m *Manager) sessionKey(id seal.ID) replay.ID { return record(m.scope, "session", id) }

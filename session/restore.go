@@ -32,7 +32,7 @@ type Presented struct {
 type Restored struct {
 	Session *Session
 	// Joined says that nothing was restored because the session lives on this
-	// node, at the presented fence or a later one.
+	// node, at the presented fence or a later one, as far as the store can tell.
 	Joined bool
 	// Dropped are the presented slots that the session goes on without.
 	Dropped []Dropped
@@ -70,7 +70,7 @@ func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 		return Restored{}, m.refused(p, err)
 	}
 	defer release()
-	if s := m.find(p.Holder); s != nil && s.Version().Fence >= set.manifest.Fence && !s.over(set.now) {
+	if s := m.find(p.Holder); s != nil && s.Version().Fence >= set.manifest.Fence && !s.over(set.now) && m.livesHere(ctx, s) {
 		return Restored{Session: s, Joined: true}, nil
 	}
 	s, dropped, err := m.admit(ctx, p, set)
