@@ -4,6 +4,7 @@
  * @module
  */
 
+import { compareFences } from "./version.js";
 import { PUSH_CHANNEL, WIRE_VERSION, isObject, readAnswer } from "./wire.js";
 
 /** @typedef {import("./store.js").BlobStore} BlobStore */
@@ -114,9 +115,21 @@ export class SealedProtocol {
   #conclude(answer) {
     const { presented } = this.#asked;
     if (!presented) return;
-    this.#store.endEpisode(presented, { refused: answer.state === "refused" });
+    if (!hasMoved(answer, presented)) this.#store.endEpisode(presented, { refused: answer.state === "refused" });
     if (answer.state === "none" && answer.gen === null) this.#disowned = presented;
   }
+}
+
+/**
+ * Says whether the session lives under a later fence than that of the set presented. Then the episode goes on until the first set of that fence is here: if the
+ * server dies before, only the same attempt wins again.
+ *
+ * @param {import("./wire.js").Answer} answer
+ * @param {Episode} presented
+ */
+function hasMoved(answer, presented) {
+  if (answer.state === "refused") return false;
+  return answer.state === "restored" || (answer.gen !== null && compareFences(answer.gen, presented.gen) > 0);
 }
 
 /**

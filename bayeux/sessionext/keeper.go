@@ -29,8 +29,10 @@ type Keeper struct {
 	changed  chan struct{}
 }
 
-// episode is one try to restore: the token and the very set that is presented
-// are kept until that handshake is answered.
+// episode is one try to restore: the token and the very set that is presented.
+// It ends with an answer that leaves the session where it was, or else with the
+// first set of a later fence: if the node dies before that set is here, only the
+// same attempt wins again.
 type episode struct {
 	attempt string
 	set     Held
@@ -136,7 +138,20 @@ func (k *Keeper) handshake(reply Reply) {
 		k.held = nil
 	}
 	k.disowned = reply.State == StateNone && reply.Gen == "" && k.episode != nil
-	k.episode, k.answered = nil, true
+	if !k.moved(reply) {
+		k.episode = nil
+	}
+	k.answered = true
+}
+
+// moved reports that the session lives under a later fence than that of the set
+// presented, so that this set alone restores no more.
+func (k *Keeper) moved(reply Reply) bool {
+	if k.episode == nil || reply.State == StateRefused {
+		return false
+	}
+	v, _ := session.ParseVersion(reply.Gen)
+	return reply.State == StateRestored || v.Fence > k.episode.set.Version.Fence
 }
 
 func (k *Keeper) update(u Update) {
@@ -166,5 +181,8 @@ func (k *Keeper) update(u Update) {
 		delete(next.Blobs, slot)
 	}
 	k.held, k.disowned = &next, false
+	if k.episode != nil && v.Fence > k.episode.set.Version.Fence {
+		k.episode = nil
+	}
 	k.signal()
 }

@@ -144,8 +144,21 @@ func TestKeeperEpisode(t *testing.T) {
 		t.Errorf("attempts %s, %s, %s; want one", first.Attempt, again.Attempt, third.Attempt)
 	}
 	b.holds("after the restore", "0.1", set{"a": "1"})
-	if next, _ := b.sends(bayeux.MetaHandshake); next.Attempt == first.Attempt || next.Attempt == "" {
-		t.Errorf("the next episode has the attempt %q", next.Attempt)
+	// The node may die before its first push: only the same attempt wins again.
+	if again := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateNone, Gen: "1.2"}); again.Attempt != first.Attempt || again.Manifest != first.Manifest {
+		t.Errorf("before the push it presents %s by %s, want %s by %s", again.Manifest, again.Attempt, first.Manifest, first.Attempt)
+	}
+	b.pushed(full("0.9", set{"a": "9"})) // the old node is still heard
+	if again := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateRestored, Gen: "2.2"}); again.Attempt != first.Attempt || again.Manifest != first.Manifest {
+		t.Errorf("after a push of the old fence it presents %s by %s", again.Manifest, again.Attempt)
+	}
+	b.pushed(full("2.3", set{"a": "2"}))
+	next := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateNone, Gen: "2.3"})
+	if next.Attempt == first.Attempt || next.Attempt == "" || next.Manifest != "m2.3" {
+		t.Errorf("the next episode presents %s by %q", next.Manifest, next.Attempt)
+	}
+	if last, _ := b.sends(bayeux.MetaHandshake); last.Attempt == next.Attempt {
+		t.Error("a session that had not moved left the episode open")
 	}
 	b.k.Put(sessionext.Held{Version: session.Version{Gen: 7}, Manifest: "m0.7"})
 	if next, _ := b.sends(bayeux.MetaHandshake); next.Manifest != "m0.7" {

@@ -101,9 +101,14 @@ test("one token and one set, until the handshake is answered", () => {
   assert.deepEqual(new Tab(storage).handshake(), first, "the page was reloaded");
   tab.answer({ state: "restored", gen: "1.0" });
   assert.equal(tab.store.version, "0.5", "kept until the new set is there");
+  assert.deepEqual(tab.handshake(), first, "the new server may have died before its push");
+  tab.answer({ state: "none", gen: "1.1" });
+  assert.deepEqual(tab.handshake(), first, "and so may one that had the session already");
+  tab.answer({ state: "restored", gen: "2.0" });
+  tab.push(push("2.1", { a: "A" }));
   const second = tab.handshake();
   assert.notEqual(second.attempt, first.attempt);
-  assert.equal(second.manifest, "manifest-0.5");
+  assert.equal(second.manifest, "manifest-2.1");
 });
 
 test("a late push does not change what is presented in the episode", () => {
