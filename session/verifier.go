@@ -19,6 +19,11 @@ type Verifier struct {
 	Policy *policy.Policy
 	Scope  seal.Scope
 	Store  replay.Store // nil: reuse is not looked at
+	// Purpose is what the envelopes are: attributes, the zero value, or grants
+	// (seal.ForGrant). An envelope of another purpose is not authentic.
+	Purpose seal.Purpose
+	// Name is the attribute that the envelope must be of; empty: any.
+	Name string
 }
 
 // Verified is an envelope that passed every check that was asked for.
@@ -71,18 +76,27 @@ func (v Verifier) Take(ctx context.Context, text string, session seal.ID, now ti
 	if err != nil {
 		return Verified{}, replay.Lost, err
 	}
-	if !out.Claims.Once {
-		return Verified{}, replay.Lost, fmt.Errorf("%w: %s is not once-only", policy.ErrNotAllowed, out.Claims.Name)
-	}
-	outcome, err := v.Store.Claim(ctx, owner, v.right(out.Claims))
+	outcome, err := v.spend(ctx, v.Store, &out, owner)
 	if err != nil {
-		return Verified{}, replay.Lost, fmt.Errorf("spending in the replay store: %w", err)
+		return Verified{}, replay.Lost, err
+	}
+	return out, outcome, nil
+}
+
+// spend claims the right of a judged envelope.
+func (v Verifier) spend(ctx context.Context, in replay.Spender, out *Verified, owner replay.Owner) (replay.Outcome, error) {
+	if !out.Claims.Once {
+		return replay.Lost, fmt.Errorf("%w: %s is not once-only", policy.ErrNotAllowed, out.Claims.Name)
+	}
+	outcome, err := in.Claim(ctx, owner, v.right(out.Claims))
+	if err != nil {
+		return replay.Lost, fmt.Errorf("spending in the replay store: %w", err)
 	}
 	if !outcome.Granted() {
-		return Verified{}, replay.Lost, fmt.Errorf("%w: %s", replay.ErrReplayed, out.Claims.Name)
+		return replay.Lost, fmt.Errorf("%w: %s", replay.ErrReplayed, out.Claims.Name)
 	}
 	out.ReplayChecked = true
-	return out, outcome, nil
+	return outcome, nil
 }
 
 func (v Verifier) judge(ctx context.Context, text string, session seal.ID, now time.Time) (Verified, error) {
@@ -92,12 +106,24 @@ func (v Verifier) judge(ctx context.Context, text string, session seal.ID, now t
 	}
 	opener := ring.NewOpener(v.Scope, now)
 	defer opener.Wipe()
-	claims, opened, err := opener.Attribute(text)
+	open := opener.Attribute
+	if v.Purpose == seal.ForGrant {
+		open = opener.Grant
+	}
+	claims, opened, err := open(text)
 	if err != nil {
 		return Verified{}, err
 	}
 	if session != (seal.ID{}) && claims.Session != session {
 		return Verified{}, fmt.Errorf("%w: sealed for another session", policy.ErrBinding)
+	}
+	if v.Name != "" && claims.Name != v.Name {
+		return Verified{}, fmt.Errorf("%w: %s in place of %s", policy.ErrNotAllowed, claims.Name, v.Name)
+	}
+	if v.Purpose == seal.ForGrant {
+		if err := grantable(v.Policy, claims.Name); err != nil {
+			return Verified{}, err
+		}
 	}
 	d := v.Policy.Judge(facts(claims, now))
 	if d.Verdict != policy.AcceptAttribute {
