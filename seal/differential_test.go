@@ -172,7 +172,7 @@ func FuzzClaims(f *testing.F) {
 
 // FuzzManifest: the same for manifests.
 func FuzzManifest(f *testing.F) {
-	m := &Manifest{Session: ID{1}, Subject: `a"b\c`, Fence: 1, Gen: 2, IssuedAt: 3, Expires: 4, AbsoluteExpires: 5, Binding: "cookie:x", Policy: "1", Entries: []Entry{{"AAAAAAAAAAAA", ID{9}, 7}, {"BAAAAAAAAAAA", ID{8}, 7}}}
+	m := &Manifest{Session: ID{1}, Subject: `a"b\c`, SubjectSince: 3, Fence: 1, Gen: 2, IssuedAt: 3, Expires: 4, AbsoluteExpires: 5, Binding: "cookie:x", Policy: "1", Entries: []Entry{{"AAAAAAAAAAAA", ID{9}, 7}, {"BAAAAAAAAAAA", ID{8}, 7}}}
 	plain, err := m.append(nil)
 	if err != nil {
 		f.Fatal(err)

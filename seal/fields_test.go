@@ -68,7 +68,7 @@ func TestManifestRules(t *testing.T) {
 	must(t, err)
 	good := func() *seal.Manifest {
 		return &seal.Manifest{
-			Session: seal.NewID(), Subject: "ada", Fence: 1, Gen: 2, IssuedAt: 5, Expires: 6, AbsoluteExpires: 7, Binding: "cookie:abc", Policy: "1",
+			Session: seal.NewID(), Subject: "ada", SubjectSince: 4, Fence: 1, Gen: 2, IssuedAt: 5, Expires: 6, AbsoluteExpires: 7, Binding: "cookie:abc", Policy: "1",
 			Entries: []seal.Entry{{"aaaaaaaaaaaa", seal.NewID(), 9}, {"baaaaaaaaaaa", seal.NewID(), 9}},
 		}
 	}
@@ -88,6 +88,10 @@ func TestManifestRules(t *testing.T) {
 		"huge axp":             func(m *seal.Manifest) { m.AbsoluteExpires = tooLarge },
 		"huge fence":           func(m *seal.Manifest) { m.Fence = tooLarge },
 		"huge gen":             func(m *seal.Manifest) { m.Gen = tooLarge },
+		"a subject, no time":   func(m *seal.Manifest) { m.SubjectSince = 0 },
+		"a time, no subject":   func(m *seal.Manifest) { m.Subject = "" },
+		"negative sat":         func(m *seal.Manifest) { m.SubjectSince = -1 },
+		"huge sat":             func(m *seal.Manifest) { m.SubjectSince = tooLarge },
 		"subject of 257":       func(m *seal.Manifest) { m.Subject = strings.Repeat("a", 257) },
 		"subject not UTF-8":    func(m *seal.Manifest) { m.Subject = "a\xff" },
 		"subject with ESC":     func(m *seal.Manifest) { m.Subject = "\x1b[2J" },
@@ -113,7 +117,7 @@ func TestManifestRules(t *testing.T) {
 	}
 	for name, change := range map[string]func(*seal.Manifest){
 		"as it is":       func(*seal.Manifest) {},
-		"nobody, no set": func(m *seal.Manifest) { m.Subject, m.Entries = "", nil },
+		"nobody, no set": func(m *seal.Manifest) { m.Subject, m.SubjectSince, m.Entries = "", 0, nil },
 		"64 entries":     func(m *seal.Manifest) { m.Entries = entries(64) },
 		"subject of 256": func(m *seal.Manifest) { m.Subject = strings.Repeat("a", 256) },
 		"binding of 96":  func(m *seal.Manifest) { m.Binding = strings.Repeat("a", 96) },

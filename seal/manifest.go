@@ -11,6 +11,7 @@ import (
 type Manifest struct {
 	Session         ID
 	Subject         string // who is logged in; may be empty
+	SubjectSince    int64  // when Subject was set; 0 exactly when it is empty
 	Fence, Gen      uint64
 	IssuedAt        int64
 	Expires         int64  // idle
@@ -38,7 +39,8 @@ const (
 func (m *Manifest) valid() bool {
 	times := m.IssuedAt > 0 && m.Expires >= m.IssuedAt && m.Expires <= maxNumber &&
 		m.AbsoluteExpires >= m.IssuedAt && m.AbsoluteExpires <= maxNumber
-	ok := times && m.Session != ID{} && m.Fence <= maxNumber && m.Gen <= maxNumber && validPolicy(m.Policy) &&
+	login := m.SubjectSince >= 0 && m.SubjectSince <= maxNumber && (m.SubjectSince == 0) == (m.Subject == "")
+	ok := times && login && m.Session != ID{} && m.Fence <= maxNumber && m.Gen <= maxNumber && validPolicy(m.Policy) &&
 		ValidSubject(m.Subject) && validBinding(m.Binding) && len(m.Entries) <= MaxEntries
 	last := ""
 	for _, e := range m.Entries {
@@ -95,6 +97,7 @@ func (m *Manifest) append(b []byte) ([]byte, error) {
 	b = appendID(b, m.Session)
 	b = append(b, `,"sub":`...)
 	b = appendText(b, m.Subject)
+	b = appendNumber(b, "sat", uint64(m.SubjectSince))
 	b = appendNumber(b, "fence", m.Fence)
 	b = appendNumber(b, "gen", m.Gen)
 	b = appendNumber(b, "iat", uint64(m.IssuedAt))
@@ -126,7 +129,8 @@ func decodeManifest(plain []byte) (*Manifest, error) {
 	texts := string(plain) // one for all of them
 	r.id(`{"sid":"`, &m.Session)
 	m.Subject = r.escapedText(`","sub":"`)
-	m.Fence = r.number(`","fence":`)
+	m.SubjectSince = int64(r.number(`","sat":`))
+	m.Fence = r.number(`,"fence":`)
 	m.Gen = r.number(`,"gen":`)
 	m.IssuedAt = int64(r.number(`,"iat":`))
 	m.Expires = int64(r.number(`,"exp":`))

@@ -97,7 +97,7 @@ func TestManifestRoundTrip(t *testing.T) {
 	ring := testRing(t, usual)
 	s, _ := ring.NewSealer(scope, now)
 	want := &seal.Manifest{
-		Session: seal.NewID(), Subject: "zoë \\ \"quoted\" <&>", Fence: 2, Gen: 9, IssuedAt: 5, Expires: 6, AbsoluteExpires: 7, Binding: "cookie:abc", Policy: "1",
+		Session: seal.NewID(), Subject: "zoë \\ \"quoted\" <&>", SubjectSince: 4, Fence: 2, Gen: 9, IssuedAt: 5, Expires: 6, AbsoluteExpires: 7, Binding: "cookie:abc", Policy: "1",
 		Entries: []seal.Entry{{Slot: "aaaaaaaaaaaa", JTI: seal.NewID(), Expires: 9}, {Slot: "baaaaaaaaaaa", JTI: seal.NewID(), Expires: 9}},
 	}
 	text, err := s.Manifest(want)

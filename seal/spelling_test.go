@@ -118,7 +118,7 @@ func TestWhatOpensAsAManifestIsWhatWouldBeWritten(t *testing.T) {
 	entry := func(slot string) seal.Entry { return seal.Entry{Slot: slot, JTI: seal.NewID(), Expires: 90} }
 	for _, entries := range [][]seal.Entry{nil, {entry("aaaaaaaaaaaa"), entry("caaaaaaaaaaa")}} {
 		text, err := s.Manifest(&seal.Manifest{
-			Session: seal.NewID(), Subject: `a"\z`, Fence: 1, Gen: 20, IssuedAt: 50, Expires: 60, AbsoluteExpires: 70, Binding: "cookie:abc", Policy: "1.x", Entries: entries,
+			Session: seal.NewID(), Subject: `a"\z`, SubjectSince: 40, Fence: 1, Gen: 20, IssuedAt: 50, Expires: 60, AbsoluteExpires: 70, Binding: "cookie:abc", Policy: "1.x", Entries: entries,
 		})
 		noError(t, err)
 		good, accepted := bytes.TrimRight(plain(t, ring, seal.ForManifest, text), " "), 0

@@ -354,7 +354,7 @@ func refusal(v replay.Verdict) error {
 func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string]bool) (*Session, []Dropped) {
 	s := &Session{
 		m: m, taking: make(chan struct{}, 1), unsure: map[string]*attribute{}, id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
-		subject: set.manifest.Subject, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now, checked: set.now,
+		subject: set.manifest.Subject, since: set.manifest.SubjectSince, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now, checked: set.now,
 		attrs: make(map[string]*attribute, len(set.items)), clients: map[Client]*Version{},
 	}
 	s.replica.dirty = true

@@ -29,6 +29,7 @@ type Session struct {
 	begin   func() error // non-nil until the session exists outside this request
 	ended   error        // why it is no longer usable here
 	subject string
+	since   int64 // when subject logged in, in Unix seconds; 0 without one
 	version Version
 	used    time.Time
 	attrs   map[string]*attribute
@@ -311,7 +312,10 @@ func (s *Session) SetSubject(subject string) error {
 		return err
 	}
 	if s.subject != subject {
-		s.subject, s.replica.dirty = subject, true
+		s.subject, s.since, s.replica.dirty = subject, 0, true
+		if subject != "" {
+			s.since = s.m.now().Unix()
+		}
 	}
 	return nil
 }

@@ -60,6 +60,7 @@ type Claims struct {
 type Manifest struct {
 	SID   string  `json:"sid"`
 	Sub   string  `json:"sub"`
+	SAT   int64   `json:"sat"`
 	Fence uint64  `json:"fence"`
 	Gen   uint64  `json:"gen"`
 	IAT   int64   `json:"iat"`

@@ -115,7 +115,7 @@ func claimsContent(c *seal.Claims) content {
 
 func manifestContent(m *seal.Manifest) content {
 	out := &vectors.Manifest{
-		SID: m.Session.String(), Sub: m.Subject, Fence: m.Fence, Gen: m.Gen, IAT: m.IssuedAt, EXP: m.Expires,
+		SID: m.Session.String(), Sub: m.Subject, SAT: m.SubjectSince, Fence: m.Fence, Gen: m.Gen, IAT: m.IssuedAt, EXP: m.Expires,
 		AXP: m.AbsoluteExpires, BND: m.Binding, PV: m.Policy, Set: []vectors.Entry{},
 	}
 	for _, e := range m.Entries {

@@ -293,8 +293,8 @@ class Claims:
 ENTRY = rb'\{"slot":"([A-Za-z0-9_-]{12})","jti":' + ID + rb',"exp":' + N + rb"\}"
 PLAIN_ENTRY = re.sub(rb"\((?!\?)", b"(?:", ENTRY)
 MANIFEST = re.compile(
-    rb'\{"sid":' + ID + rb',"sub":"((?:[^"\\]|\\["\\])*)","fence":' + N + rb',"gen":' + N + rb',"iat":' + N
-    + rb',"exp":' + N + rb',"axp":' + N + rb',"bnd":"([A-Za-z0-9_:-]{1,96})","pv":' + TEXT64
+    rb'\{"sid":' + ID + rb',"sub":"((?:[^"\\]|\\["\\])*)","sat":' + N + rb',"fence":' + N + rb',"gen":' + N
+    + rb',"iat":' + N + rb',"exp":' + N + rb',"axp":' + N + rb',"bnd":"([A-Za-z0-9_:-]{1,96})","pv":' + TEXT64
     + rb',"set":\[((?:' + PLAIN_ENTRY + rb"(?:," + PLAIN_ENTRY + rb")*)?)\]\}",
     re.DOTALL,
 )
@@ -305,7 +305,7 @@ class Manifest:
         match = MANIFEST.fullmatch(plaintext)
         if not match:
             raise malformed("another spelling of the manifest")
-        sid, sub, fence, gen, iat, exp, axp, bnd, pv, entries = match.groups()
+        sid, sub, sat, fence, gen, iat, exp, axp, bnd, pv, entries = match.groups()
         self.sid = identifier(sid)
         try:
             self.sub = re.sub(rb"\\(.)", rb"\1", sub, flags=re.DOTALL).decode("utf-8")
@@ -313,6 +313,9 @@ class Manifest:
             raise malformed("a subject that is not UTF-8") from None
         if len(self.sub.encode()) > 256 or any(unicodedata.category(char) == "Cc" for char in self.sub):
             raise malformed("not a subject")
+        self.sat = number(sat)
+        if (self.sat == 0) != (self.sub == ""):
+            raise malformed("a subject and its time belong together")
         self.fence, self.gen = number(fence), number(gen)
         self.iat, self.exp, self.axp = number(iat), number(exp), number(axp)
         if self.iat == 0 or self.exp < self.iat or self.axp < self.iat:
@@ -491,7 +494,7 @@ def content(what):
     """What was read, as a vector's lines say it."""
     if isinstance(what, Manifest):
         entries = [{"slot": slot, "jti": jti, "exp": exp} for slot, jti, exp in what.set]
-        names = ("sid", "sub", "fence", "gen", "iat", "exp", "axp", "bnd", "pv")
+        names = ("sid", "sub", "sat", "fence", "gen", "iat", "exp", "axp", "bnd", "pv")
         return {"reads": {name: getattr(what, name) for name in names} | {"set": entries}}
     names = ("jti", "uid", "iat", "exp", "axp", "sid", "gen", "name", "pv")
     reads = {name: getattr(what, name) for name in names if getattr(what, name) is not None}

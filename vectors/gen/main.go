@@ -208,8 +208,9 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		return scenario{expect: expect, purpose: "attribute", comment: comment, text: sealed(gcm, "", "attribute", pad(plain))}
 	}
 	ticket := fmt.Sprintf(`{"jti":"%s","uid":"%s","iat":%d,"exp":%d,"axp":%d,"sid":"%s","gen":3,"name":"ticket","pv":"1.test","once":true,"val":"row 7"}`, jti, uid, now, now+600, now+600, sid)
-	manifest := fmt.Sprintf(`{"sid":"%s","sub":"ada \"the\" \\ first","fence":1,"gen":2,"iat":%d,"exp":%d,"axp":%d,"bnd":"cookie:abc","pv":"1.test","set":[{"slot":"AAAAAAAAAAAA","jti":"%s","exp":%d},{"slot":"BAAAAAAAAAAA","jti":"%s","exp":%d}]}`,
-		sid, now, now+1800, now+43200, jti, now+3600, uid, now+60)
+	manifest := fmt.Sprintf(`{"sid":"%s","sub":"ada \"the\" \\ first","sat":%d,"fence":1,"gen":2,"iat":%d,"exp":%d,"axp":%d,"bnd":"cookie:abc","pv":"1.test","set":[{"slot":"AAAAAAAAAAAA","jti":"%s","exp":%d},{"slot":"BAAAAAAAAAAA","jti":"%s","exp":%d}]}`,
+		sid, now-600, now, now+1800, now+43200, jti, now+3600, uid, now+60)
+	nobody := strings.Replace(manifest, fmt.Sprintf(`"sub":"ada \"the\" \\ first","sat":%d`, now-600), `"sub":"","sat":0`, 1)
 	m := func(expect, comment, plain string) scenario {
 		return scenario{expect: expect, purpose: "manifest", comment: comment, text: sealed(gcm, "", "manifest", pad(plain)), plain: plain}
 	}
@@ -312,6 +313,9 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"claims-escape":    claims("an escaped name", strings.Replace(cart, `"name":"cart"`, `"name":"\u0063art"`, 1)),
 		"manifest-bnd":     m("malformed", "no binding", strings.Replace(manifest, `"bnd":"cookie:abc"`, `"bnd":""`, 1)),
 		"manifest-control": m("malformed", "a control character in the subject", strings.Replace(manifest, "ada", "a\tda", 1)),
+		"ok-nobody":        m("success", "a manifest of nobody's session", nobody),
+		"manifest-sat":     m("malformed", "a subject without its time", strings.Replace(manifest, fmt.Sprintf(`"sat":%d`, now-600), `"sat":0`, 1)),
+		"manifest-no-sub":  m("malformed", "a time without a subject", strings.Replace(nobody, `"sat":0`, `"sat":1`, 1)),
 		"manifest-slot":    m("malformed", "a slot of 11 characters", strings.Replace(manifest, "AAAAAAAAAAAA", "AAAAAAAAAAA", 1)),
 		"binding-session":  {expect: "binding", purpose: "attribute", session: uid, comment: "of another session", text: good},
 	}
