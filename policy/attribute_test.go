@@ -7,6 +7,9 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +48,21 @@ func TestAttributesDeclareRules(t *testing.T) {
 	expect(t, err, "0:0 login.store_down: drop contradicts required", "0:0 right.once: needs a ttl")
 }
 
+// compiled finds what the go command compiled of this package and what it needs.
+func compiled(t *testing.T) importer.Lookup {
+	t.Helper()
+	list, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for line := range strings.Lines(string(list)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		files[path] = file
+	}
+	return func(path string) (io.ReadCloser, error) { return os.Open(files[path]) }
+}
+
 // The value's type follows from the attribute, and what is only for rights does
 // not compile for anything else.
 func TestTypesHold(t *testing.T) {
@@ -58,7 +76,7 @@ type own struct{}
 func (own) Name() string { return "" }
 `
 	files := token.NewFileSet()
-	packages := importer.ForCompiler(files, "source", nil)
+	packages := importer.ForCompiler(files, "gc", compiled(t))
 	compile := func(body string) error {
 		file, err := parser.ParseFile(files, "p.go", head+"func f() {"+body+"}", 0)
 		if err != nil {
