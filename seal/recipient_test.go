@@ -13,10 +13,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 	"golang.org/x/crypto/ssh"
@@ -277,12 +277,15 @@ func TestExpensivePassphrase(t *testing.T) {
 	})
 	file := bytes.Replace(out.Bytes(), []byte(" 10\n"), []byte(" 19\n"), 1)
 	must(t, os.WriteFile(filepath.Join(k.dir, seal.RingFile), file, 0o600))
-	start := time.Now()
-	if _, err := seal.LoadRing(k.dir, seal.WithPassphraseFile(private(t, []byte(phrase)))); !errors.Is(err, seal.ErrRing) {
+	passphrase := seal.WithPassphraseFile(private(t, []byte(phrase)))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := seal.LoadRing(k.dir, passphrase); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("LoadRing = %v", err)
 	}
-	if spent := time.Since(start); spent > 250*time.Millisecond { // the work takes a second and more
-		t.Errorf("refused after %v", spent)
+	runtime.ReadMemStats(&after)
+	if spent := after.TotalAlloc - before.TotalAlloc; spent > 64<<20 { // the work takes 512 MiB
+		t.Errorf("refused after %d bytes of work", spent)
 	}
 }
 
