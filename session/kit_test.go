@@ -34,7 +34,10 @@ func (c *cluster) node() *session.Manager { return c.nodeOf("shop", "") }
 
 func (c *cluster) nodeOf(app, tenant string) *session.Manager {
 	c.t.Helper()
-	m, err := session.New(context.Background(), session.Config{Keys: c.ring, Policy: c.policy, Store: c.store, App: app, Tenant: tenant})
+	m, err := session.New(context.Background(), session.Config{
+		Keys: c.ring, Policy: c.policy, Store: c.store, App: app, Tenant: tenant,
+		Early: session.Early{Wait: -1}, // answers at once; early_test.go has nodes that wait
+	})
 	if err != nil {
 		c.t.Fatal(err)
 	}

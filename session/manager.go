@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
@@ -35,6 +36,8 @@ type Config struct {
 	// Lapse is how long a session without a connected client stays in memory
 	// after the last one left, if that client holds the newest set. Zero: 30 s.
 	Lapse time.Duration
+	// Early says what becomes of requests that come before their session.
+	Early Early
 	// SecureCookie makes the session cookie Secure on every request. Zero:
 	// unless the request is plainly on loopback. Set it behind a proxy on the
 	// same machine that does not pass the Host header on.
@@ -54,6 +57,9 @@ type Manager struct {
 	sessions map[seal.ID]*Session
 	restores map[seal.ID]chan struct{} // one restore a session at a time
 	places   int                       // kept for restores under way
+
+	draining atomic.Bool // set under mu: nothing begins here any more
+	arrivals arrivals
 }
 
 // New checks the configuration and asks the store for its epoch. A policy that
@@ -77,6 +83,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Lapse == 0 {
 		cfg.Lapse = 30 * time.Second
 	}
+	cfg.Early = cfg.Early.withDefaults()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -87,6 +94,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	return &Manager{
 		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0),
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
+		arrivals: arrivals{byHolder: map[Holder]*arrival{}},
 	}, nil
 }
 
@@ -116,7 +124,8 @@ type state int
 const (
 	elsewhere state = iota // not in memory here
 	here
-	over // it was here and has expired
+	over      // it was here and has expired
+	departing // here, but about to leave: no request enters any more
 )
 
 // locate finds h's session and lets go of it if its time is over or if it has
@@ -166,6 +175,9 @@ func (m *Manager) newBound() int {
 func (m *Manager) add(s *Session) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.draining.Load() {
+		return errDraining
+	}
 	if len(m.sessions)+m.places >= m.newBound() {
 		return fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, len(m.sessions))
 	}
@@ -183,6 +195,7 @@ func (m *Manager) put(s *Session) {
 	if old != nil {
 		old.kill(ErrMoved)
 	}
+	m.arrivals.tell(s.Holder())
 }
 
 // passivate lets go of a session; its client keeps the sealed set.
@@ -195,6 +208,7 @@ func (m *Manager) remove(s *Session, why error) {
 	}
 	m.mu.Unlock()
 	s.kill(why)
+	m.arrivals.tell(s.Holder())
 }
 
 func (m *Manager) all() []*Session {

@@ -28,22 +28,27 @@ func FromContext(ctx context.Context) *Session {
 	return s
 }
 
+// New reports that the visitor has no session yet: nobody but this request knows
+// of it. It is never true because a session is on another node; see [Early].
+func (s *Session) New() bool { return s.unborn() }
+
 // Middleware gives each request its session and saves it at the request's end.
 //
-// A request whose cookie names a session that is not on this node is answered
-// with 503, Retry-After and [StatusHeader]; never with an empty session. The
-// response writer that handlers get implements Unwrap, Flush and Hijack.
+// A request whose cookie names a session that is not on this node waits for it
+// as [Config.Early] says, and is then answered with 503, Retry-After and
+// [StatusHeader]; never with an empty session. So next can tell a visitor
+// without a session, for whom [Session.New] is true, from one whose session is
+// not here yet, who does not come to it. The response writer that handlers get
+// implements Unwrap, Flush and Hijack.
 func (m *Manager) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rw := &responseWriter{ResponseWriter: w, r: r}
-		s, ok := m.forRequest(rw, r)
-		if !ok {
-			w.Header().Set(StatusHeader, StatusRequired)
-			w.Header().Set("Retry-After", "1")
-			w.Header().Set("Cache-Control", "no-store")
-			http.Error(w, "the session is not here yet", http.StatusServiceUnavailable)
+		s, where := m.forRequest(rw, r)
+		if where != here {
+			m.notHere(w, r, where)
 			return
 		}
+		defer s.leave()
 		rw.session = s
 		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, s)))
 		rw.commit()
@@ -64,29 +69,34 @@ func (m *Manager) saveAfter(ctx context.Context, s *Session) {
 	}
 }
 
-// forRequest finds the request's session; ok is false if it lives elsewhere.
-func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, ok bool) {
+// forRequest finds the request's session, which it must leave again, or makes a
+// new one; where is not here if the session lives elsewhere.
+func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, where state) {
 	h, has := m.Holder(r)
-	if !has && m.repeated(r) && r.Header.Get(StatusHeader) != StatusNone {
-		return nil, false // somebody put a second cookie there: not an empty session
+	anew := r.Header.Get(StatusHeader) == StatusNone
+	if !has && m.repeated(r) && !anew {
+		return nil, elsewhere // somebody put a second cookie there: not an empty session
 	}
 	if has {
-		s, where := m.locate(h)
-		if where == here {
+		if s, where = m.enter(h); !anew && (where == elsewhere || where == departing) {
+			s, where = m.await(r.Context(), h)
+		}
+		switch {
+		case where == here:
 			s.touch()
 			rw.held = h
-			return s, true
-		}
-		if where == elsewhere && r.Header.Get(StatusHeader) != StatusNone {
-			return nil, false
+			return s, here
+		case where != over && !anew:
+			return nil, where
 		}
 	}
-	return m.newSession(func(s *Session) error {
+	s = m.newSession(func(s *Session) error {
 		if rw.committed {
 			return ErrTooLate
 		}
 		return m.add(s)
-	}), true
+	})
+	return s, s.enter()
 }
 
 // responseWriter sets the session's cookie just before the header is sent.

@@ -305,10 +305,13 @@ func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Sessi
 }
 
 // reserve keeps a place in memory before the store is asked, so that a full
-// node fences nobody.
+// node, or one that is being drained, fences nobody.
 func (m *Manager) reserve(id seal.ID) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.draining.Load() {
+		return nil, errDraining
+	}
 	if m.sessions[id] != nil {
 		return func() {}, nil
 	}

@@ -39,6 +39,7 @@ type Session struct {
 	checked time.Time           // when the store last said that the session lives here
 	alone   time.Time           // when the last client left
 	kept    Version             // what the last client that left held
+	leaving departure
 }
 
 // attribute is one value and the life it was given.
@@ -457,17 +458,26 @@ func (s *Session) kill(why error) {
 		s.mu.Unlock()
 		return
 	}
+	tell := s.end(why)
+	s.mu.Unlock()
+	tell()
+}
+
+// end makes a usable session unusable here. s.mu is held; tell, which informs
+// its clients, is for when it is not.
+func (s *Session) end(why error) (tell func()) {
 	s.ended = why
 	s.replica.wipe()
 	clients := s.clients
 	s.clients = map[Client]*Version{}
 	end := Push{Version: s.version, End: true}
-	s.mu.Unlock()
-	for c := range clients {
-		if errors.Is(why, ErrEnded) {
-			c.Push(end)
+	return func() {
+		for c := range clients {
+			if errors.Is(why, ErrEnded) {
+				c.Push(end)
+			}
+			c.Detached()
 		}
-		c.Detached()
 	}
 }
 

@@ -48,7 +48,7 @@ type client struct {
 // client says on its next connect what it holds; that connect is asked for at
 // once, because only what is acknowledged is safe from a rollback.
 func (c *client) Push(p session.Push) {
-	if c.to.Deliver(Channel, newUpdate(p)) == nil {
+	if c.to.Deliver(Channel, p.Wire()) == nil {
 		c.to.EndConnect()
 	}
 }
@@ -73,23 +73,10 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 	if !present {
 		return // a client that keeps no blobs
 	}
-	holder, known := e.manager.Holder(h.HTTP)
-	reply := Reply{V: wireVersion, State: StateNone}
-	var s *session.Session
-	switch {
-	case err != nil || request.V != wireVersion || request.Proof != "" || request.Gen != "":
-		reply = e.refuse("ext.sealed is not of version 1")
-	case !known && !request.empty():
-		reply = e.refuse("no session cookie: nobody is the holder")
-	case !known:
-	case request.empty():
-		s, _ = e.manager.Live(holder)
-	default:
-		s, reply = e.restore(ctx, holder, request)
+	if err != nil || request.Gen != "" {
+		request = Request{} // of no version: refused
 	}
-	if reply.State == StateRefused && s == nil && known {
-		s, _ = e.manager.Live(holder) // its blobs were no good; the session may live here all the same
-	}
+	s, reply := e.manager.Present(ctx, h.HTTP, request)
 	if reply.State == StateRetry {
 		wait := 500 + rand.Int64N(1500)
 		h.Refuse("503::try_again", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
@@ -99,35 +86,6 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 	if err := h.Reply.SetExt(ExtName, reply); err != nil {
 		e.log.Error("handshake reply not encoded", "err", err)
 	}
-}
-
-// refuse notes a refusal that never reached the session package.
-func (e *Extension) refuse(reason string) Reply {
-	e.log.Warn("restore refused", "outward", session.ErrRejected.Error(), "reason", reason)
-	return Reply{V: wireVersion, State: StateRefused}
-}
-
-func (e *Extension) restore(ctx context.Context, holder session.Holder, request Request) (*session.Session, Reply) {
-	owner, err := parseOwner(request.Attempt)
-	if err != nil {
-		return nil, e.refuse("the attempt is no token")
-	}
-	restored, err := e.manager.Restore(ctx, session.Presented{Holder: holder, Attempt: owner, Manifest: request.Manifest, Blobs: request.Blobs})
-	switch session.Outward(err) {
-	case nil:
-	case session.ErrRejected:
-		return nil, Reply{V: wireVersion, State: StateRefused}
-	default:
-		return nil, Reply{V: wireVersion, State: StateRetry}
-	}
-	reply := Reply{V: wireVersion, State: StateRestored}
-	if restored.Joined {
-		reply.State = StateNone
-	}
-	for _, d := range restored.Dropped {
-		reply.Dropped = append(reply.Dropped, d.Slot)
-	}
-	return restored.Session, reply
 }
 
 // attach connects a Bayeux client with its session until one of them is gone.
@@ -172,8 +130,8 @@ func (e *Extension) acknowledge(ctx context.Context, c *client, m *bayeux.Messag
 	if !present || err != nil || request.V != wireVersion {
 		return
 	}
-	held, err := request.held()
-	if err != nil {
+	held, ok := request.Held()
+	if !ok {
 		return
 	}
 	if err := c.session.Acknowledge(ctx, c, held); err != nil {

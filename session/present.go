@@ -1,0 +1,68 @@
+package session
+
+import (
+	"context"
+	"net/http"
+)
+
+// Present answers a client that hands a set back, or that asks without one, the
+// same for every carrier. r is the HTTP request that the cookie came with.
+// Presented sets go through [Manager.Restore]; request.Gen plays no part.
+//
+// s is the session that lives here for the cookie's holder, nil if there is
+// none. Reply.Gen is left to the caller, who first connects the client. Requests
+// that wait for this session are woken, or sent away if it does not come.
+func (m *Manager) Present(ctx context.Context, r *http.Request, request WireRequest) (s *Session, reply WireReply) {
+	holder, known := m.Holder(r)
+	reply = WireReply{V: WireVersion, State: StateNone}
+	switch {
+	case request.V != WireVersion || request.Proof != "":
+		reply = m.refusedUnread("the request is not of version 1")
+	case !known && request.Presents():
+		reply = m.refusedUnread("no session cookie: nobody is the holder")
+	case !known:
+	case request.Presents():
+		s, reply = m.restorePresented(ctx, holder, request)
+	default:
+		s, _ = m.Live(holder)
+	}
+	if reply.State == StateRefused && s == nil && known {
+		s, _ = m.Live(holder) // its blobs were no good; the session may live here all the same
+	}
+	if reply.State == StateNone && s == nil && m.draining.Load() {
+		reply.State = StateRetry // nothing begins here any more
+	}
+	if known && s == nil && reply.State != StateRetry {
+		m.arrivals.giveUp(holder)
+	}
+	return s, reply
+}
+
+// refusedUnread notes a refusal that never reached [Manager.Restore].
+func (m *Manager) refusedUnread(reason string) WireReply {
+	m.log.Warn("restore refused", "outward", ErrRejected.Error(), "reason", reason)
+	return WireReply{V: WireVersion, State: StateRefused}
+}
+
+func (m *Manager) restorePresented(ctx context.Context, h Holder, request WireRequest) (*Session, WireReply) {
+	owner, ok := request.owner()
+	if !ok {
+		return nil, m.refusedUnread("the attempt is no token")
+	}
+	restored, err := m.Restore(ctx, Presented{Holder: h, Attempt: owner, Manifest: request.Manifest, Blobs: request.Blobs})
+	switch Outward(err) {
+	case nil:
+	case ErrRejected:
+		return nil, WireReply{V: WireVersion, State: StateRefused}
+	default:
+		return nil, WireReply{V: WireVersion, State: StateRetry}
+	}
+	reply := WireReply{V: WireVersion, State: StateRestored}
+	if restored.Joined {
+		reply.State = StateNone
+	}
+	for _, d := range restored.Dropped {
+		reply.Dropped = append(reply.Dropped, d.Slot)
+	}
+	return restored.Session, reply
+}

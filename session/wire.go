@@ -1,0 +1,78 @@
+package session
+
+import "encoding/base64"
+
+// WireVersion is the version of what clients and nodes tell each other about a
+// sealed set (docs/SPEC.md §9, §10), whatever carries it: the ext.sealed of
+// Bayeux messages (bayeux/sessionext) or [Manager.RestoreHandler].
+const WireVersion = 1
+
+// States of a [WireReply].
+const (
+	StateRestored = "restored" // the session lives here now
+	StateRefused  = "refused"  // the set is no good
+	StateNone     = "none"     // nothing was restored
+	StateRetry    = "retry"    // we could not tell: the same set and token again
+)
+
+// WireRequest is what a client says: the set that it presents, or the version that it holds.
+type WireRequest struct {
+	V        int               `json:"v"`
+	Attempt  string            `json:"attempt,omitempty"` // 22 characters of base64url
+	Manifest string            `json:"manifest,omitempty"`
+	Blobs    map[string]string `json:"blobs,omitempty"` // envelope by slot
+	Gen      string            `json:"gen,omitempty"`
+	Proof    string            `json:"proof,omitempty"` // reserved; refused when present
+}
+
+// Presents reports whether the request carries a set.
+func (r *WireRequest) Presents() bool { return r.Manifest != "" || len(r.Blobs) != 0 }
+
+// Held is the version that the client says it holds, nil for none; ok is false
+// if what it says is no version.
+func (r *WireRequest) Held() (held *Version, ok bool) {
+	if r.Gen == "" {
+		return nil, true
+	}
+	v, ok := ParseVersion(r.Gen)
+	if !ok {
+		return nil, false
+	}
+	return &v, true
+}
+
+func (r *WireRequest) owner() (owner Owner, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(r.Attempt)
+	if err != nil || len(raw) != len(owner) || base64.RawURLEncoding.EncodeToString(raw) != r.Attempt {
+		return owner, false
+	}
+	return Owner(raw), true
+}
+
+// WireReply is the answer to a set that was presented.
+type WireReply struct {
+	V       int      `json:"v"`
+	State   string   `json:"state"`
+	Gen     string   `json:"gen,omitempty"`
+	Dropped []string `json:"dropped,omitempty"` // slots
+}
+
+// WirePush is a [Push] as it travels.
+type WirePush struct {
+	V        int               `json:"v"`
+	Gen      string            `json:"gen"`
+	Base     string            `json:"base,omitempty"`
+	Manifest string            `json:"manifest,omitempty"`
+	Set      map[string]string `json:"set,omitempty"`
+	Del      []string          `json:"del,omitempty"`
+	End      bool              `json:"end,omitempty"`
+}
+
+// Wire returns p as it travels.
+func (p Push) Wire() WirePush {
+	u := WirePush{V: WireVersion, Gen: FormatVersion(p.Version), Manifest: p.Manifest, Set: p.Set, Del: p.Del, End: p.End}
+	if p.Delta {
+		u.Base = FormatVersion(p.Base)
+	}
+	return u
+}
