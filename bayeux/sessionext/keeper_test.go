@@ -148,7 +148,8 @@ func TestKeeperEpisode(t *testing.T) {
 	if again := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateNone, Gen: "1.2"}); again.Attempt != first.Attempt || again.Manifest != first.Manifest {
 		t.Errorf("before the push it presents %s by %s, want %s by %s", again.Manifest, again.Attempt, first.Manifest, first.Attempt)
 	}
-	b.pushed(full("0.9", set{"a": "9"})) // the old node is still heard
+	b.shakes(sessionext.Reply{V: 1, State: sessionext.StateRestored}) // and gone again before it was joined
+	b.pushed(full("0.9", set{"a": "9"}))                              // the old node is still heard
 	if again := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateRestored, Gen: "2.2"}); again.Attempt != first.Attempt || again.Manifest != first.Manifest {
 		t.Errorf("after a push of the old fence it presents %s by %s", again.Manifest, again.Attempt)
 	}
@@ -169,13 +170,17 @@ func TestKeeperEpisode(t *testing.T) {
 // A refused set is dropped, and only the one that was refused.
 func TestKeeperAndTheRefusal(t *testing.T) {
 	refused := sessionext.Reply{V: 1, State: sessionext.StateRefused}
+	elsewhere := refused
+	elsewhere.Gen = "4.1" // the session lives here all the same, under a later fence
 	b := newBench(t)
-	b.shakes(fresh)
-	b.pushed(full("0.1", set{"a": "1"}))
-	b.shakes(refused)
-	b.holds("the refused set", "", nil)
-	if r, _ := b.sends(bayeux.MetaHandshake); r.Manifest != "" || r.Attempt != "" {
-		t.Errorf("presented again: %+v", r)
+	for _, reply := range []sessionext.Reply{elsewhere, refused} {
+		b.shakes(fresh)
+		b.pushed(full("0.1", set{"a": "1"}))
+		b.shakes(reply)
+		b.holds("the refused set", "", nil)
+		if r, _ := b.sends(bayeux.MetaHandshake); r.Manifest != "" || r.Attempt != "" {
+			t.Errorf("presented again: %+v", r)
+		}
 	}
 	b.k.Put(sessionext.Held{Version: session.Version{Gen: 3}, Manifest: "m0.3"})
 	b.answers(refused) // to the handshake before

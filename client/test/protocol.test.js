@@ -104,6 +104,8 @@ test("one token and one set, until the handshake is answered", () => {
   assert.deepEqual(tab.handshake(), first, "the new server may have died before its push");
   tab.answer({ state: "none", gen: "1.1" });
   assert.deepEqual(tab.handshake(), first, "and so may one that had the session already");
+  tab.answer({ state: "restored" });
+  assert.deepEqual(tab.handshake(), first, "or lost it again before the client was joined");
   tab.answer({ state: "restored", gen: "2.0" });
   tab.push(push("2.1", { a: "A" }));
   const second = tab.handshake();
@@ -144,6 +146,14 @@ test("refused drops the set that was presented, and only that", () => {
   const next = tab.handshake();
   assert.equal(next.manifest, "manifest-0.2");
   assert.notEqual(next.attempt, first.attempt);
+});
+
+test("refused by a server where the session lives under a later fence drops the set all the same", () => {
+  const tab = new Tab().live("0.5", { a: "A" });
+  tab.handshake();
+  tab.answer({ state: "refused", gen: "4.1" });
+  assert.equal(tab.store.version, null);
+  assert.deepEqual(tab.handshake(), { v: 1 });
 });
 
 test("refused with an unsuccessful handshake drops the set all the same", () => {
