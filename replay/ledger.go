@@ -75,25 +75,20 @@ type Change struct {
 //
 // A Ledger is not safe for concurrent use.
 type Ledger struct {
-	epoch, horizon                      int64 // Unix seconds
-	maxRights, maxSessions, maxSubjects int
-	journal                             func(Change)
+	epoch, horizon           int64 // Unix seconds; the rights have horizons of their own
+	maxSessions, maxSubjects int
+	journal                  func(Change)
 
-	rights      map[ID]held
+	rights      rightSet
+	held        *heldRights // the same, or nil in a Memory
 	sessions    map[ID]kept
 	subjects    map[ID]ended
-	rightsDue   expiry
 	sessionsDue expiry
 	subjectsDue expiry
 }
 
-// held is a spent right, kept a session, ended a subject whose logins up to cut
-// are void; keep and cut are in Unix seconds.
-type held struct {
-	owner Owner
-	keep  int64
-}
-
+// kept is a session, ended a subject whose logins up to cut are void; keep and
+// cut are in Unix seconds.
 type kept struct {
 	State
 	keep int64
@@ -105,21 +100,27 @@ type ended struct {
 
 // NewLedger returns an empty Ledger.
 func NewLedger(cfg LedgerConfig) *Ledger {
-	l := &Ledger{
+	rights := &heldRights{max: orDefault(cfg.MaxRights, DefaultMaxRights), past: none, all: make(map[ID]held)}
+	if !cfg.Horizon.IsZero() {
+		rights.past = cfg.Horizon.Unix()
+	}
+	l := newLedger(cfg, rights)
+	l.held, l.horizon = rights, rights.past
+	return l
+}
+
+// newLedger returns a Ledger that keeps its rights elsewhere.
+func newLedger(cfg LedgerConfig, rights rightSet) *Ledger {
+	return &Ledger{
 		epoch:       cfg.Epoch.Unix(),
-		horizon:     math.MinInt64,
-		maxRights:   orDefault(cfg.MaxRights, DefaultMaxRights),
+		horizon:     none,
 		maxSessions: orDefault(cfg.MaxSessions, DefaultMaxSessions),
 		maxSubjects: orDefault(cfg.MaxSubjects, DefaultMaxSubjects),
 		journal:     cfg.Journal,
-		rights:      make(map[ID]held),
+		rights:      rights,
 		sessions:    make(map[ID]kept),
 		subjects:    make(map[ID]ended),
 	}
-	if !cfg.Horizon.IsZero() {
-		l.horizon = cfg.Horizon.Unix()
-	}
-	return l
 }
 
 func orDefault(n, d int) int {
@@ -139,39 +140,46 @@ func (l *Ledger) Epoch() time.Time { return time.Unix(l.epoch, 0) }
 
 // Horizon returns the largest KeepUntil purged so far, zero if there is none.
 func (l *Ledger) Horizon() time.Time {
-	if l.horizon == math.MinInt64 {
+	_, horizon := l.rights.status()
+	if horizon = max(horizon, l.horizon); horizon == none {
 		return time.Time{}
 	}
-	return time.Unix(l.horizon, 0)
+	return time.Unix(horizon, 0)
 }
 
 // Len counts the records, those not yet purged included.
 func (l *Ledger) Len() (rights, sessions, subjects int) {
-	return len(l.rights), len(l.sessions), len(l.subjects)
+	rights, _ = l.rights.status()
+	return rights, len(l.sessions), len(l.subjects)
 }
 
 // Claim is [Rights.Claim].
 func (l *Ledger) Claim(now time.Time, owner Owner, rights []Right) (Outcome, error) {
 	l.sweep(now, sweepBudget)
+	return l.claim(now, owner, rights)
+}
+
+// claim is Claim, and touches nothing but the rights.
+func (l *Ledger) claim(now time.Time, owner Owner, rights []Right) (Outcome, error) {
 	if len(rights) == 0 {
 		return Lost, errNoRights
 	}
 	outcome := Mine
 	for _, r := range rights {
-		if err := l.admit(now, r.Issued, r.KeepUntil); err != nil {
+		if err := l.admit(now, r); err != nil {
 			return Lost, err
 		}
-		switch l.outcome(r.ID, owner) {
+		switch l.rights.outcome(r.ID, owner) {
 		case Lost:
 			return Lost, nil
 		case Won:
 			outcome = Won
 		}
 	}
-	if err := l.room(now, rights, nil); err != nil {
-		return Lost, err
+	if !l.rights.room(now.Unix(), rights) {
+		return Lost, ErrFull
 	}
-	l.spend(owner, rights)
+	l.spend(now, owner, rights)
 	return outcome, nil
 }
 
@@ -179,7 +187,7 @@ func (l *Ledger) Claim(now time.Time, owner Owner, rights []Right) (Outcome, err
 func (l *Ledger) Spent(ids []ID) []bool {
 	spent := make([]bool, len(ids))
 	for i, id := range ids {
-		_, spent[i] = l.rights[id]
+		spent[i] = l.rights.outcome(id, Owner{}) != Won
 	}
 	return spent
 }
@@ -187,8 +195,8 @@ func (l *Ledger) Spent(ids []ID) []bool {
 // Restore is [Sessions.Restore].
 func (l *Ledger) Restore(now time.Time, r RestoreRequest) (Restored, error) {
 	l.sweep(now, sweepBudget)
-	if err := l.admit(now, r.Issued, r.KeepUntil); err != nil {
-		return Restored{}, err
+	if r.Issued.Unix() < l.epoch {
+		return Restored{}, ErrBeforeEpoch
 	}
 	was, err := l.enter(now, Place{Session: r.Session, KeepUntil: r.KeepUntil, Login: r.Login})
 	if err != nil {
@@ -202,11 +210,11 @@ func (l *Ledger) Restore(now time.Time, r RestoreRequest) (Restored, error) {
 	if err != nil || verdict != Granted {
 		return Restored{Verdict: verdict}, err
 	}
-	if err := l.room(now, spend, []ID{r.Session}); err != nil {
-		return Restored{}, err
+	if !l.rights.room(now.Unix(), spend) || !l.roomFor(now, r.Session) {
+		return Restored{}, ErrFull
 	}
 	looked := l.Spent(r.Look)
-	l.spend(r.Attempt, spend)
+	l.spend(now, r.Attempt, spend)
 	l.put(r.Session, next, r.KeepUntil)
 	return Restored{Verdict: Granted, Fence: next.Fence, BehindWatermark: behind, Burnt: burnt, Spent: looked}, nil
 }
@@ -220,12 +228,12 @@ func (l *Ledger) weigh(now time.Time, owner Owner, burns []Burn) (burnt []Outcom
 	burnt = make([]Outcome, len(burns))
 	mine := make(map[ID]bool) // listed twice: the second is ours already
 	for i, b := range burns {
-		err := l.admit(now, b.Issued, b.KeepUntil)
+		err := l.admit(now, b.Right)
 		if err != nil && b.Required {
 			return nil, nil, Refused, err
 		}
 		if err == nil {
-			burnt[i] = l.outcome(b.ID, owner)
+			burnt[i] = l.rights.outcome(b.ID, owner)
 		}
 		switch {
 		case !burnt[i].Granted() && b.Required:
@@ -267,6 +275,7 @@ func (l *Ledger) move(now time.Time, p Place, decide func(State) (State, Verdict
 
 // Take is [Sessions.Take].
 func (l *Ledger) Take(now time.Time, by Place, owner Owner, right Right) (Verdict, Outcome, error) {
+	l.sweep(now, sweepBudget)
 	was, err := l.enter(now, by)
 	if err != nil {
 		return Refused, Lost, err
@@ -274,7 +283,7 @@ func (l *Ledger) Take(now time.Time, by Place, owner Owner, right Right) (Verdic
 	if v := was.Under(by.Version.Fence); v != Granted {
 		return v, Lost, nil
 	}
-	outcome, err := l.Claim(now, owner, []Right{right})
+	outcome, err := l.claim(now, owner, []Right{right})
 	if err != nil {
 		return Refused, Lost, err
 	}
@@ -334,7 +343,7 @@ func (l *Ledger) RevokeSubject(now time.Time, subject ID, before, keepUntil time
 	if known {
 		next = ended{max(next.cut, was.cut+1), max(next.keep, was.keep)}
 	} else if len(l.subjects) >= l.maxSubjects {
-		if l.Purge(now); len(l.subjects) >= l.maxSubjects {
+		if l.purgeSessions(now); len(l.subjects) >= l.maxSubjects {
 			return ErrFull
 		}
 	}
@@ -354,12 +363,15 @@ func (l *Ledger) SubjectCut(subject ID) time.Time {
 // Purge forgets every record that is past its KeepUntil and raises the horizon.
 func (l *Ledger) Purge(now time.Time) { l.sweep(now, math.MaxInt) }
 
+// purgeSessions is Purge without the rights.
+func (l *Ledger) purgeSessions(now time.Time) { l.sweepSessions(now, math.MaxInt) }
+
 // Apply writes a record as it is, without a decision, a bound or a call of the
 // journal: to rebuild a Ledger from what its journal was told, in that order.
 func (l *Ledger) Apply(c Change) {
 	switch keep := ceil(c.KeepUntil); c.Kind {
 	case RightRecord:
-		l.setRight(c.ID, held{c.Owner, keep})
+		l.held.set(c.ID, held{c.Owner, keep})
 	case SessionRecord:
 		l.setSession(c.ID, kept{c.State, keep})
 	case SubjectRecord:
@@ -370,7 +382,7 @@ func (l *Ledger) Apply(c Change) {
 // All yields every record, in no order.
 func (l *Ledger) All() iter.Seq[Change] {
 	return func(yield func(Change) bool) {
-		for id, r := range l.rights {
+		for id, r := range l.held.all {
 			if !yield(r.change(id)) {
 				return
 			}
@@ -408,62 +420,32 @@ func (l *Ledger) enter(now time.Time, p Place) (State, error) {
 	return s, nil
 }
 
-// admit refuses what was issued before the memory began, or is out of reach.
-func (l *Ledger) admit(now, issued, keepUntil time.Time) error {
-	if issued.Unix() < l.epoch {
+// admit refuses a right that was issued before the memory began, or is out of reach.
+func (l *Ledger) admit(now time.Time, r Right) error {
+	if r.Issued.Unix() < l.epoch {
 		return ErrBeforeEpoch
 	}
-	return l.reach(now, keepUntil)
+	return within(now, r.KeepUntil, l.rights.horizon(r.ID))
 }
 
-// reach refuses what may already have been purged: all that is past by the
-// clock or was so when the clock was ahead.
-func (l *Ledger) reach(now, keepUntil time.Time) error {
-	if keep := ceil(keepUntil); keep < now.Unix() || keep <= l.horizon {
+// reach refuses a session or subject that may already have been purged.
+func (l *Ledger) reach(now, keepUntil time.Time) error { return within(now, keepUntil, l.horizon) }
+
+// within refuses all that is past by the clock or was so when the clock was ahead.
+func within(now, keepUntil time.Time, horizon int64) error {
+	if keep := ceil(keepUntil); keep < now.Unix() || keep <= horizon {
 		return ErrBeyondHorizon
 	}
 	return nil
 }
 
-func (l *Ledger) outcome(id ID, owner Owner) Outcome {
-	switch r, ok := l.rights[id]; {
-	case !ok:
-		return Won
-	case r.owner == owner:
-		return Mine
+// roomFor says whether there is a place for a session's record.
+func (l *Ledger) roomFor(now time.Time, session ID) bool {
+	if _, known := l.sessions[session]; known || len(l.sessions) < l.maxSessions {
+		return true
 	}
-	return Lost
-}
-
-// room returns [ErrFull] unless the new ones of these records fit.
-func (l *Ledger) room(now time.Time, rights []Right, sessions []ID) error {
-	if l.fits(rights, sessions) {
-		return nil
-	}
-	if l.Purge(now); l.fits(rights, sessions) {
-		return nil
-	}
-	return ErrFull
-}
-
-func (l *Ledger) fits(rights []Right, sessions []ID) bool {
-	if len(l.rights)+len(rights) <= l.maxRights && len(l.sessions)+len(sessions) <= l.maxSessions {
-		return true // even if all of them are new
-	}
-	fresh := make(map[ID]bool)
-	for _, r := range rights {
-		if _, ok := l.rights[r.ID]; !ok {
-			fresh[r.ID] = true
-		}
-	}
-	more := 0
-	for _, id := range sessions {
-		if _, ok := l.sessions[id]; !ok {
-			more++
-		}
-	}
-	return (len(fresh) == 0 || len(l.rights)+len(fresh) <= l.maxRights) &&
-		(more == 0 || len(l.sessions)+more <= l.maxSessions)
+	l.purgeSessions(now)
+	return len(l.sessions) < l.maxSessions
 }
 
 // spare says whether there is room for a record that only an acknowledgement
@@ -471,21 +453,17 @@ func (l *Ledger) fits(rights []Right, sessions []ID) bool {
 func (l *Ledger) spare(now time.Time) bool {
 	most := l.maxSessions - (l.maxSessions-1)/8 - 1
 	if len(l.sessions) >= most {
-		l.Purge(now)
+		l.purgeSessions(now)
 	}
 	return len(l.sessions) < most
 }
 
-// spend writes rights that owner holds from now on; KeepUntil never goes back.
-func (l *Ledger) spend(owner Owner, rights []Right) {
+// spend writes rights that owner holds from now on.
+func (l *Ledger) spend(now time.Time, owner Owner, rights []Right) {
 	for _, r := range rights {
-		keep := ceil(r.KeepUntil)
-		if was, ok := l.rights[r.ID]; ok && was.keep >= keep {
-			continue
+		if l.rights.spend(now.Unix(), owner, r) {
+			l.note(held{owner, ceil(r.KeepUntil)}.change(r.ID))
 		}
-		rec := held{owner, keep}
-		l.setRight(r.ID, rec)
-		l.note(rec.change(r.ID))
 	}
 }
 
@@ -494,8 +472,8 @@ func (l *Ledger) update(now time.Time, id ID, next State, keepUntil time.Time, v
 	if was := l.sessions[id]; was.State == next && (next == State{} || was.keep >= ceil(keepUntil)) {
 		return v, nil
 	}
-	if err := l.room(now, nil, []ID{id}); err != nil {
-		return Refused, err
+	if !l.roomFor(now, id) {
+		return Refused, ErrFull
 	}
 	l.put(id, next, keepUntil)
 	return v, nil
@@ -517,13 +495,6 @@ func (l *Ledger) note(c Change) {
 	}
 }
 
-func (l *Ledger) setRight(id ID, r held) {
-	if _, ok := l.rights[id]; !ok {
-		l.rightsDue.add(r.keep, id)
-	}
-	l.rights[id] = r
-}
-
 func (l *Ledger) setSession(id ID, s kept) {
 	if _, ok := l.sessions[id]; !ok {
 		l.sessionsDue.add(s.keep, id)
@@ -541,16 +512,24 @@ func (l *Ledger) setSubject(id ID, s ended) {
 // sweep purges up to budget records of each kind that are past their KeepUntil,
 // the oldest first.
 func (l *Ledger) sweep(now time.Time, budget int) {
-	sweep(l, &l.rightsDue, l.rights, now, budget, func(r held) int64 { return r.keep })
-	sweep(l, &l.sessionsDue, l.sessions, now, budget, func(s kept) int64 { return s.keep })
-	sweep(l, &l.subjectsDue, l.subjects, now, budget, func(s ended) int64 { return s.keep })
+	l.rights.purge(now.Unix(), budget)
+	l.sweepSessions(now, budget)
 }
 
-func sweep[R any](l *Ledger, due *expiry, records map[ID]R, now time.Time, budget int, keep func(R) int64) {
+func (l *Ledger) sweepSessions(now time.Time, budget int) {
+	l.horizon = max(l.horizon,
+		sweep(&l.sessionsDue, l.sessions, now.Unix(), budget, func(s kept) int64 { return s.keep }),
+		sweep(&l.subjectsDue, l.subjects, now.Unix(), budget, func(s ended) int64 { return s.keep }))
+}
+
+// sweep forgets up to budget records that are past and returns the last second of
+// those.
+func sweep[R any](due *expiry, records map[ID]R, now int64, budget int, keep func(R) int64) (horizon int64) {
+	horizon = none
 	for budget > 0 {
-		sec, ids := due.take(now.Unix(), budget)
+		sec, ids := due.take(now, budget)
 		if len(ids) == 0 {
-			return
+			return horizon
 		}
 		budget -= len(ids)
 		for _, id := range ids {
@@ -559,9 +538,10 @@ func sweep[R any](l *Ledger, due *expiry, records map[ID]R, now time.Time, budge
 				continue
 			}
 			delete(records, id)
-			l.horizon = max(l.horizon, sec)
+			horizon = max(horizon, sec)
 		}
 	}
+	return horizon
 }
 
 func (r held) change(id ID) Change {

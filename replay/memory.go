@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,8 +12,9 @@ type MemoryConfig struct {
 	// MaxRights, MaxSessions and MaxSubjects bound the live records; when one is
 	// reached, what needs another record is refused with [ErrFull]. Zero means
 	// [DefaultMaxRights], [DefaultMaxSessions] and [DefaultMaxSubjects], about
-	// 120, 200 and 100 bytes each. Acknowledgements leave the last eighth of
-	// MaxSessions to the others.
+	// 32, 200 and 100 bytes each. Acknowledgements leave the last eighth of
+	// MaxSessions to the others. From 32768 rights on they are kept in parts that
+	// fill alike within a few percent; the first part that is full refuses.
 	MaxRights, MaxSessions, MaxSubjects int
 }
 
@@ -25,33 +27,42 @@ type MemoryConfig struct {
 // each have a Memory for the same application: a right could be spent once in each.
 //
 // Memory forgets records past their KeepUntil as it writes others. It starts no
-// goroutine.
+// goroutine. It keeps ids in full and 64 bits of an owner's keyed cipher.
 type Memory struct {
-	mu     sync.Mutex
-	ledger *Ledger
-	closed bool
+	rights *shards // each under its own lock
+	closed atomic.Bool
+
+	mu     sync.Mutex // taken before those of rights
+	ledger *Ledger    // but for its rights under mu
 }
 
 var _ Store = (*Memory)(nil)
 
 // NewMemory returns an empty volatile store, whose memory ends with the process.
 func NewMemory(cfg MemoryConfig) *Memory {
-	return &Memory{ledger: NewLedger(LedgerConfig{
+	rights := newShards(orDefault(cfg.MaxRights, DefaultMaxRights))
+	return &Memory{rights: rights, ledger: newLedger(LedgerConfig{
 		Epoch:       FirstEpoch(time.Now()),
-		MaxRights:   cfg.MaxRights,
 		MaxSessions: cfg.MaxSessions,
 		MaxSubjects: cfg.MaxSubjects,
-	})}
+	}, rights)}
 }
 
-// with runs f on the ledger, alone.
-func (m *Memory) with(ctx context.Context, f func(l *Ledger, now time.Time) error) error {
+// with runs f on the ledger, alone, with the rights of l locked.
+func (m *Memory) with(ctx context.Context, l locks, f func(l *Ledger, now time.Time) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	return m.withRights(&l, f)
+}
+
+// withRights is with for what needs the rights alone.
+func (m *Memory) withRights(l *locks, f func(l *Ledger, now time.Time) error) error {
+	m.rights.lock(l)
+	defer m.rights.unlock(l)
+	if m.closed.Load() {
 		return ErrClosed
 	}
 	return f(m.ledger, time.Now())
@@ -59,8 +70,15 @@ func (m *Memory) with(ctx context.Context, f func(l *Ledger, now time.Time) erro
 
 // Claim implements [Rights].
 func (m *Memory) Claim(ctx context.Context, owner Owner, rights ...Right) (outcome Outcome, err error) {
-	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
-		outcome, err = l.Claim(now, owner, rights)
+	if err := ctx.Err(); err != nil {
+		return Lost, err
+	}
+	var of locks
+	for i := range rights {
+		of.add(m.rights.index(rights[i].ID))
+	}
+	err = m.withRights(&of, func(l *Ledger, now time.Time) (err error) {
+		outcome, err = l.claim(now, owner, rights)
 		return err
 	})
 	return outcome, err
@@ -68,7 +86,14 @@ func (m *Memory) Claim(ctx context.Context, owner Owner, rights ...Right) (outco
 
 // Spent implements [Rights].
 func (m *Memory) Spent(ctx context.Context, ids ...ID) (spent []bool, err error) {
-	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var of locks
+	for _, id := range ids {
+		of.add(m.rights.index(id))
+	}
+	err = m.withRights(&of, func(l *Ledger, _ time.Time) error {
 		spent = l.Spent(ids)
 		return nil
 	})
@@ -77,7 +102,14 @@ func (m *Memory) Spent(ctx context.Context, ids ...ID) (spent []bool, err error)
 
 // Restore implements [Sessions].
 func (m *Memory) Restore(ctx context.Context, r RestoreRequest) (restored Restored, err error) {
-	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+	var of locks
+	for i := range r.Burn {
+		of.add(m.rights.index(r.Burn[i].ID))
+	}
+	for _, id := range r.Look {
+		of.add(m.rights.index(id))
+	}
+	err = m.with(ctx, of, func(l *Ledger, now time.Time) (err error) {
 		restored, err = l.Restore(now, r)
 		return err
 	})
@@ -86,7 +118,7 @@ func (m *Memory) Restore(ctx context.Context, r RestoreRequest) (restored Restor
 
 // Protect implements [Sessions].
 func (m *Memory) Protect(ctx context.Context, at Place) (v Verdict, err error) {
-	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+	err = m.with(ctx, locks{}, func(l *Ledger, now time.Time) (err error) {
 		v, err = l.Protect(now, at)
 		return err
 	})
@@ -95,7 +127,9 @@ func (m *Memory) Protect(ctx context.Context, at Place) (v Verdict, err error) {
 
 // Take implements [Sessions].
 func (m *Memory) Take(ctx context.Context, by Place, owner Owner, right Right) (v Verdict, outcome Outcome, err error) {
-	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+	var of locks
+	of.add(m.rights.index(right.ID))
+	err = m.with(ctx, of, func(l *Ledger, now time.Time) (err error) {
 		v, outcome, err = l.Take(now, by, owner, right)
 		return err
 	})
@@ -104,7 +138,7 @@ func (m *Memory) Take(ctx context.Context, by Place, owner Owner, right Right) (
 
 // Acknowledge implements [Sessions].
 func (m *Memory) Acknowledge(ctx context.Context, held ...Place) (verdicts []Verdict, err error) {
-	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+	err = m.with(ctx, locks{}, func(l *Ledger, now time.Time) (err error) {
 		verdicts, err = l.Acknowledge(now, held)
 		return err
 	})
@@ -113,7 +147,7 @@ func (m *Memory) Acknowledge(ctx context.Context, held ...Place) (verdicts []Ver
 
 // Renew implements [Sessions].
 func (m *Memory) Renew(ctx context.Context, old Place, next ID) (v Verdict, err error) {
-	err = m.with(ctx, func(l *Ledger, now time.Time) (err error) {
+	err = m.with(ctx, locks{}, func(l *Ledger, now time.Time) (err error) {
 		v, err = l.Renew(now, old, next)
 		return err
 	})
@@ -122,17 +156,17 @@ func (m *Memory) Renew(ctx context.Context, old Place, next ID) (v Verdict, err 
 
 // Revoke implements [Sessions].
 func (m *Memory) Revoke(ctx context.Context, session ID, keepUntil time.Time) error {
-	return m.with(ctx, func(l *Ledger, now time.Time) error { return l.Revoke(now, session, keepUntil) })
+	return m.with(ctx, locks{}, func(l *Ledger, now time.Time) error { return l.Revoke(now, session, keepUntil) })
 }
 
 // RevokeSubject implements [Subjects].
 func (m *Memory) RevokeSubject(ctx context.Context, subject ID, before, keepUntil time.Time) error {
-	return m.with(ctx, func(l *Ledger, now time.Time) error { return l.RevokeSubject(now, subject, before, keepUntil) })
+	return m.with(ctx, locks{}, func(l *Ledger, now time.Time) error { return l.RevokeSubject(now, subject, before, keepUntil) })
 }
 
 // SubjectCut implements [Subjects].
 func (m *Memory) SubjectCut(ctx context.Context, subject ID) (cut time.Time, err error) {
-	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+	err = m.with(ctx, locks{}, func(l *Ledger, _ time.Time) error {
 		cut = l.SubjectCut(subject)
 		return nil
 	})
@@ -141,7 +175,7 @@ func (m *Memory) SubjectCut(ctx context.Context, subject ID) (cut time.Time, err
 
 // Epoch implements [Store].
 func (m *Memory) Epoch(ctx context.Context) (epoch time.Time, err error) {
-	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+	err = m.with(ctx, locks{}, func(l *Ledger, _ time.Time) error {
 		epoch = l.Epoch()
 		return nil
 	})
@@ -150,7 +184,7 @@ func (m *Memory) Epoch(ctx context.Context) (epoch time.Time, err error) {
 
 // Status counts the records and tells epoch and horizon.
 func (m *Memory) Status(ctx context.Context) (status Status, err error) {
-	err = m.with(ctx, func(l *Ledger, _ time.Time) error {
+	err = m.with(ctx, m.rights.every(), func(l *Ledger, _ time.Time) error {
 		status = l.Status()
 		return nil
 	})
@@ -159,7 +193,8 @@ func (m *Memory) Status(ctx context.Context) (status Status, err error) {
 
 // Purge forgets all records that are past their KeepUntil, at once.
 func (m *Memory) Purge(ctx context.Context) error {
-	return m.with(ctx, func(l *Ledger, now time.Time) error {
+	return m.with(ctx, m.rights.every(), func(l *Ledger, now time.Time) error {
+		m.rights.purgeAll(now.Unix())
 		l.Purge(now)
 		return nil
 	})
@@ -167,11 +202,15 @@ func (m *Memory) Purge(ctx context.Context) error {
 
 // Close implements [Store]; the records are gone.
 func (m *Memory) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed.Swap(true) {
 		return ErrClosed
 	}
-	m.closed, m.ledger = true, nil
+	every := m.rights.every()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rights.lock(&every) // what runs has ended
+	defer m.rights.unlock(&every)
+	m.rights.drop()
+	*m.ledger = Ledger{}
 	return nil
 }

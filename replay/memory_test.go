@@ -74,6 +74,30 @@ func TestMemoryPurges(t *testing.T) {
 	})
 }
 
+// A memory in parts never holds more than it may, and refuses not much earlier.
+func TestMemoryIsBounded(t *testing.T) {
+	const room = 1 << 16
+	m := replay.NewMemory(replay.MemoryConfig{MaxRights: room})
+	defer m.Close()
+	epoch, err := m.Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	won := 0
+	for n := range 2 * room {
+		o, err := m.Claim(t.Context(), owner(1), right(fmt.Sprint(n), epoch, epoch.Add(time.Hour)))
+		switch {
+		case o == replay.Won && err == nil:
+			won++
+		case won < room*95/100 || !errors.Is(err, replay.ErrFull):
+			t.Fatalf("Claim with %d of %d = %v, %v", won, room, o, err)
+		}
+	}
+	if status, err := m.Status(t.Context()); err != nil || status.Rights != won || won != room {
+		t.Errorf("Status = %+v, %v, after %d claims that were won; the room is %d", status, err, won, room)
+	}
+}
+
 func TestMemoryClosed(t *testing.T) {
 	m := replay.NewMemory(replay.MemoryConfig{})
 	if err := m.Close(); err != nil {

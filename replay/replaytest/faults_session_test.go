@@ -67,7 +67,7 @@ var sessionFaults = []fault{
 	{"behind is not told", []string{"watermark/not strict is granted and told", cWalk}, onRestored(func(_ *backend, _ replay.RestoreRequest, got *replay.Restored, _ *error) {
 		got.BehindWatermark = false
 	})},
-	{"behind is told once", []string{"watermark/the retry is told the same", cWalk}, func(f *faulty, b *backend) {
+	{"behind is told once", []string{"watermark/the retry is told the same"}, func(f *faulty, b *backend) {
 		f.restore = func(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
 			got, err := f.Store.Restore(ctx, r)
 			if got.Verdict == replay.Granted {
