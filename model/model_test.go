@@ -27,7 +27,7 @@ type bounds struct{ fences, gens uint8 }
 // levels are the bounds of each MODEL in the environment; "" is that of a
 // scenario without its own.
 var levels = map[string]map[string]bounds{
-	"":     {"": {1, 1}},
+	"":     {"": {1, 1}, "drop": {2, 1}},
 	"full": {"": {2, 1}, "refuse": {2, 2}},
 	"deep": {"": {2, 2}, "refuse": {3, 2}, "drop": {3, 1}},
 }

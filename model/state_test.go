@@ -107,7 +107,11 @@ func (s *state) content(at set) content { return s.sealed[at.fence()][at.gen()].
 
 // seal makes n's present content the newest set. The thief has it from now on.
 func (s *state) seal(n *node) {
-	s.sealed[n.fence][n.gen] = n.content.pack()
+	was, now := s.sealed[n.fence][n.gen], n.content.pack()
+	if was != 0 && was != now {
+		panic(fmt.Sprintf("two contents of version %s", n.at()))
+	}
+	s.sealed[n.fence][n.gen] = now
 }
 
 // forget drops the sets that no store grants any more and no browser keeps. That
