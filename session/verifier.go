@@ -28,6 +28,7 @@ type Verifier struct {
 
 // Verified is an envelope that passed every check that was asked for.
 type Verified struct {
+	Purpose  seal.Purpose // the Verifier's
 	Claims   *seal.Claims
 	Opened   seal.Opened
 	Decision policy.Decision
@@ -129,7 +130,7 @@ func (v Verifier) judge(ctx context.Context, text string, session seal.ID, now t
 	if d.Verdict != policy.AcceptAttribute {
 		return Verified{}, d.Err()
 	}
-	return Verified{Claims: claims, Opened: opened, Decision: d}, nil
+	return Verified{Purpose: v.Purpose, Claims: claims, Opened: opened, Decision: d}, nil
 }
 
 func (v Verifier) right(c *seal.Claims) replay.Right {

@@ -20,7 +20,7 @@ import (
 type checkFlags struct {
 	keyring, policy, app, tenant string
 	session, at, replay          string
-	json                         bool
+	json, grant                  bool
 	may                          access
 	opening                      openingFlags
 }
@@ -36,6 +36,8 @@ func (f *checkFlags) add(cmd *cobra.Command) {
 		flags.StringVar(&f.at, "at", "", "judge at this `TIME` (RFC 3339 or Unix seconds) instead of now")
 	}
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
+	flags.BoolVar(&f.grant, "grant", false, "the envelopes are grants, rights outside any session")
+	cmd.MarkFlagsMutuallyExclusive("grant", "session")
 	f.opening.add(cmd)
 	for _, name := range []string{"keyring", "policy", "app"} {
 		_ = cmd.MarkFlagRequired(name)
@@ -58,6 +60,9 @@ func (f *checkFlags) verifier(cmd *cobra.Command) (v session.Verifier, close fun
 		return v, close, err
 	}
 	v = session.Verifier{Keys: ring, Policy: p, Scope: seal.Scope{App: f.app, Tenant: f.tenant}}
+	if f.grant {
+		v.Purpose = seal.ForGrant
+	}
 	if f.replay != "" {
 		store, err := openStore(f.replay, f.may)
 		if err != nil {

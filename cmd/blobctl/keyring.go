@@ -165,7 +165,7 @@ its place at once; sessions on running nodes are sealed anew.`,
 func newKeyringExport() *cobra.Command {
 	var f ringFlags
 	var app, tenant string
-	var manifest bool
+	var manifest, grant bool
 	cmd := &cobra.Command{
 		Use: "export --dir DIR --app APP [FILE|-]", Args: cobra.MaximumNArgs(1),
 		Short: "Print the content key of one envelope as a JWK",
@@ -178,8 +178,11 @@ and node: treat it as a secret.`,
 				return keyringError(err)
 			}
 			purpose := seal.ForAttribute
-			if manifest {
+			switch {
+			case manifest:
 				purpose = seal.ForManifest
+			case grant:
+				purpose = seal.ForGrant
 			}
 			return eachEnvelope(cmd, args, func(_ int, text string) error {
 				jwk, err := ring.ContentKeyJWK(seal.Scope{App: app, Tenant: tenant}, purpose, text)
@@ -198,6 +201,8 @@ and node: treat it as a secret.`,
 	cmd.Flags().StringVar(&app, "app", "", "application the envelope is bound to (required)")
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant the envelope is bound to")
 	cmd.Flags().BoolVar(&manifest, "manifest", false, "the envelope is a manifest")
+	cmd.Flags().BoolVar(&grant, "grant", false, "the envelope is a grant")
+	cmd.MarkFlagsMutuallyExclusive("manifest", "grant")
 	_ = cmd.MarkFlagRequired("app")
 	return cmd
 }

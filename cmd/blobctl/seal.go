@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/seal"
+	"github.com/sealedblob/sealedblob/session"
 	"github.com/spf13/cobra"
 )
 
@@ -16,18 +18,19 @@ type sealFlags struct {
 	keyring, policy, app, tenant string
 	session, name, replay        string
 	ttl                          time.Duration
-	binary, json                 bool
+	binary, json, grant          bool
 	opening                      openingFlags
 }
 
 func newSeal() *cobra.Command {
 	var f sealFlags
 	cmd := &cobra.Command{
-		Use: "seal --keyring DIR --policy FILE --app APP --session SID --name ATTR < value > envelope", Args: cobra.NoArgs,
-		Short: "Seal one value as an attribute",
+		Use: "seal --keyring DIR --policy FILE --app APP {--session SID|--grant} --name ATTR < value > envelope", Args: cobra.NoArgs,
+		Short: "Seal one value as an attribute, or as a grant",
 		Long: `Read a JSON value (or, with --binary, bytes) from standard input and print its
 envelope. The policy must declare the attribute. --session new draws a session ID
-and prints it on standard error. Name the replay store that will spend a once-only
+and prints it on standard error. --grant seals a once-only attribute as a right
+outside any session. Name the replay store that will spend a once-only
 attribute: it must not be younger than the envelope, so it is made if need be.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSeal(cmd, f) },
 	}
@@ -36,16 +39,19 @@ attribute: it must not be younger than the envelope, so it is made if need be.`,
 	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (required)")
 	flags.StringVar(&f.app, "app", "", "application to bind to (required)")
 	flags.StringVar(&f.tenant, "tenant", "", "tenant to bind to")
-	flags.StringVar(&f.session, "session", "", "session `ID`, or new (required)")
+	flags.StringVar(&f.session, "session", "", "session `ID`, or new")
+	flags.BoolVar(&f.grant, "grant", false, "seal a right outside any session")
 	flags.StringVar(&f.name, "name", "", "attribute's name (required)")
 	flags.StringVar(&f.replay, "replay", "", "the store that will spend it: file:`PATH`")
 	flags.DurationVar(&f.ttl, "ttl", 0, "a shorter life than the policy's")
 	flags.BoolVar(&f.binary, "binary", false, "the value is bytes, not JSON")
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
 	f.opening.add(cmd)
-	for _, name := range []string{"keyring", "policy", "app", "session", "name"} {
+	for _, name := range []string{"keyring", "policy", "app", "name"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
+	cmd.MarkFlagsOneRequired("session", "grant")
+	cmd.MarkFlagsMutuallyExclusive("session", "grant")
 	return cmd
 }
 
@@ -66,9 +72,11 @@ func runSeal(cmd *cobra.Command, f sealFlags) error {
 	if err != nil {
 		return err
 	}
-	id, err := sessionID(cmd, f.session)
-	if err != nil {
-		return err
+	id := seal.NewID() // of a grant: of no session
+	if !f.grant {
+		if id, err = sessionID(cmd, f.session); err != nil {
+			return err
+		}
 	}
 	now, err := f.issued(cmd)
 	if err != nil {
@@ -82,7 +90,7 @@ func runSeal(cmd *cobra.Command, f sealFlags) error {
 	if err != nil {
 		return classify(err)
 	}
-	envelope, err := sealer.Attribute(claims)
+	envelope, err := f.seal(cmd.Context(), sealer, claims, ring, p)
 	if err != nil {
 		return fail(exitUsage, err)
 	}
@@ -91,6 +99,23 @@ func runSeal(cmd *cobra.Command, f sealFlags) error {
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), envelope)
 	return nil
+}
+
+// seal also asks whether the grant will be honoured: not every right can be one.
+func (f sealFlags) seal(ctx context.Context, sealer *seal.Sealer, c *seal.Claims, ring *seal.Ring, p *policy.Policy) (string, error) {
+	if !f.grant {
+		return sealer.Attribute(c)
+	}
+	c.Gen = 0
+	envelope, err := sealer.Grant(c)
+	if err != nil {
+		return "", err
+	}
+	v := session.Verifier{Keys: ring, Policy: p, Scope: seal.Scope{App: f.app, Tenant: f.tenant}, Purpose: seal.ForGrant}
+	if _, err := v.Verify(ctx, envelope, seal.ID{}, time.Unix(c.IssuedAt, 0)); err != nil {
+		return "", err
+	}
+	return envelope, nil
 }
 
 func sessionID(cmd *cobra.Command, text string) (seal.ID, error) {

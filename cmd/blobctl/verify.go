@@ -134,8 +134,12 @@ func printVerified(cmd *cobra.Command, command string, line int, v session.Verif
 		return printJSON(cmd, command, verifiedFields(line, v))
 	}
 	word := map[string]string{"verify": "good", "take": "taken"}[command]
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, session %s, generation %d, ends %s, key %s%s%s\n",
-		word, c.Name, c.Session, c.Gen, stamp(v.Decision.Expires), v.Opened.KeyID, note(v.Opened.Stale, " (stale)"), onceNote(v))
+	what := fmt.Sprintf("session %s, generation %d", c.Session, c.Gen)
+	if v.Purpose == seal.ForGrant {
+		what = "a grant"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, ends %s, key %s%s%s\n",
+		word, c.Name, what, stamp(v.Decision.Expires), v.Opened.KeyID, note(v.Opened.Stale, " (stale)"), onceNote(v))
 	return nil
 }
 
@@ -155,7 +159,7 @@ func verifiedFields(line int, v session.Verified) map[string]any {
 	return map[string]any{
 		"line": line, "good": true, "exit": exitGood, "name": c.Name, "session": c.Session.String(), "gen": c.Gen, "jti": c.JTI.String(),
 		"once": c.Once, "issued": stamp(time.Unix(c.IssuedAt, 0)), "expires": stamp(v.Decision.Expires),
-		"policy": c.Policy, "key": v.Opened.KeyID, "stale": v.Opened.Stale, "replay_checked": v.ReplayChecked,
+		"policy": c.Policy, "grant": v.Purpose == seal.ForGrant, "key": v.Opened.KeyID, "stale": v.Opened.Stale, "replay_checked": v.ReplayChecked,
 	}
 }
 
