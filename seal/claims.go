@@ -45,6 +45,10 @@ type Claims struct {
 	Gen             uint64 // generation in which it was sealed; of a grant: 0
 	Name            string
 	Policy          string // version of the policy that sealed it
+	// Pad is the length in bytes to which the plaintext is padded, so that the
+	// envelope's length says nothing of the value's: a bucket as [PadFor] gives.
+	// 0: the claims' own bucket.
+	Pad int
 	// Value is the attribute's value: JSON, or bytes if Binary.
 	Value  []byte
 	Binary bool
@@ -91,7 +95,7 @@ func (c *Claims) valid() bool {
 		(c.AbsoluteExpires == 0 || c.AbsoluteExpires >= c.IssuedAt && c.AbsoluteExpires <= maxNumber)
 	return times && c.JTI != ID{} && c.Session != ID{} && (c.UID != ID{}) == c.Once &&
 		(!c.Once || c.AbsoluteExpires != 0) &&
-		c.Gen <= maxNumber && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || ValidValue(c.Value))
+		c.Gen <= maxNumber && (c.Pad == 0 || c.Pad > 0 && c.Pad <= MaxMaxEnvelope && c.Pad == padded(c.Pad)) && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || ValidValue(c.Value))
 }
 
 // append writes the one spelling of c: these members, in this order, without
@@ -121,6 +125,9 @@ func (c *Claims) append(b []byte) ([]byte, error) {
 	b = append(b, '"')
 	if c.Once {
 		b = append(b, `,"once":true`...)
+	}
+	if c.Pad != 0 {
+		b = appendNumber(b, "pad", uint64(c.Pad))
 	}
 	if c.Binary {
 		b = append(b, `,"bin":"`...)
@@ -177,6 +184,11 @@ func (c *Claims) decode(plain []byte) bool {
 		r.literal(`","once":true`)
 	} else {
 		r.literal(`"`)
+	}
+	if r.next(`,"pad":`) {
+		n := r.number(`,"pad":`)
+		r.ok = r.ok && n != 0 && n <= MaxMaxEnvelope
+		c.Pad = int(n)
 	}
 	c.Value, c.Binary = r.claimsValue()
 	return r.ok && c.valid()

@@ -78,7 +78,9 @@ func (s *Sealer) appendClaims(dst []byte, p Purpose, c *Claims, room *room) ([]b
 	if err != nil {
 		return dst, err
 	}
-	room.plain = pad(plain)
+	if room.plain, err = pad(plain, c.Pad); err != nil {
+		return dst, err
+	}
 	return s.AppendSeal(dst, p, room.plain)
 }
 
@@ -90,7 +92,9 @@ func (s *Sealer) Manifest(m *Manifest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	room.plain = pad(plain)
+	if room.plain, err = pad(plain, 0); err != nil {
+		return "", err
+	}
 	room.text, err = s.AppendSeal(room.text[:0], ForManifest, room.plain)
 	return string(room.text), err
 }
@@ -216,8 +220,8 @@ func (o *Opener) appendClaims(dst []byte, p Purpose, c *Claims, text string) ([]
 	if err != nil {
 		return dst, Opened{}, err
 	}
-	plain, ok := unpad(out[len(dst):])
-	if !ok || !c.decode(plain) {
+	whole := out[len(dst):]
+	if plain := unpad(whole); !c.decode(plain) || !padding(len(plain), len(whole), c.Pad) {
 		*c = Claims{}
 		return dst, Opened{}, ErrMalformed
 	}
@@ -234,8 +238,8 @@ func (o *Opener) Manifest(text string) (*Manifest, Opened, error) {
 	if room.plain, opened, err = o.open(room.plain[:0], ForManifest, text); err != nil {
 		return nil, Opened{}, err
 	}
-	plain, ok := unpad(room.plain)
-	if !ok {
+	plain := unpad(room.plain)
+	if !padding(len(plain), len(room.plain), 0) {
 		return nil, Opened{}, ErrMalformed
 	}
 	m, err := decodeManifest(plain)

@@ -18,21 +18,42 @@ func padded(n int) int {
 	return (n + mask) &^ mask
 }
 
-// pad appends spaces up to the bucket.
-func pad(plain []byte) []byte {
-	n := len(plain)
-	plain = slices.Grow(plain, padded(n)-n)[:padded(n)]
+// PadFor is the bucket for [Claims.Pad] that hides the length of an attribute
+// whose encoded value has at most n bytes.
+func PadFor(n int) int { return padded(n + maxClaims) }
+
+// maxClaims is what claims take beside their value, at most.
+const maxClaims = 384
+
+// pad appends spaces up to the bucket, or to the larger one that is wanted. It
+// returns [ErrMalformed] if that is too small.
+func pad(plain []byte, want int) ([]byte, error) {
+	n, to := len(plain), padded(len(plain))
+	if want != 0 && want < to {
+		return plain, ErrMalformed
+	}
+	to = max(to, want)
+	plain = slices.Grow(plain, to-n)[:to]
 	for i := n; i < len(plain); i++ {
 		plain[i] = ' '
 	}
-	return plain
+	return plain, nil
 }
 
-// unpad removes the spaces and reports whether they were exactly the bucket's.
-func unpad(plain []byte) ([]byte, bool) {
+// unpad removes the spaces.
+func unpad(plain []byte) []byte {
 	end := len(plain)
 	for end > 0 && plain[end-1] == ' ' {
 		end--
 	}
-	return plain[:end], len(plain) == padded(end)
+	return plain[:end]
+}
+
+// padding reports whether n bytes of text are rightly padded to length: to
+// their bucket, or to the larger one that the text itself says.
+func padding(n, length, said int) bool {
+	if said == 0 {
+		return length == padded(n)
+	}
+	return length == said && said >= padded(n)
 }

@@ -382,3 +382,41 @@ func TestWipe(t *testing.T) {
 		t.Fatal("no envelope")
 	}
 }
+
+// With a chosen padding the envelope's length says nothing of the value's.
+func TestChosenPadding(t *testing.T) {
+	ring := testRing(t, usual)
+	s, _ := ring.NewSealer(scope, now)
+	for _, most := range []int{0, 40, 1000, 11 << 10} {
+		lengths := map[int]bool{}
+		for _, n := range []int{0, 1, most / 2, most - 2} {
+			c := claims("a", `"`+strings.Repeat("x", max(n, 0))+`"`)
+			c.Pad = seal.PadFor(max(most, 2))
+			text, err := s.Attribute(c)
+			noError(t, err)
+			got, _, err := ring.NewOpener(scope, now).Attribute(text)
+			if err != nil || fmt.Sprint(*got) != fmt.Sprint(*c) {
+				t.Fatalf("opened %+v, %v; want %+v", got, err, c)
+			}
+			lengths[len(text)] = true
+		}
+		if len(lengths) != 1 {
+			t.Errorf("values of up to %d bytes show %d lengths", most, len(lengths))
+		}
+	}
+	longest := &seal.Claims{
+		JTI: seal.NewID(), UID: seal.NewID(), Once: true, IssuedAt: 1 << 52, Expires: 1 << 52, AbsoluteExpires: 1 << 52, Session: seal.NewID(),
+		Gen: 1 << 52, Name: strings.Repeat("n", 64), Policy: strings.Repeat("p", 64), Value: []byte(`"` + strings.Repeat("x", 11<<10-2) + `"`),
+	}
+	longest.Pad = seal.PadFor(len(longest.Value))
+	if _, err := s.Attribute(longest); err != nil {
+		t.Errorf("the longest claims don't fit what PadFor says: %v", err)
+	}
+	for _, n := range []int{-32, 1, 33, 500, 2 << 20, 32} { // no buckets, too large, too small
+		c := claims("a", `"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`)
+		c.Pad = n
+		if text, err := s.Attribute(c); text != "" || !errors.Is(err, seal.ErrMalformed) {
+			t.Errorf("padded to %d: %v", n, err)
+		}
+	}
+}

@@ -54,6 +54,7 @@ type Claims struct {
 	Name string `json:"name"`
 	PV   string `json:"pv"`
 	Once bool   `json:"once"`
+	Pad  int    `json:"pad"`
 }
 
 // Manifest is what a manifest's envelope says (SPEC §5).

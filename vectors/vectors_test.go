@@ -105,7 +105,7 @@ func run(ring *seal.Ring, p *policy.Policy, v vectors.Vector) (content, error) {
 func claimsContent(c *seal.Claims) content {
 	claims := &vectors.Claims{
 		JTI: c.JTI.String(), IAT: c.IssuedAt, EXP: c.Expires, AXP: c.AbsoluteExpires, SID: c.Session.String(),
-		Gen: c.Gen, Name: c.Name, PV: c.Policy, Once: c.Once,
+		Gen: c.Gen, Name: c.Name, PV: c.Policy, Once: c.Once, Pad: c.Pad,
 	}
 	if c.UID != (seal.ID{}) {
 		claims.UID = c.UID.String()

@@ -165,10 +165,14 @@ def pad(plaintext):
 
 
 def unpad(plaintext):
-    rest = plaintext.rstrip(b" ")
-    if len(plaintext) != padded_length(len(rest)):
+    """Without the spaces. Whether they are as many as must be is check_padding's."""
+    return plaintext.rstrip(b" ")
+
+
+def check_padding(rest, length, said):
+    natural = padded_length(len(rest))
+    if said is None and length != natural or said is not None and not length == said >= natural:
         raise malformed("another padding")
-    return rest
 
 
 # §4 Claims
@@ -177,7 +181,7 @@ ID, N, TEXT64 = rb'"([A-Za-z0-9_-]{22})"', rb"(0|[1-9][0-9]*)", rb'"([A-Za-z0-9_
 CLAIMS = re.compile(
     rb'\{"jti":' + ID + rb'(?:,"uid":' + ID + rb')?,"iat":' + N + rb',"exp":' + N + rb'(?:,"axp":' + N
     + rb')?,"sid":' + ID + rb',"gen":' + N + rb',"name":"([a-z][a-z0-9_.-]{0,63})","pv":' + TEXT64
-    + rb'(,"once":true)?,(?:"val":(.+)|"bin":"([A-Za-z0-9_-]*)")\}',
+    + rb'(,"once":true)?(?:,"pad":' + N + rb')?,(?:"val":(.+)|"bin":"([A-Za-z0-9_-]*)")\}',
     re.DOTALL,
 )
 STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"')
@@ -269,7 +273,7 @@ class Claims:
         match = CLAIMS.fullmatch(plaintext)
         if not match:
             raise malformed("another spelling of the claims")
-        jti, uid, iat, exp, axp, sid, gen, name, pv, once, val, binary = match.groups()
+        jti, uid, iat, exp, axp, sid, gen, name, pv, once, pad_to, val, binary = match.groups()
         self.jti, self.sid = identifier(jti), identifier(sid)
         self.uid = identifier(uid) if uid is not None else None
         self.iat, self.exp, self.gen = number(iat), number(exp), number(gen)
@@ -279,6 +283,9 @@ class Claims:
             raise malformed("uid and axp belong to once")
         if self.iat == 0 or self.exp < self.iat or (self.axp is not None and self.axp < self.iat):
             raise malformed("times that can't be")
+        self.pad = number(pad_to) if pad_to is not None else None
+        if self.pad is not None and (not 0 < self.pad <= 1048576 or padded_length(self.pad) != self.pad):
+            raise malformed("a padding that is no bucket")
         self.val = self.bin = None
         if val is not None:
             self.val = Value(val).text
@@ -457,8 +464,11 @@ class Ring:
 def open_envelope(text, ring, app, tenant="", purpose="attribute"):
     """Steps 2 and 3 of §7: shape, key, authenticity, padding, claims."""
     envelope = Envelope(text)
-    plaintext = unpad(decrypt(envelope, ring.key(envelope, app, tenant, purpose)))
-    return (Manifest if purpose == "manifest" else Claims)(plaintext)
+    padded = decrypt(envelope, ring.key(envelope, app, tenant, purpose))
+    plaintext = unpad(padded)
+    what = (Manifest if purpose == "manifest" else Claims)(plaintext)
+    check_padding(plaintext, len(padded), getattr(what, "pad", None))
+    return what
 
 
 # §14 Test vectors
@@ -500,6 +510,8 @@ def content(what):
     reads = {name: getattr(what, name) for name in names if getattr(what, name) is not None}
     if what.once:
         reads["once"] = True
+    if what.pad is not None:
+        reads["pad"] = what.pad
     return {"reads": reads} | ({"bytes": b64encode(what.bin)} if what.val is None else {"value": what.val})
 
 
@@ -556,8 +568,10 @@ def run_example(spec):
     yield "envelopes", len(envelopes) == 3 and len(plaintexts) == 2
     cases = ((attribute, plaintexts[0], Claims), (manifest, plaintexts[1], Manifest), (long_key, plaintexts[0], Claims))
     for text, (key, plaintext, kind) in zip(envelopes, cases):
-        found = unpad(decrypt(Envelope(text.encode()), bytes.fromhex(key)))
+        padded = decrypt(Envelope(text.encode()), bytes.fromhex(key))
+        found = unpad(padded)
         kind(found)
+        check_padding(found, len(padded), None)
         yield "plaintext", found.decode() == plaintext
 
 

@@ -87,13 +87,12 @@ func check(err error) {
 	}
 }
 
-// keys makes a ring of two keys and reads their secrets out of the file.
+// keys reads the secrets of the vectors' ring out of its file. If there is none
+// it makes one, of two keys; they belong in seal/samples.txt.
 func keys() (gcm, cbc key) {
-	check(os.RemoveAll("keys"))
-	_, err := seal.InitRing("keys", seal.A256GCM, time.Unix(now-1000, 0))
-	check(err)
-	_, err = seal.RotateRing(context.Background(), "keys", seal.A256CBCHS512, time.Unix(now-1000, 0), time.Unix(now+1_000_000, 0))
-	check(err)
+	if _, err := os.Stat("keys"); err != nil {
+		makeKeys()
+	}
 	identity, err := os.ReadFile("keys/identity.txt")
 	check(err)
 	ids, err := age.ParseIdentities(bytes.NewReader(identity))
@@ -108,10 +107,17 @@ func keys() (gcm, cbc key) {
 	check(err)
 	var ring struct{ Keys []key }
 	check(json.Unmarshal(content, &ring))
+	return ring.Keys[0], ring.Keys[1]
+}
+
+func makeKeys() {
+	_, err := seal.InitRing("keys", seal.A256GCM, time.Unix(now-1000, 0))
+	check(err)
+	_, err = seal.RotateRing(context.Background(), "keys", seal.A256CBCHS512, time.Unix(now-1000, 0), time.Unix(now+1_000_000, 0))
+	check(err)
 	for _, name := range []string{"ring.lock", "ring.seen", "ring.seen.lock"} { // the writer's, not the readers'
 		check(os.Remove("keys/" + name))
 	}
-	return ring.Keys[0], ring.Keys[1]
 }
 
 // derive is SPEC §3.
@@ -126,6 +132,9 @@ func derive(k key, tenant, purpose string, rawSalt []byte, n int) []byte {
 	check(err)
 	return out
 }
+
+// wide pads to n bytes.
+func wide(plain string, n int) string { return plain + strings.Repeat(" ", n-len(plain)) }
 
 // pad is SPEC §6.
 func pad(plain string) string {
@@ -204,6 +213,10 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		return scenario{expect: "malformed", purpose: "attribute", comment: comment, text: text}
 	}
 	claims := func(comment, plain string) scenario { return bad(comment, sealed(gcm, "", "attribute", pad(plain))) }
+	said := func(pad string) string { return attribute("cart", now, 3600, pad+`,"val":["tea"]`) }
+	chosen := func(comment, plain string, n int) scenario {
+		return scenario{expect: "success", purpose: "attribute", comment: comment, text: sealed(gcm, "", "attribute", wide(plain, n)), plain: plain}
+	}
 	policy := func(expect, comment, plain string) scenario {
 		return scenario{expect: expect, purpose: "attribute", comment: comment, text: sealed(gcm, "", "attribute", pad(plain))}
 	}
@@ -265,6 +278,16 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"auth-salt":        {expect: "auth", purpose: "attribute", comment: "another salt", text: join(head(`{"alg":"dir","enc":"A256GCM","kid":"`+gcm.ID+"."+flip(salt, 0)+`"}`), "", part[2], part[3], part[4])},
 		"pad-none":         bad("not padded", sealed(gcm, "", "attribute", cart+strings.Repeat(" ", 1+btoi(len(cart)%32 == 31)))),
 		"pad-double":       bad("a bucket too many", sealed(gcm, "", "attribute", pad(cart)+strings.Repeat(" ", 32))),
+		"ok-pad":           chosen("padded to a chosen length", said(`"pad":512`), 512),
+		"ok-pad-padme":     chosen("the same over 512 bytes", said(`"pad":4352`), 4352),
+		"ok-pad-exact":     chosen("the bucket that it would have had", said(`"pad":192`), 192),
+		"pad-other":        bad("shorter than it says", sealed(gcm, "", "attribute", pad(said(`"pad":512`)))),
+		"pad-longer":       bad("longer than it says", sealed(gcm, "", "attribute", wide(said(`"pad":512`), 576))),
+		"pad-no-bucket":    bad("a chosen length that is no bucket", sealed(gcm, "", "attribute", wide(said(`"pad":500`), 500))),
+		"pad-below":        bad("a chosen length below the claims' own", sealed(gcm, "", "attribute", pad(said(`"pad":64`)))),
+		"pad-zero":         bad("a chosen length of zero", sealed(gcm, "", "attribute", pad(said(`"pad":0`)))),
+		"pad-twice":        bad("two chosen lengths", sealed(gcm, "", "attribute", wide(said(`"pad":512,"pad":512`), 512))),
+		"pad-place":        bad("the chosen length behind the value", sealed(gcm, "", "attribute", wide(attribute("cart", now, 3600, `"val":["tea"],"pad":512`), 512))),
 		"pad-newline":      bad("a line feed as padding", sealed(gcm, "", "attribute", pad(cart + " ")[:len(pad(cart+" "))-1]+"\n")),
 		"claims-order":     claims("members in another order", strings.Replace(cart, `"gen":1,"name":"cart"`, `"name":"cart","gen":1`, 1)),
 		"claims-space":     claims("white space", strings.Replace(cart, `,"gen"`, `, "gen"`, 1)),
