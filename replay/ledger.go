@@ -564,24 +564,3 @@ func ceil(t time.Time) int64 {
 	}
 	return sec
 }
-
-// Status is what an operator may want to know of a store.
-type Status struct {
-	// Rights, Sessions and Subjects count the records, those not yet purged
-	// included.
-	Rights, Sessions, Subjects int
-	// Epoch is when the memory began; what was issued before is refused.
-	Epoch time.Time
-	// Horizon is the largest KeepUntil purged, zero if none; what is kept no
-	// longer than that is refused.
-	Horizon time.Time
-	// Bytes is the size on disk, zero if there is none.
-	Bytes int64
-}
-
-// Status counts the records and tells epoch and horizon.
-func (l *Ledger) Status() Status {
-	s := Status{Epoch: l.Epoch(), Horizon: l.Horizon()}
-	s.Rights, s.Sessions, s.Subjects = l.Len()
-	return s
-}

@@ -51,7 +51,7 @@ replay store); 2 usage or configuration; 3 refused; 4 already spent.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newKeyring(), newSeal(), newVerify(), newOpen(), newTake(), newInspect(), newPolicy(), newServe(), newDemo())
+	root.AddCommand(newKeyring(), newSeal(), newVerify(), newOpen(), newTake(), newInspect(), newPolicy(), newReplay(), newServe(), newDemo())
 	return root
 }
 

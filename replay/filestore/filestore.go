@@ -75,7 +75,10 @@ type Store struct {
 	stopped chan struct{} // closed when the committer has ended
 }
 
-var _ replay.Store = (*Store)(nil)
+var (
+	_ replay.Store    = (*Store)(nil)
+	_ replay.Operable = (*Store)(nil)
+)
 
 // hooks are what the tests of this package bend.
 type hooks struct {

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/spf13/cobra"
+)
+
+func newReplay() *cobra.Command {
+	cmd := &cobra.Command{Use: "replay", Short: "Look at and tend a replay store", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage("replay wants status, purge, horizon or raise-epoch")
+		}}
+	cmd.AddCommand(newReplayStatus(), newReplayPurge(), newReplayHorizon(), newReplayRaiseEpoch())
+	return cmd
+}
+
+// replayCommand opens the store of its argument, does act, and prints the store's
+// status with show, or as JSON.
+type replayCommand struct {
+	use, short, long string
+	may              access
+	act              func(cmd *cobra.Command, s replay.Operable) error // nil: only look
+	show             func(cmd *cobra.Command, before, after replay.Status) error
+}
+
+func (c replayCommand) command() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: c.use + " URL", Short: c.short, Long: c.long, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0], asJSON) }}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, version 1")
+	return cmd
+}
+
+func (c replayCommand) run(cmd *cobra.Command, url string, asJSON bool) error {
+	store, err := openStore(url, c.may)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	s, ok := store.(replay.Operable)
+	if !ok {
+		return usage("the store at %q has nothing to tend", url)
+	}
+	before, err := s.Status(cmd.Context())
+	if err != nil {
+		return fail(exitFailure, err)
+	}
+	after := before
+	if c.act != nil {
+		if err := c.act(cmd, s); err != nil {
+			return fail(exitFailure, err)
+		}
+		if after, err = s.Status(cmd.Context()); err != nil {
+			return fail(exitFailure, err)
+		}
+	}
+	if asJSON {
+		return printJSON(cmd, "replay "+c.use, statusFields(before, after))
+	}
+	return c.show(cmd, before, after)
+}
+
+// statusFields are the members of the JSON of every replay command; purged is what
+// is gone since the command began.
+func statusFields(before, after replay.Status) map[string]any {
+	fields := map[string]any{
+		"rights": after.Rights, "sessions": after.Sessions, "subjects": after.Subjects, "bytes": after.Bytes,
+		"epoch": after.Epoch.UTC().Format(time.RFC3339), "purged": max(records(before)-records(after), 0),
+	}
+	if !after.Horizon.IsZero() {
+		fields["horizon"] = after.Horizon.UTC().Format(time.RFC3339)
+	}
+	return fields
+}
+
+func records(s replay.Status) int { return s.Rights + s.Sessions + s.Subjects }
+
+func horizonText(s replay.Status) string {
+	if s.Horizon.IsZero() {
+		return "none"
+	}
+	return s.Horizon.UTC().Format(time.RFC3339)
+}
+
+func newReplayStatus() *cobra.Command {
+	return replayCommand{
+		use: "status", short: "Count a store's records and tell its epoch and horizon", may: readOnly,
+		long: `Count the records of a replay store, those past their time included, and tell its
+epoch (what was issued before is refused), its horizon (what is kept no longer than
+that is refused) and its size. Nothing is written, and nothing is repaired.`,
+		show: func(cmd *cobra.Command, _, s replay.Status) error {
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintf(w, "rights\t%d\nsessions\t%d\nsubjects\t%d\nbytes\t%d\nepoch\t%s\nhorizon\t%s\n",
+				s.Rights, s.Sessions, s.Subjects, s.Bytes, s.Epoch.UTC().Format(time.RFC3339), horizonText(s))
+			return w.Flush()
+		},
+	}.command()
+}
+
+func newReplayPurge() *cobra.Command {
+	return replayCommand{
+		use: "purge", short: "Forget what is past its time", may: mayWrite,
+		long: `Forget all records that are past their time, at once, and give their room back. A
+store does so by itself as it is written to. Nothing that could still be accepted is
+forgotten. It can be done while nodes run.`,
+		act: func(cmd *cobra.Command, s replay.Operable) error { return s.Purge(cmd.Context()) },
+		show: func(cmd *cobra.Command, before, after replay.Status) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "purged %d records, %d are left, horizon %s\n",
+				max(records(before)-records(after), 0), records(after), horizonText(after))
+			return err
+		},
+	}.command()
+}
+
+func newReplayHorizon() *cobra.Command {
+	return replayCommand{
+		use: "horizon", short: "Tell up to when a store has forgotten", may: readOnly,
+		long: `Print the largest time until which anything was kept that the store has forgotten, or
+none. What is to be kept no longer than that is refused, also when the clock goes back.`,
+		show: func(cmd *cobra.Command, _, s replay.Status) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), horizonText(s))
+			return err
+		},
+	}.command()
+}
+
+func newReplayRaiseEpoch() *cobra.Command {
+	return replayCommand{
+		use: "raise-epoch", short: "Refuse everything issued until now", may: mayWrite,
+		long: `Make the store's memory begin now: every right, set and login from before is refused
+for good, on all nodes. Do it after the store was put back from a backup, since it
+can't know what was spent, logged out or revoked since. Users begin again. It can be
+done while nodes run.`,
+		act: func(cmd *cobra.Command, s replay.Operable) error { return s.RaiseEpoch(cmd.Context()) },
+		show: func(cmd *cobra.Command, before, after replay.Status) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %s, it was %s\n",
+				after.Epoch.UTC().Format(time.RFC3339), before.Epoch.UTC().Format(time.RFC3339))
+			return err
+		},
+	}.command()
+}
