@@ -111,6 +111,26 @@ func TestNoteIsNeverLowered(t *testing.T) {
 	}
 }
 
+// A rotation in the middle of a reader's look is no ring that went back: the
+// reader has the ring of before, and the next look shows the new one.
+func TestRotationWhileReading(t *testing.T) {
+	dir := ringDir(t)
+	identity, err := os.ReadFile(filepath.Join(dir, seal.IdentityFile))
+	must(t, err)
+	rotated := seal.WithIdentity("meanwhile", func() ([]byte, error) { // called after the ring's file is read
+		_, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+		return identity, err
+	})
+	for look := range uint64(2) {
+		if ring, err := seal.LoadRing(dir, rotated); err != nil || ring.Version() != look+1 {
+			t.Errorf("LoadRing = %v", err)
+		}
+	}
+	if w, err := seal.WatchRing(dir, seal.WatchConfig{Options: []seal.RingOption{rotated}}); err != nil {
+		t.Errorf("WatchRing = %v, %v", w, err)
+	}
+}
+
 // The writer notes what it gives out.
 func TestWriterNotesItsVersion(t *testing.T) {
 	dir := ringDir(t)

@@ -136,6 +136,10 @@ func (a *ringAccess) initialIdentities() (ids *identities, file string, err erro
 // regular, another user's or open to group or others; a published sample key;
 // and a version below the highest that has been noted in dir. It writes nothing.
 func LoadRing(dir string, options ...RingOption) (*Ring, error) {
+	seen, err := readSeen(filepath.Join(dir, SeenFile)) // before the ring: its writer changes the note last
+	if err != nil {
+		return nil, err
+	}
 	doc, err := readDir(dir, options)
 	if err != nil {
 		return nil, err
@@ -144,8 +148,8 @@ func LoadRing(dir string, options ...RingOption) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RingFile), err)
 	}
-	if err := checkSeen(dir, filepath.Join(dir, SeenFile), ring.version); err != nil {
-		return nil, err
+	if ring.version < seen {
+		return nil, wentBack(dir, ring.version, seen)
 	}
 	return ring, nil
 }
@@ -259,9 +263,13 @@ func changeRing(ctx context.Context, dir string, a *ringAccess, change func(*rin
 	if err != nil {
 		return nil, err
 	}
-	seen := filepath.Join(dir, SeenFile)
-	if err := checkSeen(dir, seen, ring.version); err != nil {
-		return nil, err // a version must never be given out twice
+	note := filepath.Join(dir, SeenFile)
+	seen, err := readSeen(note)
+	if err != nil {
+		return nil, err
+	}
+	if ring.version < seen { // a version must never be given out twice
+		return nil, wentBack(dir, ring.version, seen)
 	}
 	if err := change(doc, ring); err != nil {
 		return nil, err
@@ -276,7 +284,7 @@ func changeRing(ctx context.Context, dir string, a *ringAccess, change func(*rin
 	if err := writeFile(path, file, 0o600); err != nil {
 		return nil, err
 	}
-	if err := noteSeen(seen, doc.Version); err != nil { // so that an older ring, and its recipients, can't come back
+	if err := noteSeen(note, doc.Version); err != nil { // so that an older ring, and its recipients, can't come back
 		return nil, fmt.Errorf("seal: the keyring is changed to version %d, but: %w", doc.Version, err)
 	}
 	return doc.ring()

@@ -148,12 +148,16 @@ func (w *Watched) adopt(ring *Ring) (current *Ring, changed bool, err error) {
 }
 
 func (w *Watched) load() (*Ring, error) {
+	seen, err := readSeen(w.seen) // before the ring, as LoadRing does
+	if err != nil {
+		return nil, err
+	}
 	ring, err := LoadRing(w.dir, w.options...)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSeen(w.dir, w.seen, ring.version); err != nil {
-		return nil, err
+	if ring.version < seen {
+		return nil, wentBack(w.dir, ring.version, seen)
 	}
 	return ring, noteSeen(w.seen, ring.version)
 }
@@ -162,15 +166,7 @@ func wentBack(dir string, version, seen uint64) error {
 	return fmt.Errorf("%w: %s has version %d, and version %d was seen before", ErrRing, filepath.Join(dir, RingFile), version, seen)
 }
 
-// checkSeen refuses a ring older than what was seen.
-func checkSeen(dir, note string, version uint64) error {
-	seen, err := readSeen(note)
-	if err == nil && version < seen {
-		err = wentBack(dir, version, seen)
-	}
-	return err
-}
-
+// readSeen is the version that path notes; 0 if there is no note.
 func readSeen(path string) (uint64, error) {
 	text, err := readPrivate(path, 64)
 	if errors.Is(err, fs.ErrNotExist) {
