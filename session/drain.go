@@ -83,11 +83,10 @@ func (m *Manager) empty() bool {
 func (m *Manager) drainOnce(ctx context.Context, out *Drained) {
 	now := time.Now()
 	for _, s := range m.all() {
-		if s.busy() {
-			continue // the end of the request seals
-		}
-		if err := s.Save(ctx); err != nil && !errors.Is(err, ErrMoved) && !errors.Is(err, ErrEnded) {
-			m.log.Error("session not sealed, will retry", "session", short(s.id), "err", err)
+		if !s.busy() { // or the end of the request seals
+			if err := s.Save(ctx); err != nil && !errors.Is(err, ErrMoved) && !errors.Is(err, ErrEnded) {
+				m.log.Error("session not sealed, will retry", "session", short(s.id), "err", err)
+			}
 		}
 		s.holdStill()
 	}
@@ -168,7 +167,8 @@ func (s *Session) depart(now time.Time) (tell func(), behind *Unacknowledged) {
 	if known := s.acknowledged() && (len(s.clients) == 0 || s.stored == s.version); !known && !abandoned {
 		return nil, nil
 	}
-	return s.end(ErrMoved), s.unacknowledged()
+	behind = s.unacknowledged()
+	return s.end(ErrMoved), behind
 }
 
 // abandon makes the session unusable here as it is.
