@@ -463,7 +463,7 @@ def run_vectors(binary, folder, vectors, tools, checks):
 
     def export(envelope, fields):
         command = [binary, "keyring", "export", "--insecure-sample-keys", "--dir", keys, "--app", fields["app"]]
-        command += ["--tenant", fields.get("tenant", ""), *["--manifest"][: fields["purpose"] == "manifest"]]
+        command += ["--tenant", fields.get("tenant", ""), *["--" + fields["purpose"]][: fields["purpose"] != "attribute"]]
         done = subprocess.run(command, input=envelope.encode(), capture_output=True)
         if done.returncode:
             raise RuntimeError(done.stderr.decode().strip())

@@ -26,7 +26,7 @@ var files embed.FS
 type Vector struct {
 	Name    string
 	Expect  string // the outcome, named in README.md
-	Purpose string // attribute or manifest
+	Purpose string // attribute, manifest or grant
 	App     string
 	Tenant  string
 	Session string // required session ID, or empty
@@ -42,7 +42,7 @@ type Vector struct {
 	Binary   bool
 }
 
-// Claims are what an attribute's envelope says beside its value (SPEC §4).
+// Claims are what an attribute's or grant's envelope says beside its value (SPEC §4).
 type Claims struct {
 	JTI  string `json:"jti"`
 	UID  string `json:"uid"`
@@ -130,7 +130,7 @@ func parse(name, file string) (Vector, error) {
 		App: lines["app"], Tenant: lines["tenant"], Session: lines["session"], Comment: lines["comment"],
 	}
 	seconds, err := strconv.ParseInt(lines["now"], 10, 64)
-	if err != nil || v.Expect == "" || v.Purpose != "attribute" && v.Purpose != "manifest" {
+	if err != nil || v.Expect == "" || !slices.Contains(purposes, v.Purpose) {
 		return Vector{}, fmt.Errorf("vectors: %s lacks expect, purpose or now", name)
 	}
 	v.Now = time.Unix(seconds, 0)
@@ -140,6 +140,8 @@ func parse(name, file string) (Vector, error) {
 	return v, nil
 }
 
+var purposes = []string{"attribute", "manifest", "grant"}
+
 var known = []string{"expect", "purpose", "app", "tenant", "session", "now", "comment", "reads", "value", "bytes"}
 
 // parseReads insists that success, and nothing else, says what must be read.
@@ -147,14 +149,14 @@ func (v *Vector) parseReads(lines map[string]string) error {
 	reads, hasReads := lines["reads"]
 	value, hasValue := lines["value"]
 	raw, hasBytes := lines["bytes"]
-	good, attribute := v.Expect == "success", v.Purpose == "attribute"
-	if hasReads != good || (hasValue != hasBytes) != (good && attribute) || hasValue && hasBytes {
+	good, claims := v.Expect == "success", v.Purpose != "manifest"
+	if hasReads != good || (hasValue != hasBytes) != (good && claims) || hasValue && hasBytes {
 		return errors.New("reads, value or bytes are missing or too many")
 	}
 	switch {
 	case !good:
 		return nil
-	case !attribute:
+	case !claims:
 		v.Manifest = &Manifest{}
 		return strict(reads, v.Manifest)
 	case hasValue:

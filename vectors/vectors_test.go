@@ -95,7 +95,11 @@ func run(ring *seal.Ring, p *policy.Policy, v vectors.Vector) (content, error) {
 			return content{}, err
 		}
 	}
-	out, err := session.Verifier{Keys: ring, Policy: p, Scope: scope}.Verify(context.Background(), v.Text, id, v.Now)
+	purpose := seal.ForAttribute
+	if v.Purpose == "grant" {
+		purpose = seal.ForGrant
+	}
+	out, err := session.Verifier{Keys: ring, Policy: p, Scope: scope, Purpose: purpose}.Verify(context.Background(), v.Text, id, v.Now)
 	if err != nil {
 		return content{}, err
 	}

@@ -356,9 +356,13 @@ class Policy:
         self.leeway = seconds(document.get("leeway", "30s"))
         self.session, self.attributes = document["session"], document["attributes"]
 
-    def judge(self, what, now):
+    def judge(self, what, now, purpose="attribute"):
         """Raises Refused with all reasons, or does nothing."""
         reasons, leeway = set(), self.leeway
+        if purpose == "grant":
+            rule = self.attributes.get(what.name, {})
+            if not rule.get("once", False) or rule.get("burn") == "restore" or rule.get("binding") == "key":
+                raise Refused("not allowed", why="can't be granted")
         if isinstance(what, Manifest):
             end = min(what.exp, what.axp, *(what.iat + seconds(self.session[k]) for k in ("idle", "absolute")))
         else:
@@ -525,7 +529,7 @@ def run_vector(data, ring, policy):
         what = open_envelope(text, ring, fields["app"], fields.get("tenant", ""), fields["purpose"])
         if "session" in fields and what.sid != fields["session"]:
             raise Refused("binding")
-        policy.judge(what, int(fields["now"]))
+        policy.judge(what, int(fields["now"]), fields["purpose"])
     except Refused as refused:
         return expect, {"expect": ", ".join(sorted(refused.reasons))}
     return expect, {"expect": "success"} | content(what)

@@ -25,7 +25,7 @@ import (
 
 const (
 	now    = 1_800_000_000
-	policy = `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"},"login":{"ttl":"1m"},"ticket":{"ttl":"10m","once":true},"small":{"max_bytes":16}}}
+	policy = `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"},"login":{"ttl":"1m"},"ticket":{"ttl":"10m","once":true},"entry":{"ttl":"10m","once":true,"burn":"restore"},"small":{"max_bytes":16}}}
 `
 )
 
@@ -227,6 +227,10 @@ func scenarios(gcm, cbc key) map[string]scenario {
 	m := func(expect, comment, plain string) scenario {
 		return scenario{expect: expect, purpose: "manifest", comment: comment, text: sealed(gcm, "", "manifest", pad(plain)), plain: plain}
 	}
+	grant := func(expect, comment, plain string) scenario {
+		return scenario{expect: expect, purpose: "grant", comment: comment, text: sealed(gcm, "", "grant", pad(plain)), plain: plain}
+	}
+	granted := strings.Replace(ticket, `"gen":3`, `"gen":0`, 1)
 	trailing := func(s string) string { // set a trailing bit that decodes to nothing
 		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 		i := strings.IndexByte(alphabet, s[len(s)-1])
@@ -340,6 +344,14 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"manifest-sat":     m("malformed", "a subject without its time", strings.Replace(manifest, fmt.Sprintf(`"sat":%d`, now-600), `"sat":0`, 1)),
 		"manifest-no-sub":  m("malformed", "a time without a subject", strings.Replace(nobody, `"sat":0`, `"sat":1`, 1)),
 		"manifest-slot":    m("malformed", "a slot of 11 characters", strings.Replace(manifest, "AAAAAAAAAAAA", "AAAAAAAAAAA", 1)),
+		"ok-grant":         grant("success", "a right outside any session", granted),
+		"ok-grant-cbc":     {expect: "success", purpose: "grant", plain: granted, tenant: "acme", comment: "a grant under the strict profile, for a tenant", text: sealed(cbc, "acme", "grant", pad(granted))},
+		"auth-grant":       {expect: "auth", purpose: "attribute", comment: "a grant presented as an attribute", text: sealed(gcm, "", "grant", pad(granted))},
+		"auth-no-grant":    {expect: "auth", purpose: "grant", comment: "an attribute presented as a grant", text: sealed(gcm, "", "attribute", pad(granted))},
+		"grant-end":        {expect: "expired", purpose: "grant", now: now + 600, comment: "no leeway on a grant", text: sealed(gcm, "", "grant", pad(granted))},
+		"grant-ordinary":   grant("not allowed", "a grant of what is not once-only", cart),
+		"grant-burnt":      grant("not allowed", "a grant of a right that a restore spends", strings.Replace(granted, `"name":"ticket"`, `"name":"entry"`, 1)),
+		"grant-claims":     grant("malformed", "a grant without its absolute end", strings.Replace(granted, fmt.Sprintf(`,"axp":%d`, now+600), "", 1)),
 		"binding-session":  {expect: "binding", purpose: "attribute", session: uid, comment: "of another session", text: good},
 	}
 }
