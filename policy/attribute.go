@@ -99,4 +99,5 @@ func (o Burn) apply(r *Rule)      { r.Burn = o }
 func (o Rollback) apply(r *Rule)  { r.Rollback = o }
 func (o StoreDown) apply(r *Rule) { r.StoreDown = o }
 func (o Authority) apply(r *Rule) { r.Authority = o }
+func (o Pad) apply(r *Rule)       { r.Pad = o }
 func (o Binding) apply(r *Rule)   { r.Binding = o }

@@ -137,7 +137,7 @@ func (r Rule) requiredFaults() (faults []fault) {
 func (r Rule) serverFaults() (faults []fault) {
 	for _, m := range ruleMembers {
 		switch m.name {
-		case "once", "required", "on_expiry", "rollback", "store_down", "binding":
+		case "once", "required", "on_expiry", "rollback", "store_down", "pad", "binding":
 			if m.given(r) {
 				faults = append(faults, fault{m.name, "is about what a client brings back; authority server never sends it"})
 			}

@@ -145,6 +145,7 @@ var ruleMembers = []member[Rule]{
 	choice("store_down", storeDowns, func(r *Rule) *StoreDown { return &r.StoreDown }, laterIsLooser),
 	choice("authority", authority, func(r *Rule) *Authority { return &r.Authority }, laterIsTighter),
 	count("max_bytes", MaxValueBytes, func(r *Rule) *int { return &r.MaxBytes }),
+	choice("pad", pads, func(r *Rule) *Pad { return &r.Pad }, laterIsTighter),
 	choice("binding", bindings, func(r *Rule) *Binding { return &r.Binding }, laterIsTighter),
 }
 

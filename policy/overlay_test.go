@@ -112,7 +112,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %s, want %s", rule, got[rule], want)
 		}
 	}
-	if len(got) != 5+2*12 {
+	if len(got) != 5+2*13 {
 		t.Errorf("%d rules are explained", len(got))
 	}
 	if fmt.Sprint(base.Explain()) != before {

@@ -67,6 +67,8 @@ type Rule struct {
 	StoreDown StoreDown
 	// Authority says whether the client carries the attribute at all.
 	Authority Authority
+	// Pad says how much of the value's length shows.
+	Pad Pad
 	// Binding says what the presenter of the attribute must prove.
 	Binding Binding
 }

@@ -60,6 +60,17 @@ const (
 	AuthorityServer
 )
 
+// Pad says how much of a value's length its envelope shows.
+type Pad uint8
+
+// PadBucket shows the length's bucket: 32 bytes wide at first, then an eighth or
+// less of the length. PadMax shows nothing: the envelope is as long as one of
+// max_bytes.
+const (
+	PadBucket Pad = iota
+	PadMax
+)
+
 // Binding says what the presenter of a set must prove.
 type Binding uint8
 
@@ -78,6 +89,7 @@ var (
 	rollbacks  = []string{"allow", "drop", "refuse"}
 	storeDowns = []string{"refuse", "drop"}
 	authority  = []string{"client", "server"}
+	pads       = []string{"bucket", "max"}
 	bindings   = []string{"cookie", "key"}
 )
 
@@ -95,6 +107,9 @@ func (s StoreDown) String() string { return word(storeDowns, uint8(s)) }
 
 // String returns the word of a policy file.
 func (a Authority) String() string { return word(authority, uint8(a)) }
+
+// String returns the word of a policy file.
+func (p Pad) String() string { return word(pads, uint8(p)) }
 
 // String returns the word of a policy file.
 func (b Binding) String() string { return word(bindings, uint8(b)) }

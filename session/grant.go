@@ -62,7 +62,7 @@ func (m *Manager) issueGrant(ctx context.Context, name string, value []byte, lif
 	end := now.Add(life).Unix()
 	return sealer.Grant(&seal.Claims{
 		JTI: seal.NewID(), UID: seal.NewID(), Once: true, IssuedAt: now.Unix(), Expires: end, AbsoluteExpires: end,
-		Session: seal.NewID(), Name: name, Policy: m.cfg.Policy.Version(), Value: value,
+		Session: seal.NewID(), Name: name, Policy: m.cfg.Policy.Version(), Pad: padding(rule), Value: value,
 	})
 }
 

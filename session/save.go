@@ -217,6 +217,8 @@ func (s *Session) claims(name string, a *attribute, jti seal.ID, gen uint64) *se
 	if !a.absolute.IsZero() {
 		c.AbsoluteExpires = a.absolute.Unix()
 	}
+	rule, _ := s.m.cfg.Policy.Rule(name)
+	c.Pad = padding(rule)
 	return c
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -187,6 +188,13 @@ func (f sealFlags) claims(p *policy.Policy, rule policy.Rule, id seal.ID, value 
 	c := &seal.Claims{
 		JTI: seal.NewID(), IssuedAt: now, Expires: now + int64(life/time.Second), Session: id,
 		Gen: 1, Name: rule.Name, Policy: p.Version(), Value: value, Binary: f.binary,
+	}
+	if rule.Pad == policy.PadMax {
+		longest := rule.MaxBytes
+		if f.binary {
+			longest = min(base64.RawURLEncoding.EncodedLen(longest), policy.MaxValueBytes)
+		}
+		c.Pad = seal.PadFor(longest)
 	}
 	if rule.Absolute > 0 {
 		c.AbsoluteExpires = now + int64(rule.Absolute/time.Second)
