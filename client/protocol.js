@@ -114,10 +114,22 @@ export class SealedProtocol {
   /** @param {import("./wire.js").Answer} answer */
   #conclude(answer) {
     const { presented } = this.#asked;
-    if (!presented) return;
-    if (!hasMoved(answer, presented)) this.#store.endEpisode(presented, { refused: answer.state === "refused" });
-    if (answer.state === "none" && answer.gen === null) this.#disowned = presented;
+    if (presented && conclude(this.#store, presented, answer)) this.#disowned = presented;
   }
+}
+
+/**
+ * Does with a set what the server answered to it, unless that was "retry". Says whether the server has disowned the set: it knows of no session, so that the
+ * next one owes nothing to the version of this one.
+ *
+ * @param {BlobStore} store
+ * @param {Episode} presented
+ * @param {import("./wire.js").Answer} answer
+ * @returns {boolean}
+ */
+export function conclude(store, presented, answer) {
+  if (!hasMoved(answer, presented)) store.endEpisode(presented, { refused: answer.state === "refused" });
+  return answer.state === "none" && answer.gen === null;
 }
 
 /**

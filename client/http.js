@@ -1,0 +1,199 @@
+/**
+ * Restoring over plain HTTP: for requests that meet a server without our session, with no Bayeux connection or before its handshake is through.
+ *
+ * @module
+ */
+
+import { conclude } from "./protocol.js";
+import { WIRE_VERSION, isObject, readAnswer } from "./wire.js";
+
+/** @typedef {import("./store.js").BlobStore} BlobStore */
+/** @typedef {import("./wire.js").Answer} Answer */
+
+/**
+ * @typedef {object} SealedHTTPOptions
+ * @property {string | URL} [url] Where the server restores; default "/sealed/restore".
+ * @property {typeof fetch} [fetch]
+ * @property {RequestCredentials} [credentials] Default "same-origin".
+ * @property {number} [tries] How often a set is presented while the server can't tell; default 5.
+ * @property {number} [timeout] Milliseconds for one answer of the server's; default 10,000.
+ * @property {number} [backoffBase] First pause between two tries, in milliseconds; default 250. It doubles.
+ * @property {() => number} [random]
+ */
+
+const STATUS_HEADER = "Sealed-Session";
+
+/** The longest pause between two tries, in milliseconds. */
+const MAX_PAUSE = 5_000;
+
+/** The longest answer that is read: a set, and what is around it. */
+const MAX_ANSWER = 1024 * 1024;
+
+/**
+ * Says whether a server answered that our session is not there yet. Nothing was done then, so that the request may be repeated, whatever its method.
+ *
+ * @param {Response} response
+ */
+export function isElsewhere(response) {
+  return response.status === 503 && response.headers.get(STATUS_HEADER) === "required";
+}
+
+/** Requests that bring the session along when they need to. One for each store; it may be used next to a Bayeux client with the same store. */
+export class SealedHTTP {
+  #store;
+  #options;
+  /**
+   * The restore under way: requests that fail together bring the set once.
+   *
+   * @type {Promise<Answer | null> | null}
+   */
+  #restoring = null;
+
+  /**
+   * @param {BlobStore} store
+   * @param {SealedHTTPOptions} [options]
+   */
+  constructor(store, options = {}) {
+    this.#store = store;
+    this.#options = {
+      url: options.url ?? "/sealed/restore",
+      fetch: options.fetch ?? globalThis.fetch.bind(globalThis),
+      credentials: options.credentials ?? /** @type {const} */ ("same-origin"),
+      tries: options.tries ?? 5,
+      timeout: options.timeout ?? 10_000,
+      backoffBase: options.backoffBase ?? 250,
+      random: options.random ?? Math.random,
+    };
+  }
+
+  /**
+   * Like the global fetch. When the server says that our session is not there yet, brings the set and repeats the request, once. A response that still
+   * says so is returned as it is: there was nothing to bring, or it was refused, or no server could tell.
+   *
+   * @param {RequestInfo | URL} input
+   * @param {RequestInit} [init]
+   * @returns {Promise<Response>}
+   */
+  async fetch(input, init) {
+    const [first, second] = twice(input, init);
+    const response = await this.#options.fetch(...first);
+    const again = isElsewhere(response) && (await this.#isThere());
+    if (!again) {
+      discard(second);
+      return response;
+    }
+    await response.body?.cancel();
+    return this.#options.fetch(...second);
+  }
+
+  /**
+   * Presents the set that is held. Returns what the server answered, or null if nothing is held or no server could tell.
+   *
+   * @returns {Promise<Answer | null>}
+   */
+  restore() {
+    this.#restoring ??= this.#restore().finally(() => {
+      this.#restoring = null;
+    });
+    return this.#restoring;
+  }
+
+  /**
+   * Asks for the newest set: for pages without a Bayeux connection, after a change. Returns the version held then, or null.
+   *
+   * @returns {Promise<string | null>}
+   */
+  async sync() {
+    const gen = this.#store.version;
+    const { body } = await this.#post(gen === null ? { v: WIRE_VERSION } : { v: WIRE_VERSION, gen });
+    if (isObject(body) && body.push !== undefined) this.#store.apply(body.push);
+    return this.#store.version;
+  }
+
+  /** Brings the set; says whether the session is on the server now. */
+  async #isThere() {
+    const answer = await this.restore();
+    return answer !== null && (answer.state === "restored" || answer.gen !== null);
+  }
+
+  async #restore() {
+    for (let tried = 0; tried < this.#options.tries; tried++) {
+      if (tried > 0) await this.#pause(tried);
+      const presented = this.#store.beginEpisode();
+      if (!presented) return null;
+      const { attempt, manifest, blobs } = presented;
+      const { answer, body } = await this.#post({ v: WIRE_VERSION, attempt, manifest, blobs });
+      if (!answer || answer.state === "retry") continue; // the same attempt again
+      const disowned = conclude(this.#store, presented, answer) ? presented : null;
+      if (isObject(body) && body.push !== undefined) this.#store.apply(body.push, disowned);
+      return answer;
+    }
+    return null;
+  }
+
+  /**
+   * @param {object} request
+   * @returns {Promise<{answer: Answer | null, body: unknown}>} Without an answer nothing is known.
+   */
+  async #post(request) {
+    const { url, fetch, credentials, timeout } = this.#options;
+    try {
+      const response = await fetch(url, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(request),
+        credentials,
+        cache: "no-store",
+        redirect: "error",
+        signal: AbortSignal.timeout(timeout),
+      });
+      const text = await response.text();
+      const body = text.length > MAX_ANSWER ? null : /** @type {unknown} */ (JSON.parse(text));
+      return { answer: readAnswer(body), body };
+    } catch {
+      return { answer: null, body: null };
+    }
+  }
+
+  /** @param {number} tried */
+  #pause(tried) {
+    const { backoffBase, random } = this.#options;
+    const longest = Math.min(backoffBase * 2 ** (tried - 1), MAX_PAUSE);
+    return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + random() / 2)));
+  }
+}
+
+/** @typedef {[RequestInfo | URL, RequestInit | undefined]} Call */
+
+/**
+ * Returns the arguments of a fetch for two calls: what can be read only once is split.
+ *
+ * @param {RequestInfo | URL} input
+ * @param {RequestInit | undefined} init
+ * @returns {[Call, Call]}
+ */
+function twice(input, init) {
+  const stream = init?.body;
+  if (stream instanceof ReadableStream) {
+    const [one, two] = stream.tee();
+    return [
+      [input, { ...init, body: one }],
+      [input, { ...init, body: two }],
+    ];
+  }
+  const isRequest = typeof Request === "function" && input instanceof Request;
+  return [
+    [isRequest ? input.clone() : input, init],
+    [input, init],
+  ];
+}
+
+/**
+ * Lets go of what the call that is not made would have sent.
+ *
+ * @param {Call} call
+ */
+function discard([input, init]) {
+  const body = init?.body instanceof ReadableStream ? init.body : input instanceof Request ? input.body : null;
+  body?.cancel().catch(() => {});
+}
