@@ -122,7 +122,7 @@ func (n *Node) state(s *session.Session) State {
 			out.Attributes = append(out.Attributes, a)
 		}
 	}
-	if s.Err() == nil && (len(out.Attributes) > 0 || s.Version().Gen > 0) {
+	if s.Err() == nil && !s.New() {
 		out.Session = s.ID().String()[:6]
 	}
 	for _, r := range n.sessions.Policy().Rules() {

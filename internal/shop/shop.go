@@ -6,10 +6,12 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sealedblob/sealedblob/bayeux"
@@ -34,6 +36,7 @@ type Config struct {
 	Timeout     time.Duration // Bayeux: how long a connect is held; zero: the default
 	MaxInterval time.Duration // Bayeux: how long a silent client is remembered; zero: the default
 	MaxSessions int           // kept in memory; zero: the default
+	Spread      time.Duration // Bayeux: over how long clients that must go elsewhere spread their handshakes; zero: at once
 	Logger      *slog.Logger
 }
 
@@ -43,6 +46,7 @@ type Node struct {
 	sessions *session.Manager
 	bayeux   *bayeux.Server
 	mux      *http.ServeMux
+	draining atomic.Bool
 }
 
 // New puts a node together: this is all that an application does.
@@ -59,7 +63,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	messages, err := bayeux.NewServer(bayeux.Config{Timeout: cfg.Timeout, MaxInterval: cfg.MaxInterval, Logger: cfg.Logger})
+	messages, err := bayeux.NewServer(bayeux.Config{Timeout: cfg.Timeout, MaxInterval: cfg.MaxInterval, HandshakeSpread: cfg.Spread, Logger: cfg.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +80,8 @@ func (n *Node) routes() {
 	}
 	n.mux.Handle("/bayeux", n.bayeux)
 	n.mux.Handle("/bayeux/", n.bayeux)
+	n.mux.Handle(session.RestorePath, n.sessions.RestoreHandler())
+	n.mux.HandleFunc("GET /healthz", n.health)
 	n.mux.Handle("/api/", http.NewCrossOriginProtection().Handler(n.sessions.Middleware(n.api())))
 	n.mux.Handle("/sealedblob/", static(http.StripPrefix("/sealedblob/", http.FileServerFS(client.Files))))
 	n.mux.Handle("/", static(http.FileServerFS(page)))
@@ -104,6 +110,23 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Run does the node's background work until ctx ends.
 func (n *Node) Run(ctx context.Context) { n.sessions.Run(ctx) }
+
+// health is what a front asks before it sends somebody here.
+func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if n.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "ready\n")
+}
+
+// Drain tells the front that the node is not ready, and then brings every
+// session to its clients; see [session.Manager.Drain].
+func (n *Node) Drain(ctx context.Context) session.Drained {
+	n.draining.Store(true)
+	return n.sessions.Drain(ctx)
+}
 
 // Shutdown answers held polls and closes WebSockets.
 func (n *Node) Shutdown(ctx context.Context) error { return n.bayeux.Shutdown(ctx) }
