@@ -1,5 +1,5 @@
 # The same commands locally and in CI; each target is a script in ci/.
-# make model DEEP=1: larger bounds, most of an hour.
+# make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
 # make fuzz T=10m PKG=./seal: how long each target runs, and of which packages.
 .PHONY: test need lint go model keyservice fuzz client interop browser demo headless bench
 
