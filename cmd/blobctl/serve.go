@@ -19,7 +19,7 @@ import (
 
 type serveFlags struct {
 	listen, name, keyring, seen, policy, app, tenant, replay string
-	timeout, maxInterval, reload                             time.Duration
+	timeout, maxInterval, reload, drain, spread              time.Duration
 	maxSessions                                              int
 	opening                                                  openingFlags
 }
@@ -30,8 +30,12 @@ func newServe() *cobra.Command {
 		Use: "serve --listen ADDR --keyring DIR --policy FILE --replay URL", Args: cobra.NoArgs,
 		Short: "Run a node: Bayeux at /bayeux, the demonstration shop at /",
 		Long: `Run a node. Prints its URL on standard output when it accepts connections; logs
-JSON lines on standard error. SIGTERM and SIGINT stop it in good order; SIGHUP makes
-it look for a changed keyring.`,
+JSON lines on standard error. SIGHUP makes it look for a changed keyring.
+
+SIGTERM and SIGINT drain it: GET /healthz turns from 200 to 503, so that a front sends
+new visitors elsewhere; the newest set of each session goes to its clients, which are
+then told to shake hands again, on another node; the exit code is 0. It takes a second
+as a rule, and no longer than --drain. A second signal ends it at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, f) },
 	}
 	flags := cmd.Flags()
@@ -47,6 +51,8 @@ it look for a changed keyring.`,
 	flags.IntVar(&f.maxSessions, "max-sessions", 0, "sessions kept in memory (default 100000)")
 	flags.DurationVar(&f.timeout, "bayeux-timeout", 0, "how long a Bayeux connect is held (default 30s)")
 	flags.DurationVar(&f.maxInterval, "bayeux-max-interval", 0, "how long a silent Bayeux client is remembered (default 10s)")
+	flags.DurationVar(&f.drain, "drain", 20*time.Second, "how long clients have to acknowledge their newest set when the node stops; 0 does not wait")
+	flags.DurationVar(&f.spread, "spread", 500*time.Millisecond, "over how long clients that must go to another node spread their handshakes")
 	f.opening.add(cmd)
 	for _, name := range []string{"keyring", "policy", "replay"} {
 		_ = cmd.MarkFlagRequired(name)
@@ -55,8 +61,8 @@ it look for a changed keyring.`,
 }
 
 func runServe(cmd *cobra.Command, f serveFlags) error {
-	if f.timeout < 0 || f.maxInterval < 0 || f.maxSessions < 0 || f.reload <= 0 {
-		return usage("--bayeux-timeout, --bayeux-max-interval and --max-sessions can't be negative, --keyring-reload must be above zero")
+	if f.timeout < 0 || f.maxInterval < 0 || f.maxSessions < 0 || f.drain < 0 || f.spread < 0 || f.reload <= 0 {
+		return usage("--bayeux-timeout, --bayeux-max-interval, --drain, --spread and --max-sessions can't be negative, --keyring-reload must be above zero")
 	}
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
@@ -86,7 +92,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	}
 	node, err := shop.New(ctx, shop.Config{
 		Name: f.name, Keys: keys, Policy: p, Store: store, App: f.app, Tenant: f.tenant,
-		Timeout: f.timeout, MaxInterval: f.maxInterval, MaxSessions: f.maxSessions, Logger: log,
+		Timeout: f.timeout, MaxInterval: f.maxInterval, MaxSessions: f.maxSessions, Spread: f.spread, Logger: log,
 	})
 	if err != nil {
 		return fail(exitUsage, err)
@@ -94,7 +100,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s/\n", l.Addr()); err != nil {
 		return fail(exitFailure, fmt.Errorf("writing the URL: %w", err))
 	}
-	return serve(ctx, l, node, log)
+	return serve(ctx, stop, l, node, f.drain, log)
 }
 
 // watch follows the keyring, also when SIGHUP asks to look at once.
@@ -113,9 +119,18 @@ func (f serveFlags) watch(ctx context.Context, log *slog.Logger, hup <-chan os.S
 	return keys, nil
 }
 
-// serve runs until ctx ends and then stops in order: polls and WebSockets
-// first, so that clients go elsewhere, then the HTTP server.
-func serve(ctx context.Context, l net.Listener, node *shop.Node, log *slog.Logger) error {
+func drain(ctx context.Context, node *shop.Node, limit time.Duration, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	out := node.Drain(ctx)
+	log.Info("drained", "sessions", out.Sessions, "unacknowledged", len(out.Unacknowledged), "took", time.Since(began).String())
+}
+
+// serve runs until a signal ends ctx and then stops in order: the sessions go to
+// their clients, within limit; then polls and WebSockets end, and the HTTP server.
+// stop gives the next signal its default action, which ends the program.
+func serve(ctx context.Context, stop func(), l net.Listener, node *shop.Node, limit time.Duration, log *slog.Logger) error {
 	server := &http.Server{Handler: node, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	go node.Run(ctx)
@@ -126,8 +141,11 @@ func serve(ctx context.Context, l net.Listener, node *shop.Node, log *slog.Logge
 		return fail(exitFailure, err)
 	case <-ctx.Done():
 	}
+	stop()
 	log.Info("stopping")
-	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx = context.WithoutCancel(ctx)
+	drain(ctx, node, limit, log)
+	wait, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	err := errors.Join(node.Shutdown(wait), server.Shutdown(wait))
 	if errors.Is(err, context.DeadlineExceeded) {

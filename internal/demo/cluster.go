@@ -90,7 +90,7 @@ func (c *cluster) start(ctx context.Context, n *node) error {
 	if c.stopped {
 		return errors.New("the demonstration is over")
 	}
-	cmd := exec.Command(c.program, append([]string{"serve", "--listen", "127.0.0.1:0", "--name", n.name, "--app", "shop",
+	cmd := exec.Command(c.program, append([]string{"serve", "--listen", "127.0.0.1:0", "--name", n.name, "--app", "shop", "--spread", "0s",
 		"--keyring", filepath.Join(c.dir, "keys"), "--policy", filepath.Join(c.dir, "policy.json"), "--replay", "file:" + filepath.Join(c.dir, "replay")}, c.flags...)...)
 	cmd.Stderr = n.log
 	dieWithParent(cmd)
