@@ -154,9 +154,8 @@ func (st *story) restored(ctx context.Context, before shop.State, dead *node) (s
 	if after.Node == dead.name || after.Session != before.Session || value(after, "cart") == "" || value(after, "cart") != value(before, "cart") {
 		return after, fmt.Errorf("before: %s %s %s; after: %s %s %s", before.Node, before.Session, value(before, "cart"), after.Node, after.Session, value(after, "cart"))
 	}
-	_, err = st.ada.wait(ctx, "the new set", func(h sessionext.Held, _ sessionext.Reply) bool {
-		return session.FormatVersion(h.Version) == after.Version
-	})
+	shown, _ := session.ParseVersion(after.Version) // perhaps of before the new node's first seal
+	_, err = st.ada.wait(ctx, "the new set", func(h sessionext.Held, _ sessionext.Reply) bool { return !h.Version.Less(shown) })
 	return after, err
 }
 
