@@ -15,8 +15,9 @@ import (
 // catcher is a client that keeps the set it is given.
 type catcher struct{ last session.Push }
 
-func (c *catcher) Push(p session.Push) { c.last = p }
-func (c *catcher) Detached()           {}
+func (c *catcher) Push(p session.Push)      { c.last = p }
+func (c *catcher) Detached()                {}
+func (c *catcher) Renewed(*session.Session) {}
 
 func (k *kit) manager() (*session.Manager, error) {
 	return session.New(context.Background(), session.Config{Keys: k.ring, Policy: k.policy, Store: replay.None{}, App: k.scope.App})
@@ -30,7 +31,7 @@ func (k *kit) present(m *session.Manager, value []byte) (session.Presented, erro
 		return session.Presented{}, err
 	}
 	for _, name := range k.names {
-		if err := s.Set(name, rawJSON(value)); err != nil {
+		if err := s.Set(context.Background(), name, rawJSON(value)); err != nil {
 			return session.Presented{}, err
 		}
 	}

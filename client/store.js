@@ -111,7 +111,8 @@ export class BlobStore extends EventTarget {
   /**
    * Applies the data of one push, at once and durably.
    *
-   * `unless.manifest` names a set that the server has disowned: while that very set is held, a complete set replaces it whatever their versions are.
+   * `unless.manifest` names a set that the server has disowned: while that very set is held, a complete set replaces it whatever their versions are. So
+   * does the set of a session that was renewed.
    *
    * @param {unknown} data
    * @param {{manifest: string} | null} [unless]
@@ -122,12 +123,13 @@ export class BlobStore extends EventTarget {
     if (!push) return "malformed";
     const record = this.#read();
     if (push.kind === "end") return this.#end(push, record);
-    const disowned = push.kind === "full" && record !== null && record.manifest === unless?.manifest;
-    if (!disowned && compareVersions(push.gen, record?.gen) <= 0) return "stale";
+    const renewed = push.over !== "" && record !== null && compareVersions(push.gen, record.gen) < 0 && compareVersions(record.gen, push.over) <= 0;
+    const anew = renewed || (push.kind === "full" && record !== null && record.manifest === unless?.manifest);
+    if (!anew && compareVersions(push.gen, record?.gen) <= 0) return "stale";
     if (push.kind === "delta" && (!record || compareVersions(push.base, record.gen) !== 0)) return "base";
     const next = merge(push, record);
     if (sizeOf(next.manifest, next.blobs) > MAX_SET) return "large";
-    const episode = disowned ? undefined : carryOver(record);
+    const episode = anew ? undefined : carryOver(record);
     this.#write({ ...next, at: this.#now(), ...(episode && { episode }) });
     this.#changed("push", next.gen);
     return "applied";

@@ -36,6 +36,7 @@ const ATTEMPT = /^[A-Za-z0-9_-]{22}$/;
  * @property {"full" | "delta" | "end"} kind
  * @property {string} gen
  * @property {string} base Only of a delta; else "".
+ * @property {string} over Only of a complete set of a renewed session: the newest version that it replaces, though its own is lower; else "".
  * @property {string} manifest Empty at the end.
  * @property {Blobs} set
  * @property {string[]} del
@@ -130,14 +131,17 @@ export function readSet(value) {
  */
 export function readPush(data) {
   if (!isObject(data) || data.v !== WIRE_VERSION || !isVersion(data.gen)) return null;
-  if (data.end === true) return { kind: "end", gen: data.gen, base: "", manifest: "", set: {}, del: [] };
+  if (data.end === true) return { kind: "end", gen: data.gen, base: "", over: "", manifest: "", set: {}, del: [] };
   if (data.end !== undefined && data.end !== false) return null;
   const set = data.set === undefined ? {} : readBlobs(data.set);
   const del = readSlots(data.del);
   if (!set || !del || !isEnvelope(data.manifest) || sizeOf(data.manifest, set) > MAX_SET) return null;
   const rest = { gen: data.gen, manifest: data.manifest, set, del };
-  if (data.base === undefined) return { kind: "full", base: "", ...rest };
-  return isVersion(data.base) ? { kind: "delta", base: data.base, ...rest } : null;
+  if (data.base === undefined) {
+    if (data.over === undefined) return { kind: "full", base: "", over: "", ...rest };
+    return isVersion(data.over) ? { kind: "full", base: "", over: data.over, ...rest } : null;
+  }
+  return isVersion(data.base) && data.over === undefined ? { kind: "delta", base: data.base, over: "", ...rest } : null;
 }
 
 /**

@@ -161,8 +161,9 @@ func (s *shop) expand(ext []byte) []byte {
 
 type keep struct{ push session.Push }
 
-func (k *keep) Push(p session.Push) { k.push = p }
-func (k *keep) Detached()           {}
+func (k *keep) Push(p session.Push)      { k.push = p }
+func (k *keep) Detached()                {}
+func (k *keep) Renewed(*session.Session) {}
 
 func newShop(f *testing.F) *shop {
 	f.Helper()
@@ -177,7 +178,7 @@ func newShop(f *testing.F) *shop {
 	w := httptest.NewRecorder()
 	m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		x := session.FromContext(r.Context())
-		if err := errors.Join(x.Set("cart", "tea"), x.Set("login", "ada"), x.Save(ctx), x.Attach(k), x.Acknowledge(ctx, k, nil)); err != nil {
+		if err := errors.Join(x.Set(ctx, "cart", "tea"), x.Set(ctx, "login", "ada"), x.Save(ctx), x.Attach(k), x.Acknowledge(ctx, k, nil)); err != nil {
 			f.Error(err)
 		}
 	})).ServeHTTP(w, request("/", ""))

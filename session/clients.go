@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
 )
 
 // Attach connects a client to the session. What it holds is unknown until it
@@ -42,7 +44,7 @@ func (s *Session) Detach(c Client) {
 // that the session moved; then the session is let go here and Acknowledge
 // returns [ErrMoved].
 func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) error {
-	if held != nil && held.Fence > s.Version().Fence {
+	if s.behind(held) {
 		s.m.passivate(s)
 		return ErrMoved
 	}
@@ -51,6 +53,12 @@ func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) erro
 		return err
 	}
 	return s.Save(ctx)
+}
+
+// behind reports that a client holds a set of a later fence: the session has
+// moved. What it holds of the session's former ID says nothing.
+func (s *Session) behind(held *Version) bool {
+	return held != nil && held.Fence > s.Version().Fence && s.former.Less(*held)
 }
 
 // hold notes what c holds, and pushes the newest set if that is not it.
@@ -70,18 +78,21 @@ func (s *Session) hold(c Client, held *Version) error {
 // report says what to tell the store: the version that every connected client
 // holds, if the store does not know it yet; or, for a session that is in use
 // and was not asked about lately, its fence alone.
-func (s *Session) report(now time.Time) (v Version, due bool) {
+func (s *Session) report(now time.Time) (at replay.Place, due bool) {
 	if !s.mu.TryLock() { // one session must not hold up all
-		return Version{}, false
+		return replay.Place{}, false
 	}
 	defer s.mu.Unlock()
 	if s.ended != nil || s.begin != nil {
-		return Version{}, false
+		return replay.Place{}, false
 	}
-	if v = s.floor(); s.stored.Less(v) {
-		return v, true
+	if v := s.floor(); s.stored.Less(v) {
+		return s.place(v.Gen), true
 	}
-	return Version{Fence: s.version.Fence}, s.used.After(s.checked) && now.Sub(s.checked) >= checkEvery
+	if s.used.After(s.checked) && now.Sub(s.checked) >= checkEvery {
+		return s.place(0), true
+	}
+	return replay.Place{}, false
 }
 
 // floor is the version that every connected client holds under this fence, or

@@ -56,11 +56,11 @@ func TestDrainLeavesTheNewestSetWithTheClients(t *testing.T) {
 		s, err := m.Start()
 		must(t, err)
 		p := open(t, s)
-		must(t, s.Set("cart", []string{"tea"}))
+		must(t, s.Set(t.Context(), "cart", []string{"tea"}))
 		must(t, s.Save(t.Context()))
 		synctest.Wait()
 		older := p.set(s.Holder())
-		must(t, s.Set("cart", []string{"tea", "pot"})) // sealed by nobody yet
+		must(t, s.Set(t.Context(), "cart", []string{"tea", "pot"})) // sealed by nobody yet
 		out := <-drained(m, time.Minute)
 		synctest.Wait()
 		if out.Sessions != 1 || len(out.Unacknowledged) != 0 || !p.detached || s.Err() == nil {
@@ -84,13 +84,13 @@ func TestDrainWaitsForRequestsUnderWay(t *testing.T) {
 		m := c.node()
 		s, err := m.Start()
 		must(t, err)
-		must(t, s.Set("cart", []string{"tea"}))
+		must(t, s.Set(t.Context(), "cart", []string{"tea"}))
 		must(t, s.Save(t.Context()))
 		p := open(t, s)
 		slow := make(chan struct{})
 		h := m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			<-slow
-			must(t, session.FromContext(r.Context()).Set("cart", []string{"late"}))
+			must(t, session.FromContext(r.Context()).Set(r.Context(), "cart", []string{"late"}))
 		}))
 		first := later(h, request("GET", "/", cookieOf(t, s.Holder())))
 		synctest.Wait()
@@ -122,7 +122,7 @@ func TestDrainHoldsNewRequests(t *testing.T) {
 		m := c.waiting(session.Early{})
 		s, err := m.Start()
 		must(t, err)
-		must(t, s.Set("cart", []string{"tea"}))
+		must(t, s.Set(t.Context(), "cart", []string{"tea"}))
 		must(t, s.Save(t.Context()))
 		open(t, s)
 		slow, entered := make(chan struct{}), 0
@@ -159,7 +159,7 @@ func TestDrainWithAMuteClient(t *testing.T) {
 		m := c.node()
 		s, err := m.Start()
 		must(t, err)
-		must(t, s.Set("cart", []string{"tea"}))
+		must(t, s.Set(t.Context(), "cart", []string{"tea"}))
 		must(t, s.Save(t.Context()))
 		p := open(t, s)
 		mute := &browser{deaf: true}
@@ -194,7 +194,7 @@ func TestNothingBeginsWhileDraining(t *testing.T) {
 		s, b := shopping(t, c.node())
 		here, err := m.Start()
 		must(t, err)
-		must(t, here.Set("cart", 1))
+		must(t, here.Set(t.Context(), "cart", 1))
 		end := drained(m, 10*time.Second)
 		synctest.Wait()
 		if _, err := m.Start(); !errors.Is(err, session.ErrUnavailable) {
@@ -254,7 +254,7 @@ func TestDrainWithoutClients(t *testing.T) {
 				m := newCluster(t).node()
 				s, err := m.Start()
 				must(t, err)
-				must(t, s.Set("cart", 1))
+				must(t, s.Set(t.Context(), "cart", 1))
 				must(t, s.Save(t.Context()))
 				test.before(t, s)
 				began := time.Now()

@@ -173,7 +173,7 @@ func TestNoSessionIsNotNotHereYet(t *testing.T) {
 	h := m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
 		was := s.New()
-		must(t, s.Set("cart", 1))
+		must(t, s.Set(t.Context(), "cart", 1))
 		if !was || s.New() {
 			t.Errorf("New is %t before and %t after the first Set", was, s.New())
 		}

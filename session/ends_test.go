@@ -48,7 +48,7 @@ func TestTheFirstEndStays(t *testing.T) {
 // that the set a browser holds does not grow old beside a living session.
 func TestUseIsSealedInSteps(t *testing.T) {
 	lives(t, func(t *testing.T, c *cluster, _ *session.Manager, s *session.Session) {
-		must(t, s.Set("plain", 1))
+		must(t, s.Set(t.Context(), "plain", 1))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		for range 100 { // by the minute
@@ -65,7 +65,7 @@ func TestUseIsSealedInSteps(t *testing.T) {
 		}
 	})
 	lives(t, func(t *testing.T, c *cluster, _ *session.Manager, s *session.Session) {
-		must(t, s.Set("plain", 1))
+		must(t, s.Set(t.Context(), "plain", 1))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		for range 6 {

@@ -48,7 +48,7 @@ func TestFloorNeedsEveryClient(t *testing.T) {
 			m := c.node()
 			s, b := shopping(t, m)
 			older := b.set(s.Holder())
-			must(t, s.Set("cart", []string{"paid"}))
+			must(t, s.Set(t.Context(), "cart", []string{"paid"}))
 			must(t, s.Save(t.Context()))
 			newer := b.set(s.Holder())
 			test.act(t, s, b)
@@ -97,7 +97,7 @@ func TestStrangersAcknowledgement(t *testing.T) {
 	s, b := shopping(t, c.node())
 	stranger := &browser{}
 	_ = s.Acknowledge(t.Context(), stranger, nil)
-	must(t, s.Set("cart", 1))
+	must(t, s.Set(t.Context(), "cart", 1))
 	must(t, s.Save(t.Context()))
 	if len(stranger.pushes) != 0 {
 		t.Errorf("a stranger was pushed %d sets", len(stranger.pushes))
@@ -105,7 +105,7 @@ func TestStrangersAcknowledgement(t *testing.T) {
 	s.Detach(stranger)
 	s.Detach(b)
 	pushes := len(b.pushes)
-	must(t, s.Set("cart", 2))
+	must(t, s.Set(t.Context(), "cart", 2))
 	must(t, s.Save(t.Context()))
 	_ = s.Acknowledge(t.Context(), b, nil)
 	if len(b.pushes) != pushes {
@@ -146,7 +146,7 @@ func TestLapse(t *testing.T) {
 		"it holds an older set": {func(t *testing.T, s *session.Session, b *browser) {
 			must(t, s.Acknowledge(t.Context(), b, b.version))
 			b.deaf = true
-			must(t, s.Set("cart", 1))
+			must(t, s.Set(t.Context(), "cart", 1))
 			must(t, s.Save(t.Context()))
 			s.Detach(b)
 		}, true},
@@ -170,7 +170,7 @@ func TestLapse(t *testing.T) {
 		"the session changed since": {func(t *testing.T, s *session.Session, b *browser) {
 			must(t, s.Acknowledge(t.Context(), b, b.version))
 			s.Detach(b)
-			must(t, s.Set("cart", 1))
+			must(t, s.Set(t.Context(), "cart", 1))
 			must(t, s.Save(t.Context()))
 		}, true},
 	} {
@@ -221,7 +221,7 @@ func TestFloorIsToldUntilItIsKnown(t *testing.T) {
 			m := c.node()
 			s, b := shopping(t, m)
 			older := b.set(s.Holder())
-			must(t, s.Set("cart", []string{"paid"}))
+			must(t, s.Set(t.Context(), "cart", []string{"paid"}))
 			must(t, s.Save(t.Context()))
 			must(t, s.Acknowledge(t.Context(), b, b.version))
 			runFor(t, m, 5500*time.Millisecond)

@@ -94,7 +94,7 @@ func TestGrantRefusals(t *testing.T) {
 	_, b := func() (*session.Session, *browser) {
 		s, err := m.Start()
 		must(t, err)
-		must(t, s.Set("reset", "ada"))
+		must(t, s.Set(t.Context(), "reset", "ada"))
 		must(t, s.Save(t.Context()))
 		return s, connected(t, s)
 	}()
@@ -153,7 +153,7 @@ func TestGrantIsNoAttribute(t *testing.T) {
 	c, _, m := granting(t)
 	s, err := m.Start()
 	must(t, err)
-	must(t, s.Set("reset", "ada"))
+	must(t, s.Set(t.Context(), "reset", "ada"))
 	must(t, s.Save(t.Context()))
 	set := connected(t, s).set(s.Holder())
 	grant := issue(t, m)

@@ -91,7 +91,7 @@ func (m *Manager) answerRestore(w http.ResponseWriter, r *http.Request, request 
 
 // hand seals what is dirty and returns the newest set, nil if it is the one held.
 func (m *Manager) hand(r *http.Request, s *Session, held *Version) (*WirePush, error) {
-	if held != nil && held.Fence > s.Version().Fence {
+	if s.behind(held) {
 		m.passivate(s)
 		return nil, ErrMoved
 	}

@@ -263,7 +263,7 @@ func askForTheNewestSet(t *testing.T) {
 	if _, a := bring(t, h, session.WireRequest{V: 1}, cookie); a.State != session.StateNone || a.Gen != "0.0" || a.Push != nil {
 		t.Errorf("nothing was ever set: %+v", a)
 	}
-	must(t, s.Set("cart", []string{"tea"}))
+	must(t, s.Set(t.Context(), "cart", []string{"tea"}))
 	b := &browser{}
 	_, a := bring(t, h, session.WireRequest{V: 1}, cookie)
 	b.take(t, a.Push)
@@ -271,7 +271,7 @@ func askForTheNewestSet(t *testing.T) {
 	if _, a := bring(t, h, session.WireRequest{V: 1, Gen: "0.1"}, cookie); a.Gen != "0.1" || a.Push != nil {
 		t.Errorf("holding the newest: %+v", a)
 	}
-	must(t, s.Set("cart", []string{"tea", "pot"}))
+	must(t, s.Set(t.Context(), "cart", []string{"tea", "pot"}))
 	if _, a = bring(t, h, session.WireRequest{V: 1, Gen: "0.1"}, cookie); a.Gen != "0.2" {
 		t.Errorf("holding an older one: %+v", a)
 	}

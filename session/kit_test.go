@@ -53,6 +53,7 @@ type browser struct {
 	pushes   []session.Push
 	ended    bool
 	detached bool
+	renewed  *session.Session
 	deaf     bool // loses what is pushed
 }
 
@@ -86,6 +87,12 @@ func (b *browser) Detached() {
 	b.detached = true
 }
 
+func (b *browser) Renewed(s *session.Session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.renewed = s
+}
+
 func (b *browser) set(h session.Holder) session.Presented {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -97,9 +104,9 @@ func shopping(t testing.TB, m *session.Manager) (*session.Session, *browser) {
 	t.Helper()
 	s, err := m.Start()
 	must(t, err)
-	must(t, s.Set("cart", []string{"tea"}))
-	must(t, s.Set("login", "ada"))
-	must(t, s.Set("ticket", "row 7"))
+	must(t, s.Set(t.Context(), "cart", []string{"tea"}))
+	must(t, s.Set(t.Context(), "login", "ada"))
+	must(t, s.Set(t.Context(), "ticket", "row 7"))
 	must(t, s.Save(t.Context()))
 	b := &browser{}
 	must(t, s.Attach(b))
@@ -108,6 +115,17 @@ func shopping(t testing.TB, m *session.Manager) (*session.Session, *browser) {
 		t.Fatalf("the browser holds %d blobs, want 3", len(b.blobs))
 	}
 	return s, b
+}
+
+// trusted stands for good credentials.
+func trusted(context.Context) error { return nil }
+
+// login logs in and returns the renewed session.
+func login(t testing.TB, s *session.Session, subject string) *session.Session {
+	t.Helper()
+	s, err := s.Login(t.Context(), subject, trusted)
+	must(t, err)
+	return s
 }
 
 func must(t testing.TB, err error) {

@@ -43,7 +43,7 @@ func TestEndOfASetValue(t *testing.T) {
 	} {
 		lives(t, func(t *testing.T, _ *cluster, _ *session.Manager, s *session.Session) {
 			start := time.Now()
-			must(t, s.Set(name, 1))
+			must(t, s.Set(t.Context(), name, 1))
 			if got := ends(s, name, start); got != want {
 				t.Errorf("%s ends after %v, want %v", name, got, want)
 			}
@@ -52,7 +52,7 @@ func TestEndOfASetValue(t *testing.T) {
 				t.Errorf("%s, a second before its end: %v", name, err)
 			}
 			time.Sleep(time.Until(s.Expires()) - time.Second)
-			must(t, s.Set(name, 1))
+			must(t, s.Set(t.Context(), name, 1))
 			if got := ends(s, name, start); got != 2*time.Hour {
 				t.Errorf("%s, set at the session's end, ends after %v; want 2h", name, got)
 			}
@@ -63,14 +63,14 @@ func TestEndOfASetValue(t *testing.T) {
 func TestSettingAgainMovesNoAbsoluteEnd(t *testing.T) {
 	lives(t, func(t *testing.T, c *cluster, _ *session.Manager, s *session.Session) {
 		start := time.Now()
-		must(t, s.Set("abs", 1))
-		must(t, s.Set("absidle", 1))
+		must(t, s.Set(t.Context(), "abs", 1))
+		must(t, s.Set(t.Context(), "absidle", 1))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		for range 3 {
 			time.Sleep(8 * time.Minute)
-			must(t, s.Set("abs", 2))
-			must(t, s.Set("absidle", 2))
+			must(t, s.Set(t.Context(), "abs", 2))
+			must(t, s.Set(t.Context(), "absidle", 2))
 		}
 		for _, name := range []string{"abs", "absidle"} {
 			if got := ends(s, name, start); got != 30*time.Minute {
@@ -80,12 +80,12 @@ func TestSettingAgainMovesNoAbsoluteEnd(t *testing.T) {
 		must(t, s.Acknowledge(t.Context(), b, b.version))
 		r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
 		must(t, err)
-		must(t, r.Session.Set("abs", 3))
+		must(t, r.Session.Set(t.Context(), "abs", 3))
 		if got := ends(r.Session, "abs", start); got != 30*time.Minute {
 			t.Errorf("restored and set again it ends after %v; want 30m", got)
 		}
 		time.Sleep(7 * time.Minute)
-		must(t, r.Session.Set("abs", 4)) // the old life is over: this is a new one
+		must(t, r.Session.Set(t.Context(), "abs", 4)) // the old life is over: this is a new one
 		if got := ends(r.Session, "abs", start); got != 61*time.Minute {
 			t.Errorf("set after its end it ends after %v; want 61m", got)
 		}
@@ -103,7 +103,7 @@ func TestReadingMovesTheIdleEnd(t *testing.T) {
 	} {
 		lives(t, func(t *testing.T, _ *cluster, _ *session.Manager, s *session.Session) {
 			start := time.Now()
-			must(t, s.Set(name, 1))
+			must(t, s.Set(t.Context(), name, 1))
 			for _, step := range steps {
 				time.Sleep(time.Until(start.Add(step[0] * time.Minute)))
 				if err := s.Get(name, new(int)); err != nil {
@@ -121,7 +121,7 @@ func TestReadingMovesTheIdleEnd(t *testing.T) {
 func TestMovedIdleEndIsSealed(t *testing.T) {
 	lives(t, func(t *testing.T, c *cluster, _ *session.Manager, s *session.Session) {
 		start := time.Now()
-		must(t, s.Set("idle", 1))
+		must(t, s.Set(t.Context(), "idle", 1))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		time.Sleep(9 * time.Minute)
@@ -138,7 +138,7 @@ func TestMovedIdleEndIsSealed(t *testing.T) {
 func TestExpiredValueIsGone(t *testing.T) {
 	lives(t, func(t *testing.T, _ *cluster, _ *session.Manager, s *session.Session) {
 		for _, name := range []string{"idle", "right", "plain"} {
-			must(t, s.Set(name, 1))
+			must(t, s.Set(t.Context(), name, 1))
 		}
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
@@ -164,8 +164,8 @@ func TestExpiredValueIsGone(t *testing.T) {
 func TestRestoreLengthensNothing(t *testing.T) {
 	lives(t, func(t *testing.T, c *cluster, _ *session.Manager, s *session.Session) {
 		start := time.Now()
-		must(t, s.SetSubject("ada"))
-		must(t, s.Set("ttl", 1))
+		s = login(t, s, "ada")
+		must(t, s.Set(t.Context(), "ttl", 1))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		for range 4 {
@@ -193,7 +193,7 @@ func TestRestoreLengthensNothing(t *testing.T) {
 // A session is over by idleness, and by its absolute end whatever its use.
 func TestSessionIsOver(t *testing.T) {
 	lives(t, func(t *testing.T, _ *cluster, m *session.Manager, s *session.Session) {
-		must(t, s.Set("plain", 1))
+		must(t, s.Set(t.Context(), "plain", 1))
 		time.Sleep(30*time.Minute - time.Second)
 		if _, live := m.Live(s.Holder()); !live {
 			t.Fatal("over before its idle end")
@@ -227,7 +227,7 @@ func TestSessionIsOver(t *testing.T) {
 // The sweep ends what is over, and tells clients that it is over for good.
 func TestSweepEndsSessions(t *testing.T) {
 	lives(t, func(t *testing.T, _ *cluster, m *session.Manager, s *session.Session) {
-		must(t, s.Set("plain", 1))
+		must(t, s.Set(t.Context(), "plain", 1))
 		b := connected(t, s)
 		time.Sleep(30 * time.Minute)
 		runFor(t, m, 1500*time.Millisecond)

@@ -71,7 +71,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if name, needed := cfg.Policy.NeedsStore(); needed {
 		switch cfg.Store.(type) {
 		case replay.None, *replay.None:
-			return nil, fmt.Errorf("session: attribute %q is once-only and needs a replay store; none is configured", name)
+			return nil, fmt.Errorf("session: the rule of attribute %q needs a replay store; none is configured", name)
 		}
 	}
 	if cfg.MaxSessions == 0 {
@@ -198,6 +198,16 @@ func (m *Manager) put(s *Session) {
 	m.arrivals.tell(s.Holder())
 }
 
+// exchange puts a renewed session in the place of the one that it was.
+func (m *Manager) exchange(old, renewed *Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sessions[old.id] == old {
+		delete(m.sessions, old.id)
+	}
+	m.sessions[renewed.id] = renewed
+}
+
 // passivate lets go of a session; its client keeps the sealed set.
 func (m *Manager) passivate(s *Session) { m.remove(s, ErrMoved) }
 
@@ -243,9 +253,8 @@ func (m *Manager) flush(ctx context.Context, now time.Time) {
 	var acks []replay.Place
 	var of []*Session
 	for _, s := range m.all() {
-		if v, due := s.report(now); due {
-			acks = append(acks, replay.Place{Session: m.sessionKey(s.id), Version: v, KeepUntil: m.keepUntil(s.absolute)})
-			of = append(of, s)
+		if at, due := s.report(now); due {
+			acks, of = append(acks, at), append(of, s)
 		}
 	}
 	if len(acks) == 0 {
@@ -292,14 +301,21 @@ func (m *Manager) follow(s *Session, v replay.Verdict) (stays bool) {
 func (m *Manager) livesHere(ctx context.Context, s *Session) bool {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
-	verdicts, err := m.cfg.Store.Acknowledge(ctx, s.place(s.Version().Fence))
+	s.mu.Lock()
+	at := s.place(0)
+	s.mu.Unlock()
+	verdicts, err := m.cfg.Store.Acknowledge(ctx, at)
 	if err != nil || len(verdicts) != 1 {
 		return true
 	}
 	return m.follow(s, verdicts[0])
 }
 
-func (m *Manager) sessionKey(id seal.ID) replay.ID { return record(m.scope, "session", id) }
+func (m *Manager) sessionKey(id seal.ID) replay.ID { return record(m.scope, "session", id[:]) }
+
+func (m *Manager) subjectKey(subject string) replay.ID {
+	return record(m.scope, "subject", []byte(subject))
+}
 
 func (m *Manager) keepUntil(absolute time.Time) time.Time { return keepUntil(m.cfg.Policy, absolute) }
 

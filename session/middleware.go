@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,11 +22,23 @@ const (
 
 type contextKey struct{}
 
-// FromContext returns the request's session, or nil outside [Manager.Middleware].
-// A new visitor's session comes to life with the first [Session.Set].
+// FromContext returns the request's session, or nil outside [Manager.Middleware]
+// and [NewContext]. A new visitor's session comes to life with the first
+// [Session.Set]. After a [Session.Login] it is the renewed one.
 func FromContext(ctx context.Context) *Session {
-	s, _ := ctx.Value(contextKey{}).(*Session)
-	return s
+	switch v := ctx.Value(contextKey{}).(type) {
+	case *responseWriter:
+		return v.session.Load()
+	case *Session:
+		return v
+	}
+	return nil
+}
+
+// NewContext returns a context with s, for code that was not called by
+// [Manager.Middleware]. It seals nothing: call [Session.Save] after changes.
+func NewContext(ctx context.Context, s *Session) context.Context {
+	return context.WithValue(ctx, contextKey{}, s)
 }
 
 // New reports that the visitor has no session yet: nobody but this request knows
@@ -48,11 +61,11 @@ func (m *Manager) Middleware(next http.Handler) http.Handler {
 			m.notHere(w, r, where)
 			return
 		}
-		defer s.leave()
-		rw.session = s
-		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, s)))
+		rw.session.Store(s)
+		defer func() { rw.session.Load().leave() }() // it may have been renewed
+		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, rw)))
 		rw.commit()
-		m.saveAfter(r.Context(), s)
+		m.saveAfter(r.Context(), rw.session.Load())
 	})
 }
 
@@ -103,7 +116,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, w
 type responseWriter struct {
 	http.ResponseWriter
 	r         *http.Request
-	session   *Session
+	session   atomic.Pointer[Session]
 	held      Holder // what the request's cookie said; zero if it was not used
 	committed bool
 }
@@ -114,7 +127,7 @@ func (w *responseWriter) commit() {
 		return
 	}
 	w.committed = true
-	switch s := w.session; {
+	switch s := w.session.Load(); {
 	case errors.Is(s.Err(), ErrEnded):
 		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, "", -1))
 	case !s.unborn() && s.Holder() != w.held:

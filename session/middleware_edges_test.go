@@ -56,7 +56,7 @@ func TestWhenACookieCanBeSent(t *testing.T) {
 		got := make(chan error, 1)
 		server := httptest.NewServer(m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			test.before(w)
-			got <- session.FromContext(r.Context()).Set("cart", 1)
+			got <- session.FromContext(r.Context()).Set(r.Context(), "cart", 1)
 		})))
 		res, err := http.Get(server.URL)
 		if err == nil {

@@ -19,7 +19,7 @@ import (
 func handler(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
 	if v := r.URL.Query().Get("cart"); v != "" {
-		if err := s.Set("cart", v); err != nil {
+		if err := s.Set(r.Context(), "cart", v); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
@@ -171,7 +171,7 @@ func TestResponseWriter(t *testing.T) {
 		if err := http.NewResponseController(w).Flush(); err != nil {
 			t.Errorf("Flush: %v", err)
 		}
-		if err := session.FromContext(r.Context()).Set("cart", 1); !errors.Is(err, session.ErrTooLate) {
+		if err := session.FromContext(r.Context()).Set(r.Context(), "cart", 1); !errors.Is(err, session.ErrTooLate) {
 			t.Errorf("Set after the header was sent = %v, want ErrTooLate", err)
 		}
 		if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); !ok || u.Unwrap() == nil {
@@ -180,14 +180,14 @@ func TestResponseWriter(t *testing.T) {
 	}))
 	do(late, request("GET", "/"))
 	flushed := m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		must(t, session.FromContext(r.Context()).Set("cart", 1))
+		must(t, session.FromContext(r.Context()).Set(r.Context(), "cart", 1))
 		must(t, http.NewResponseController(w).Flush())
 	}))
 	if res := do(flushed, request("GET", "/")); len(res.Cookies()) != 1 {
 		t.Error("Flush lost the cookie")
 	}
 	silent := m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		must(t, session.FromContext(r.Context()).Set("cart", 1))
+		must(t, session.FromContext(r.Context()).Set(r.Context(), "cart", 1))
 	}))
 	if res := do(silent, request("GET", "/")); len(res.Cookies()) != 1 {
 		t.Error("a handler that writes nothing lost the cookie")
@@ -197,13 +197,13 @@ func TestResponseWriter(t *testing.T) {
 func TestLimits(t *testing.T) {
 	c := newCluster(t)
 	s, _ := shopping(t, c.node())
-	if err := s.Set("note", strings.Repeat("x", 62)); err != nil {
+	if err := s.Set(t.Context(), "note", strings.Repeat("x", 62)); err != nil {
 		t.Errorf("64 bytes: %v", err)
 	}
-	if err := s.Set("note", strings.Repeat("x", 63)); !errors.Is(err, session.ErrTooLarge) {
+	if err := s.Set(t.Context(), "note", strings.Repeat("x", 63)); !errors.Is(err, session.ErrTooLarge) {
 		t.Errorf("65 bytes: %v", err)
 	}
-	if err := s.Set("admin", true); !errors.Is(err, policy.ErrNotAllowed) {
+	if err := s.Set(t.Context(), "admin", true); !errors.Is(err, policy.ErrNotAllowed) {
 		t.Errorf("an undeclared name: %v", err)
 	}
 	if err := s.Get("admin", new(any)); !errors.Is(err, session.ErrNoAttribute) {
@@ -217,14 +217,14 @@ func TestLargestValueSeals(t *testing.T) {
 	c.policy = testkit.Policy(t, `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"big":{"max_bytes":11264,"ttl":"1h","absolute":"2h"}}}`)
 	s, err := c.node().Start()
 	must(t, err)
-	must(t, s.Set("big", strings.Repeat("x", policy.MaxValueBytes-2)))
+	must(t, s.Set(t.Context(), "big", strings.Repeat("x", policy.MaxValueBytes-2)))
 	must(t, s.Save(t.Context()))
 }
 
 func TestDeltasAndResends(t *testing.T) {
 	c := newCluster(t)
 	s, b := shopping(t, c.node())
-	must(t, s.Set("cart", []string{"a"}))
+	must(t, s.Set(t.Context(), "cart", []string{"a"}))
 	must(t, s.Save(t.Context()))
 	last := b.pushes[len(b.pushes)-1]
 	if !last.Delta || len(last.Set) != 1 || last.Base.Gen+1 != last.Version.Gen {
@@ -235,16 +235,16 @@ func TestDeltasAndResends(t *testing.T) {
 	if len(b.pushes) != pushes {
 		t.Error("a clean session was pushed")
 	}
-	s.Delete("login")
+	s.Delete(t.Context(), "login")
 	must(t, s.Save(t.Context()))
 	if last := b.pushes[len(b.pushes)-1]; len(last.Del) != 1 || len(b.blobs) != 2 {
 		t.Errorf("a deletion pushed as %+v", last)
 	}
 	b.deaf = true
-	must(t, s.Set("cart", []string{"b"}))
+	must(t, s.Set(t.Context(), "cart", []string{"b"}))
 	must(t, s.Save(t.Context()))
 	b.deaf = false
-	must(t, s.Set("note", "n"))
+	must(t, s.Set(t.Context(), "note", "n"))
 	must(t, s.Save(t.Context())) // a delta on a set that the browser does not hold
 	must(t, s.Acknowledge(t.Context(), b, b.version))
 	if r, err := c.node().Restore(t.Context(), b.set(s.Holder())); err != nil || len(r.Session.Attributes()) != 3 {
@@ -277,7 +277,7 @@ func TestIdleAndLapse(t *testing.T) {
 		}
 		s3, b3 := shopping(t, m)
 		b3.deaf = true
-		must(t, s3.Set("cart", 1))
+		must(t, s3.Set(t.Context(), "cart", 1))
 		must(t, s3.Save(t.Context()))
 		s3.Detach(b3)
 		runFor(t, m, time.Minute)

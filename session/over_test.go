@@ -13,7 +13,7 @@ import (
 // restores; nobody joins a session that is over.
 func TestNobodyJoinsASessionThatIsOver(t *testing.T) {
 	lives(t, func(t *testing.T, _ *cluster, m *session.Manager, s *session.Session) {
-		must(t, s.Set("plain", 1))
+		must(t, s.Set(t.Context(), "plain", 1))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		time.Sleep(30 * time.Minute)
@@ -32,8 +32,8 @@ func TestNobodyJoinsASessionThatIsOver(t *testing.T) {
 // ends when it says, an ordinary value a leeway later.
 func TestLeewayAfterARestore(t *testing.T) {
 	lives(t, func(t *testing.T, c *cluster, _ *session.Manager, s *session.Session) {
-		must(t, s.Set("right", 1))
-		must(t, s.Set("idle", 1))
+		must(t, s.Set(t.Context(), "right", 1))
+		must(t, s.Set(t.Context(), "idle", 1))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		end := time.Now().Add(10 * time.Minute)

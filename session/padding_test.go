@@ -19,7 +19,7 @@ func TestPadMax(t *testing.T) {
 	lengths := map[string]map[int]bool{"role": {}, "cart": {}}
 	for _, n := range []int{0, 1, 500, 11260} {
 		for name := range lengths {
-			must(t, s.Set(name, strings.Repeat("x", n)))
+			must(t, s.Set(t.Context(), name, strings.Repeat("x", n)))
 			must(t, s.Save(t.Context()))
 			lengths[name][len(c.envelopeOf(b.set(s.Holder()), name))] = true
 		}

@@ -30,7 +30,7 @@ func TestParallelTakesHaveOneEffect(t *testing.T) {
 		"other owners": func(i int) replay.Owner { return replay.Owner{byte(i + 1)} },
 	} {
 		for round := range 300 {
-			must(t, s.Set("ticket", round))
+			must(t, s.Set(t.Context(), "ticket", round))
 			errs := make(chan error, 4)
 			for i := range cap(errs) {
 				go func() { errs <- s.Take(t.Context(), "ticket", owner(i), new(int)) }()
@@ -65,12 +65,12 @@ func TestTakeIsRepeatedWithTheSameOwner(t *testing.T) {
 func TestSubjectsThatCantBeSealedAreRefused(t *testing.T) {
 	c := newCluster(t)
 	s, _ := shopping(t, c.node())
-	for _, bad := range []string{"line\nbreak", "\x00", "\xff", strings.Repeat("x", seal.MaxSubject+1)} {
-		if err := s.SetSubject(bad); !errors.Is(err, policy.ErrNotAllowed) {
-			t.Errorf("SetSubject(%.10q) = %v", bad, err)
+	for _, bad := range []string{"", "line\nbreak", "\x00", "\xff", strings.Repeat("x", seal.MaxSubject+1)} {
+		if _, err := s.Login(t.Context(), bad, trusted); !errors.Is(err, policy.ErrNotAllowed) {
+			t.Errorf("Login(%.10q) = %v", bad, err)
 		}
 	}
-	must(t, s.SetSubject(`zoë "the" \first`))
+	s = login(t, s, `zoë "the" \first`)
 	must(t, s.Save(t.Context()))
 	if s.Subject() != `zoë "the" \first` {
 		t.Errorf("subject %q", s.Subject())
@@ -91,12 +91,12 @@ func TestLargestSessionRestores(t *testing.T) {
 		s, err := c.node().Start()
 		must(t, err)
 		for _, r := range c.policy.Rules() {
-			must(t, s.Set(r.Name, strings.Repeat("x", 2046)))
+			must(t, s.Set(t.Context(), r.Name, strings.Repeat("x", 2046)))
 		}
-		if err := s.Set(c.policy.Rules()[0].Name, strings.Repeat("x", 2047)); !errors.Is(err, session.ErrTooLarge) {
+		if err := s.Set(t.Context(), c.policy.Rules()[0].Name, strings.Repeat("x", 2047)); !errors.Is(err, session.ErrTooLarge) {
 			t.Errorf("one byte more: %v", err)
 		}
-		must(t, s.SetSubject(strings.Repeat(`"`, seal.MaxSubject)))
+		s = login(t, s, strings.Repeat(`"`, seal.MaxSubject))
 		must(t, s.Save(t.Context()))
 		b := &browser{}
 		must(t, s.Attach(b))
@@ -160,8 +160,8 @@ func TestRequiredAttributesEndTheSession(t *testing.T) {
 		m := c.node()
 		s, err := m.Start()
 		must(t, err)
-		must(t, s.Set("mfa", true))
-		must(t, s.Set("cart", "tea"))
+		must(t, s.Set(t.Context(), "mfa", true))
+		must(t, s.Set(t.Context(), "cart", "tea"))
 		must(t, s.Save(t.Context()))
 		b := &browser{}
 		must(t, s.Attach(b))
@@ -256,7 +256,7 @@ func TestUpdateIsOneStep(t *testing.T) {
 	done := make(chan error, 50)
 	for range cap(done) {
 		go func() {
-			done <- session.Update(s, "note", func(n int) (int, error) { return n + 1, nil })
+			done <- session.Update(session.NewContext(t.Context(), s), policy.Attr[int]("note"), func(n int) (int, error) { return n + 1, nil })
 		}()
 	}
 	for range cap(done) {
@@ -267,13 +267,13 @@ func TestUpdateIsOneStep(t *testing.T) {
 		t.Errorf("%d of %d updates are left", n, cap(done))
 	}
 	no := errors.New("no")
-	if err := session.Update(s, "note", func(n int) (int, error) { return 0, no }); !errors.Is(err, no) {
+	if err := session.Update(session.NewContext(t.Context(), s), policy.Attr[int]("note"), func(n int) (int, error) { return 0, no }); !errors.Is(err, no) {
 		t.Errorf("Update = %v", err)
 	}
 	if must(t, s.Get("note", &n)); n != cap(done) {
 		t.Error("a refused update changed the value")
 	}
-	if err := session.Update(s, "admin", func(n int) (int, error) { return 1, nil }); !errors.Is(err, policy.ErrNotAllowed) {
+	if err := session.Update(session.NewContext(t.Context(), s), policy.Attr[int]("admin"), func(n int) (int, error) { return 1, nil }); !errors.Is(err, policy.ErrNotAllowed) {
 		t.Errorf("an undeclared name: %v", err)
 	}
 }
@@ -392,13 +392,13 @@ func TestHangingChangeHoldsUpNobody(t *testing.T) {
 	other, b := shopping(t, m)
 	release, inside := make(chan struct{}), make(chan struct{})
 	go func() {
-		_ = session.Update(s, "note", func(n int) (int, error) { close(inside); <-release; return n, nil })
+		_ = session.Update(session.NewContext(t.Context(), s), policy.Attr[int]("note"), func(n int) (int, error) { close(inside); <-release; return n, nil })
 	}()
 	<-inside
 	defer close(release)
 	must(t, other.Acknowledge(t.Context(), b, b.version))
 	old := b.set(other.Holder())
-	must(t, other.Set("cart", []string{"paid"}))
+	must(t, other.Set(t.Context(), "cart", []string{"paid"}))
 	must(t, other.Save(t.Context()))
 	must(t, other.Acknowledge(t.Context(), b, b.version))
 	runFor(t, m, 1500*time.Millisecond)

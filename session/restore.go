@@ -41,7 +41,7 @@ type Restored struct {
 // Dropped is an attribute that could not be restored, by its rule alone.
 type Dropped struct {
 	Slot, Name string
-	Reason     error // policy.ErrExpired or replay.ErrReplayed
+	Reason     error // policy.ErrExpired, policy.ErrNotAllowed (rolled back), policy.ErrStoreDown or replay.ErrReplayed
 }
 
 // Restore verifies a presented set and brings its session to life on this node.
@@ -114,6 +114,7 @@ type item struct {
 	claims   seal.Claims // its value lies in plain
 	opened   seal.Opened
 	decision policy.Decision
+	gone     error // why the store's answer leaves it out
 }
 
 // sets are used again, because they are large and soon over.
@@ -150,7 +151,7 @@ func (m *Manager) verify(ctx context.Context, p Presented, set *verified) error 
 	if err := set.belongs(p.Holder); err != nil {
 		return err
 	}
-	if err := set.judge(m.cfg.Policy, p.Holder); err != nil {
+	if err := set.judge(m.cfg.Policy, p.Holder, m.epoch); err != nil {
 		return err
 	}
 	return set.complete()
@@ -210,8 +211,9 @@ func (set *verified) belongs(h Holder) error {
 }
 
 // judge asks today's policy about the set and about every attribute, and
-// refuses with all reasons.
-func (set *verified) judge(p *policy.Policy, h Holder) error {
+// refuses with all reasons. Of a right from before the store's epoch, in a set
+// that was sealed since, the store could not tell.
+func (set *verified) judge(p *policy.Policy, h Holder, epoch int64) error {
 	f := policy.SessionFacts{
 		Now: set.now, IssuedAt: time.Unix(set.manifest.IssuedAt, 0), Expires: time.Unix(set.manifest.Expires, 0),
 		AbsoluteExpires: time.Unix(set.manifest.AbsoluteExpires, 0), Bound: h.holds(set.manifest.Binding), Attributes: len(set.items), Bytes: set.bytes(),
@@ -221,6 +223,9 @@ func (set *verified) judge(p *policy.Policy, h Holder) error {
 	for i := range set.items {
 		it := &set.items[i]
 		it.decision = p.Judge(facts(&it.claims, set.now))
+		if it.claims.Once && it.claims.IssuedAt < epoch && set.manifest.IssuedAt >= epoch && it.decision.Verdict == policy.AcceptAttribute {
+			it.decision = p.JudgeStore(policy.StoreFacts{Name: it.claims.Name})
+		}
 		if it.decision.Verdict == policy.RefuseSet {
 			errs = append(errs, it.decision.Err())
 		}
@@ -281,13 +286,13 @@ func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Sessi
 		return nil, nil, err
 	}
 	defer release()
-	look, of := m.rights(set)
+	look, burn := m.rights(set)
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
 	answer, err := m.cfg.Store.Restore(ctx, replay.RestoreRequest{
 		Session: m.sessionKey(set.manifest.Session), Set: Version{Fence: set.manifest.Fence, Gen: set.manifest.Gen},
 		Issued: time.Unix(set.manifest.IssuedAt, 0), KeepUntil: m.keepUntil(time.Unix(set.manifest.AbsoluteExpires, 0)),
-		Attempt: p.Attempt, Look: look,
+		Login: m.loginOf(set.manifest), Attempt: p.Attempt, Strict: m.cfg.Policy.Strict(), Burn: burn, Look: look,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -295,13 +300,19 @@ func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Sessi
 	if err := refusal(answer.Verdict); err != nil {
 		return nil, nil, err
 	}
-	spent := map[string]bool{}
-	for i, slot := range of {
-		spent[slot] = answer.Spent[i]
+	if err := set.withhold(m.cfg.Policy, answer); err != nil {
+		return nil, nil, err
 	}
-	s, dropped := m.revive(p.Holder, set, answer.Fence, spent)
+	s, dropped := m.revive(p, set, answer.Fence)
 	m.put(s)
 	return s, dropped, nil
+}
+
+func (m *Manager) loginOf(manifest *seal.Manifest) (l replay.Login) {
+	if manifest.Subject != "" {
+		l = replay.Login{Subject: m.subjectKey(manifest.Subject), Since: time.Unix(manifest.SubjectSince, 0)}
+	}
+	return l
 }
 
 // reserve keeps a place in memory before the store is asked, so that a full
@@ -326,15 +337,59 @@ func (m *Manager) reserve(id seal.ID) (release func(), err error) {
 	}, nil
 }
 
-// rights lists the once-only attributes' records and their slots.
-func (m *Manager) rights(set *verified) (ids []replay.ID, slots []string) {
+// rights lists the once-only attributes' records, ascending by slot: those to be
+// looked at, and those that this restore spends.
+func (m *Manager) rights(set *verified) (look []replay.ID, burn []replay.Burn) {
 	for i := range set.items {
-		if it := &set.items[i]; it.claims.Once {
-			ids, slots = append(ids, record(m.scope, "right", it.claims.UID)), append(slots, it.slot)
+		switch it := &set.items[i]; {
+		case it.decision.Burn:
+			burn = append(burn, replay.Burn{Right: right(m.scope, m.cfg.Policy, it.claims.UID, time.Unix(it.claims.IssuedAt, 0), time.Unix(it.claims.AbsoluteExpires, 0))})
+		case it.claims.Once:
+			look = append(look, record(m.scope, "right", it.claims.UID[:]))
 		}
 	}
-	return ids, slots
+	return look, burn
 }
+
+// withhold notes of each item why the store's answer leaves it out. A store that
+// does not answer as it was asked is no pass.
+func (set *verified) withhold(p *policy.Policy, answer replay.Restored) error {
+	look, burn := answer.Spent, answer.Burnt
+	for i := range set.items {
+		it := &set.items[i]
+		switch {
+		case it.decision.Burn:
+			if len(burn) == 0 {
+				return errAnswer
+			}
+			if !burn[0].Granted() {
+				it.gone = replay.ErrReplayed
+			}
+			burn = burn[1:]
+		case it.claims.Once:
+			if len(look) == 0 {
+				return errAnswer
+			}
+			if look[0] {
+				it.gone = replay.ErrReplayed
+			}
+			look = look[1:]
+		}
+		if !answer.BehindWatermark || it.gone != nil {
+			continue
+		}
+		switch d := p.JudgeStore(policy.StoreFacts{Name: it.claims.Name, Known: true, RolledBack: true}); d.Verdict {
+		case policy.AcceptAttribute:
+		case policy.DropAttribute:
+			it.gone = d.Err()
+		default:
+			return fmt.Errorf("%w: %w", ErrRolledBack, d.Err())
+		}
+	}
+	return nil
+}
+
+var errAnswer = fmt.Errorf("%w: the store's answer is not what was asked", ErrUnavailable)
 
 func refusal(v replay.Verdict) error {
 	switch v {
@@ -354,26 +409,28 @@ func refusal(v replay.Verdict) error {
 
 // revive builds the session from a verified set. Everything is dirty, so that
 // the next Save seals it as this node's own, under the new fence.
-func (m *Manager) revive(h Holder, set *verified, fence uint64, spent map[string]bool) (*Session, []Dropped) {
-	s := &Session{
-		m: m, taking: make(chan struct{}, 1), unsure: map[string]*attribute{}, id: h.Session, holder: h, binding: set.manifest.Binding, absolute: set.session.AbsoluteExpires,
-		subject: set.manifest.Subject, since: set.manifest.SubjectSince, version: Version{Fence: fence, Gen: set.manifest.Gen}, used: set.now, checked: set.now,
-		attrs: make(map[string]*attribute, len(set.items)), clients: map[Client]*Version{},
-	}
+func (m *Manager) revive(p Presented, set *verified, fence uint64) (*Session, []Dropped) {
+	s := m.session(p.Holder, set.manifest.Binding, set.now)
+	s.absolute, s.version = set.session.AbsoluteExpires, Version{Fence: fence, Gen: set.manifest.Gen}
+	s.login = login{set.manifest.Subject, set.manifest.SubjectSince}
 	s.replica.dirty = true
 	kept, values := make([]attribute, 0, len(set.items)), make([]byte, 0, set.bytes())
 	var dropped []Dropped
 	for i := range set.items {
 		it := &set.items[i]
 		switch {
-		case spent[it.slot]:
-			dropped = append(dropped, Dropped{it.slot, it.claims.Name, replay.ErrReplayed})
+		case it.gone != nil:
+			dropped = append(dropped, Dropped{it.slot, it.claims.Name, it.gone})
 		case it.decision.Verdict != policy.AcceptAttribute:
 			dropped = append(dropped, Dropped{it.slot, it.claims.Name, it.decision.Err()})
 		default:
 			start := len(values)
 			values = append(values, it.claims.Value...)
-			kept = append(kept, it.attribute(values[start:len(values):len(values)], m.cfg.Policy.Session().Leeway))
+			a := it.attribute(values[start:len(values):len(values)], m.cfg.Policy.Session().Leeway)
+			if it.decision.Burn { // it came here, and goes nowhere else
+				a.local, a.dirty, a.burnt = true, false, &p.Attempt
+			}
+			kept = append(kept, a)
 			s.attrs[it.claims.Name] = &kept[len(kept)-1]
 		}
 	}
@@ -390,7 +447,7 @@ func (set *verified) bytes() (n int) {
 // attribute judges its end as the restore did: with leeway, but for a right.
 func (it *item) attribute(value []byte, leeway time.Duration) attribute {
 	a := attribute{
-		value: value, uid: it.claims.UID, dirty: true,
+		value: value, uid: it.claims.UID, dirty: true, shown: true,
 		issued: time.Unix(it.claims.IssuedAt, 0), expires: it.decision.Expires,
 	}
 	if !it.claims.Once {

@@ -84,7 +84,7 @@ func TestRestoreReplacesAStaleCopy(t *testing.T) {
 	must(t, err)
 	b2 := &browser{}
 	must(t, r.Session.Attach(b2))
-	must(t, r.Session.Set("cart", []string{"tea", "milk"}))
+	must(t, r.Session.Set(t.Context(), "cart", []string{"tea", "milk"}))
 	must(t, r.Session.Acknowledge(t.Context(), b2, nil))
 	h := r.Session.Holder()
 	h.Fence = 0 // even without the hint in the cookie
@@ -93,7 +93,7 @@ func TestRestoreReplacesAStaleCopy(t *testing.T) {
 	if got, _ := get(t, back.Session, "cart"); back.Joined || got != "milk" {
 		t.Errorf("back on node 1: joined %t, cart %q", back.Joined, got)
 	}
-	if err := s.Set("cart", 1); !errors.Is(err, session.ErrMoved) {
+	if err := s.Set(t.Context(), "cart", 1); !errors.Is(err, session.ErrMoved) {
 		t.Errorf("the stale copy still takes changes: %v", err)
 	}
 }
@@ -105,8 +105,8 @@ func TestRestoreRefusesSpoiledSets(t *testing.T) {
 	m := c.node()
 	s, b := shopping(t, m)
 	older := b.set(s.Holder())
-	must(t, s.Set("cart", []string{"tea", "milk"}))
-	must(t, s.Set("note", "x"))
+	must(t, s.Set(t.Context(), "cart", []string{"tea", "milk"}))
+	must(t, s.Set(t.Context(), "note", "x"))
 	must(t, s.Save(t.Context()))
 	good := b.set(s.Holder())
 	foreign, fb := shopping(t, m)
@@ -215,7 +215,7 @@ func TestExpiryRefusesWhereTheRuleSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		s, b := shopping(t, c.node())
-		must(t, s.Set("pin", 1))
+		must(t, s.Set(t.Context(), "pin", 1))
 		must(t, s.Save(t.Context()))
 		time.Sleep(time.Minute + 2*time.Second)
 		if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); !errors.Is(err, policy.ErrExpired) {
@@ -283,7 +283,7 @@ func TestSupersededByWhatWasAcknowledged(t *testing.T) {
 	m := c.node()
 	s, b := shopping(t, m)
 	old := b.set(s.Holder())
-	must(t, s.Set("cart", []string{"paid"}))
+	must(t, s.Set(t.Context(), "cart", []string{"paid"}))
 	must(t, s.Save(t.Context()))
 	must(t, s.Acknowledge(t.Context(), b, b.version))
 	runFor(t, m, 1500*time.Millisecond)
@@ -305,7 +305,7 @@ func TestFloorWaitsForEveryClient(t *testing.T) {
 	must(t, s.Acknowledge(t.Context(), slow, nil))
 	lag := slow.set(s.Holder())
 	slow.deaf = true
-	must(t, s.Set("cart", []string{"more"}))
+	must(t, s.Set(t.Context(), "cart", []string{"more"}))
 	must(t, s.Save(t.Context()))
 	must(t, s.Acknowledge(t.Context(), b, b.version))
 	runFor(t, m, 1500*time.Millisecond)
@@ -335,7 +335,7 @@ func TestLogoutIsEverywhere(t *testing.T) {
 			t.Errorf("%s: %v, want ErrRevoked", name, err)
 		}
 	}
-	if err := s.Set("cart", 1); !errors.Is(err, session.ErrEnded) {
+	if err := s.Set(t.Context(), "cart", 1); !errors.Is(err, session.ErrEnded) {
 		t.Errorf("Set after logout: %v", err)
 	}
 }

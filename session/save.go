@@ -18,8 +18,12 @@ type Push struct {
 	Version Version
 	// Delta says that Set and Del apply only to the set Base; otherwise Set is
 	// complete and replaces everything.
-	Delta    bool
-	Base     Version
+	Delta bool
+	Base  Version
+	// Over, in a complete set, is the newest version that a client may hold of the
+	// session that was renewed into this one: the set replaces it, though its own
+	// version is lower. Zero: none.
+	Over     Version
 	Manifest string
 	Set      map[string]string // envelope by slot
 	Del      []string          // slots
@@ -34,6 +38,9 @@ type Client interface {
 	Push(p Push)
 	// Detached says that the session no longer lives here.
 	Detached()
+	// Renewed says that the session goes on as s, under another ID: what the
+	// client acknowledges from now on is for s.
+	Renewed(s *Session)
 }
 
 // replica is the newest sealed set and what changed since.
@@ -70,6 +77,10 @@ func (s *Session) Save(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: keyring: %w", ErrUnavailable, err)
 	}
+	if err := s.changing.wait(ctx); err != nil {
+		return err
+	}
+	defer s.changing.done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil {
@@ -82,6 +93,9 @@ func (s *Session) Save(ctx context.Context) error {
 	}
 	base := s.version
 	p := Push{Version: Version{Fence: base.Fence, Gen: base.Gen + 1}, Base: base, Delta: !s.replica.full, Set: make(map[string]string, len(s.attrs))}
+	if !p.Delta {
+		p.Over = s.replaces()
+	}
 	if err := s.seal(now, &p); err != nil {
 		return err
 	}
@@ -124,7 +138,7 @@ func (s *Session) freshSealer(ring *seal.Ring, now time.Time) error {
 	s.replica.wipe()
 	s.replica.sealer, s.replica.dirty, s.replica.full, s.replica.removed = sealer, true, true, nil
 	for _, a := range s.attrs {
-		a.dirty, a.slot = true, ""
+		a.dirty, a.slot = !a.local, ""
 	}
 	return nil
 }
@@ -148,12 +162,15 @@ func (s *Session) seal(now time.Time, p *Push) error {
 	}
 	fresh, set := make(map[string]made, len(s.attrs)), make(map[string]string, len(s.attrs))
 	m := &seal.Manifest{
-		Session: s.id, Subject: s.subject, SubjectSince: s.since, Fence: p.Version.Fence, Gen: p.Version.Gen, IssuedAt: now.Unix(),
+		Session: s.id, Subject: s.login.subject, SubjectSince: s.login.since, Fence: p.Version.Fence, Gen: p.Version.Gen, IssuedAt: now.Unix(),
 		Expires:         earlier(now.Add(s.m.cfg.Policy.Session().Idle), s.absolute).Unix(),
 		AbsoluteExpires: s.absolute.Unix(), Binding: s.binding, Policy: s.m.cfg.Policy.Version(),
 		Entries: make([]seal.Entry, 0, len(s.attrs)),
 	}
 	for name, a := range s.attrs {
+		if a.local {
+			continue
+		}
 		slot, jti := a.slot, a.jti
 		if a.dirty {
 			f := made{jti: seal.NewID()}
@@ -178,7 +195,7 @@ func (s *Session) seal(now time.Time, p *Push) error {
 	}
 	for name, f := range fresh {
 		a := s.attrs[name]
-		a.slot, a.jti, a.dirty = f.slot, f.jti, false
+		a.slot, a.jti, a.dirty, a.shown = f.slot, f.jti, false, true
 	}
 	p.Manifest, p.Del = manifest, s.removedFromSet(p)
 	s.version = p.Version
@@ -224,5 +241,14 @@ func (s *Session) claims(name string, a *attribute, jti seal.ID, gen uint64) *se
 
 // whole is the newest sealed set in full, whatever changed since. s.mu is held.
 func (s *Session) whole() Push {
-	return Push{Version: s.version, Manifest: s.replica.manifest, Set: maps.Clone(s.replica.set)}
+	return Push{Version: s.version, Over: s.replaces(), Manifest: s.replica.manifest, Set: maps.Clone(s.replica.set)}
+}
+
+// replaces is the newest version of the session's former ID, if its own
+// versions are not above it. s.mu is held.
+func (s *Session) replaces() Version {
+	if s.former.Fence > s.version.Fence {
+		return s.former
+	}
+	return Version{}
 }

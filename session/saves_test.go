@@ -20,8 +20,12 @@ import (
 // up with exactly the set that the manifest lists.
 func TestPushedSetsRestore(t *testing.T) {
 	type step func(t *testing.T, s *session.Session)
-	set := func(name string) step { return func(t *testing.T, s *session.Session) { must(t, s.Set(name, "v")) } }
-	del := func(name string) step { return func(_ *testing.T, s *session.Session) { s.Delete(name) } }
+	set := func(name string) step {
+		return func(t *testing.T, s *session.Session) { must(t, s.Set(t.Context(), name, "v")) }
+	}
+	del := func(name string) step {
+		return func(t *testing.T, s *session.Session) { must(t, s.Delete(t.Context(), name)) }
+	}
 	save := func(t *testing.T, s *session.Session) { must(t, s.Save(t.Context())) }
 	for name, steps := range map[string][]step{
 		"deleted":                        {del("login"), save},
@@ -76,11 +80,11 @@ func TestRotationSealsEverySession(t *testing.T) {
 	must(t, err)
 	bare, err := m.Start()
 	must(t, err)
-	must(t, bare.SetSubject("ada"))
+	bare = login(t, bare, "ada")
 	must(t, bare.Save(t.Context()))
 	bb := connected(t, bare)
 	s, b := shopping(t, m)
-	s.Delete("login")
+	s.Delete(t.Context(), "login")
 	keys.ring, err = seal.RotateRing(t.Context(), dir, seal.A256CBCHS512, time.Now(), time.Now())
 	must(t, err)
 	primary, err := keys.ring.Primary(time.Now())
@@ -126,7 +130,7 @@ func TestManifestOfASession(t *testing.T) {
 		m := c.node()
 		s, err := m.Start()
 		must(t, err)
-		must(t, s.SetSubject("ada"))
+		s = login(t, s, "ada")
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		end := s.Expires().Unix()
@@ -149,7 +153,7 @@ func TestManifestOfASession(t *testing.T) {
 			t.Errorf("the binding is %s, the secret %s", first.Binding, secret)
 		}
 		time.Sleep(time.Minute)
-		must(t, s.SetSubject("grace"))
+		s = login(t, s, "grace")
 		must(t, s.Save(t.Context()))
 		check("grace")
 		for range 71 { // up to ten minutes before the end
@@ -157,7 +161,7 @@ func TestManifestOfASession(t *testing.T) {
 			must(t, s.Acknowledge(t.Context(), b, b.version))
 		}
 		time.Sleep(time.Until(s.Expires().Add(-8 * time.Minute)))
-		must(t, s.SetSubject("last"))
+		s = login(t, s, "last")
 		must(t, s.Save(t.Context()))
 		check("last")
 	})
@@ -167,7 +171,7 @@ func TestManifestOfASession(t *testing.T) {
 func TestGenerationOfAnEnvelope(t *testing.T) {
 	c := newCluster(t)
 	s, b := shopping(t, c.node())
-	must(t, s.Set("note", "n"))
+	must(t, s.Set(t.Context(), "note", "n"))
 	must(t, s.Save(t.Context()))
 	for name, want := range map[string]uint64{"cart": 1, "note": 2} {
 		claims, _, err := c.ring.NewOpener(shopScope, time.Now()).Attribute(c.envelopeOf(b.set(s.Holder()), name))
@@ -182,7 +186,7 @@ func TestSetRefusesWhatCantBeSealed(t *testing.T) {
 	c := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h","max_attributes":2,"max_bytes":20},"attributes":{"a":{},"b":{},"c":{}}}`)
 	s, err := c.node().Start()
 	must(t, err)
-	must(t, s.Set("a", "0123456789"))
+	must(t, s.Set(t.Context(), "a", "0123456789"))
 	for name, test := range map[string]struct {
 		attribute string
 		value     any
@@ -194,14 +198,14 @@ func TestSetRefusesWhatCantBeSealed(t *testing.T) {
 		"too many, replacing": {"a", "01234567890123456789", session.ErrTooLarge},
 		"undeclared":          {"d", 1, policy.ErrNotAllowed},
 	} {
-		if err := s.Set(test.attribute, test.value); !errors.Is(err, test.want) {
+		if err := s.Set(t.Context(), test.attribute, test.value); !errors.Is(err, test.want) {
 			t.Errorf("%s: Set = %v, want %v", name, err, test.want)
 		}
 	}
-	must(t, s.Set("a", "012345678901234567")) // its own old bytes don't count
-	must(t, s.Set("a", "0"))
-	must(t, s.Set("b", 1))
-	if err := s.Set("c", 1); !errors.Is(err, session.ErrTooLarge) {
+	must(t, s.Set(t.Context(), "a", "012345678901234567")) // its own old bytes don't count
+	must(t, s.Set(t.Context(), "a", "0"))
+	must(t, s.Set(t.Context(), "b", 1))
+	if err := s.Set(t.Context(), "c", 1); !errors.Is(err, session.ErrTooLarge) {
 		t.Errorf("a third attribute of two: %v", err)
 	}
 	must(t, s.Save(t.Context()))

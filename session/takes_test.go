@@ -59,7 +59,7 @@ func TestOneRightManyWays(t *testing.T) {
 		c := newCluster(t)
 		s, _ := shopping(t, c.node())
 		for i, row := range []string{"row 7", "row 8", "row 9"} {
-			must(t, s.Set("ticket", row))
+			must(t, s.Set(t.Context(), "ticket", row))
 			if err := s.Take(t.Context(), "ticket", replay.Owner{byte(i + 1)}, &seat); err != nil || seat != row {
 				t.Errorf("%s: %q, %v", row, seat, err)
 			}
@@ -143,7 +143,7 @@ func TestTakeAfterLogoutElsewhere(t *testing.T) {
 	if _, live := m.Live(s.Holder()); live || !b.ended {
 		t.Errorf("live %t, the client was told %t", live, b.ended)
 	}
-	for what, err := range map[string]error{"Get": s.Get("cart", new(any)), "Set": s.Set("cart", 1), "SetSubject": s.SetSubject("ada"), "Save": s.Save(t.Context()), "Attach": s.Attach(&browser{})} {
+	for what, err := range map[string]error{"Get": s.Get("cart", new(any)), "Set": s.Set(t.Context(), "cart", 1), "Login": second(s.Login(t.Context(), "ada", trusted)), "Delete": s.Delete(t.Context(), "cart"), "Save": s.Save(t.Context()), "Attach": s.Attach(&browser{})} {
 		if !errors.Is(err, session.ErrEnded) {
 			t.Errorf("%s after the end = %v", what, err)
 		}
@@ -152,6 +152,8 @@ func TestTakeAfterLogoutElsewhere(t *testing.T) {
 		t.Error("an ended session lists attributes")
 	}
 }
+
+func second[T any](_ T, err error) error { return err }
 
 func TestTakeWantsARight(t *testing.T) {
 	c := newCluster(t)
@@ -185,7 +187,7 @@ func TestTakeDropsOnlyWhatItSpent(t *testing.T) {
 	s, _ := shopping(t, c.node())
 	spy.take = func(context.Context) (replay.Verdict, replay.Outcome, error, bool) {
 		spy.take = nil
-		must(t, s.Set("ticket", "row 8"))
+		must(t, s.Set(t.Context(), "ticket", "row 8"))
 		return 0, 0, nil, false
 	}
 	var seat string

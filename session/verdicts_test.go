@@ -217,7 +217,7 @@ func TestLogoutWithoutAStore(t *testing.T) {
 	m := c.node()
 	s, err := m.Start()
 	must(t, err)
-	must(t, s.Set("cart", 1))
+	must(t, s.Set(t.Context(), "cart", 1))
 	must(t, s.Save(t.Context()))
 	b := connected(t, s)
 	if err := s.Logout(t.Context()); err != nil || !b.ended {
@@ -361,7 +361,7 @@ func TestKeyringUnavailable(t *testing.T) {
 	if r, err := m.Restore(t.Context(), b.set(s.Holder())); r.Session != nil || !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("Restore = %v, %v", r.Session, err)
 	}
-	must(t, s2.Set("cart", 1))
+	must(t, s2.Set(t.Context(), "cart", 1))
 	if err := s2.Save(t.Context()); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("Save = %v", err)
 	}
@@ -426,7 +426,7 @@ func TestNothingLeftIsSealedToo(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		s, err := c.node().Start()
 		must(t, err)
-		must(t, s.Set("login", "ada"))
+		must(t, s.Set(t.Context(), "login", "ada"))
 		must(t, s.Save(t.Context()))
 		b := connected(t, s)
 		time.Sleep(2 * time.Minute)

@@ -140,11 +140,11 @@ func (v Verifier) right(c *seal.Claims) replay.Right {
 // right is a once-only attribute's record in a store, the same for every way
 // to spend it.
 func right(scope seal.Scope, p *policy.Policy, uid seal.ID, issued, absolute time.Time) replay.Right {
-	return replay.Right{ID: record(scope, "right", uid), Issued: issued, KeepUntil: keepUntil(p, absolute)}
+	return replay.Right{ID: record(scope, "right", uid[:]), Issued: issued, KeepUntil: keepUntil(p, absolute)}
 }
 
-func record(scope seal.Scope, kind string, id seal.ID) replay.ID {
-	return replay.NewID(strconv.Itoa(len(scope.App))+":"+scope.App+scope.Tenant, kind, id[:])
+func record(scope seal.Scope, kind string, raw []byte) replay.ID {
+	return replay.NewID(strconv.Itoa(len(scope.App))+":"+scope.App+scope.Tenant, kind, raw)
 }
 
 // keepUntil is axp + 2·leeway: no set or right of that expiry is accepted later.

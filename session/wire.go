@@ -62,6 +62,7 @@ type WirePush struct {
 	V        int               `json:"v"`
 	Gen      string            `json:"gen"`
 	Base     string            `json:"base,omitempty"`
+	Over     string            `json:"over,omitempty"`
 	Manifest string            `json:"manifest,omitempty"`
 	Set      map[string]string `json:"set,omitempty"`
 	Del      []string          `json:"del,omitempty"`
@@ -73,6 +74,9 @@ func (p Push) Wire() WirePush {
 	u := WirePush{V: WireVersion, Gen: FormatVersion(p.Version), Manifest: p.Manifest, Set: p.Set, Del: p.Del, End: p.End}
 	if p.Delta {
 		u.Base = FormatVersion(p.Base)
+	}
+	if p.Over != (Version{}) {
+		u.Over = FormatVersion(p.Over)
 	}
 	return u
 }

@@ -37,10 +37,10 @@ func New(manager *session.Manager, logger *slog.Logger) *Extension {
 
 // client is one Bayeux client that is attached to a session.
 type client struct {
-	to      *bayeux.ServerSession
-	session *session.Session
+	to *bayeux.ServerSession
 
 	mu       sync.Mutex
+	session  *session.Session
 	prompted session.Version // asked once for an answer to this version
 }
 
@@ -56,6 +56,28 @@ func (c *client) Push(p session.Push) {
 // Detached implements session.Client: the client must shake hands again, with
 // a node that has the session or with its blobs.
 func (c *client) Detached() { go c.to.Dismiss() }
+
+// Renewed implements session.Client.
+func (c *client) Renewed(s *session.Session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = s
+}
+
+func (c *client) current() *session.Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session
+}
+
+// leave detaches the client, also from a session that is renewed at this moment.
+func (c *client) leave() {
+	for s := c.current(); ; s = c.current() {
+		if s.Detach(c); c.current() == s {
+			return
+		}
+	}
+}
 
 // prompt reports once for each version that the client's answer is wanted.
 func (c *client) prompt(v session.Version) bool {
@@ -101,7 +123,7 @@ func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) bool {
 		e.mu.Lock()
 		delete(e.clients, to.ID())
 		e.mu.Unlock()
-		go s.Detach(c) // a push that overflows the queue comes here under the session's lock
+		go c.leave() // a push that overflows the queue comes here under the session's lock
 	})
 	return true
 }
@@ -134,11 +156,12 @@ func (e *Extension) acknowledge(ctx context.Context, c *client, m *bayeux.Messag
 	if !ok {
 		return
 	}
-	if err := c.session.Acknowledge(ctx, c, held); err != nil {
+	s := c.current()
+	if err := s.Acknowledge(ctx, c, held); err != nil {
 		e.log.Info("client not served", "reason", err)
 		return
 	}
-	if v := c.session.Version(); (held == nil || *held != v) && c.prompt(v) {
+	if v := s.Version(); (held == nil || *held != v) && c.prompt(v) {
 		now := int64(0)
 		m.Advice = &bayeux.Advice{Timeout: &now} // don't hold this connect: the next one acknowledges
 	}

@@ -37,7 +37,7 @@ func TestGoneClientIsForgotten(t *testing.T) {
 	mux.Handle("/bayeux/", server)
 	mux.Handle("/set", m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		s = session.FromContext(r.Context())
-		if err := s.Set("cart", "tea"); err != nil {
+		if err := s.Set(t.Context(), "cart", "tea"); err != nil {
 			t.Error(err)
 		}
 	})))

@@ -154,6 +154,12 @@ func (k *Keeper) moved(reply Reply) bool {
 	return reply.State == StateRestored || v.Fence > k.episode.set.Version.Fence
 }
 
+// renewed reports a complete set of the session that took the place of the one held.
+func (k *Keeper) renewed(u Update, v session.Version) bool {
+	over, ok := session.ParseVersion(u.Over)
+	return ok && u.Base == "" && k.held != nil && v.Less(k.held.Version) && !over.Less(k.held.Version)
+}
+
 func (k *Keeper) update(u Update) {
 	v, ok := session.ParseVersion(u.Gen)
 	if !ok || !k.answered {
@@ -166,7 +172,8 @@ func (k *Keeper) update(u Update) {
 		}
 		return
 	}
-	if k.held != nil && !k.held.Version.Less(v) && !(k.disowned && u.Base == "") {
+	renewed := k.renewed(u, v)
+	if k.held != nil && !k.held.Version.Less(v) && !(k.disowned && u.Base == "") && !renewed {
 		return
 	}
 	next := Held{Version: v, Manifest: u.Manifest, Blobs: map[string]string{}}
@@ -181,7 +188,7 @@ func (k *Keeper) update(u Update) {
 		delete(next.Blobs, slot)
 	}
 	k.held, k.disowned = &next, false
-	if k.episode != nil && v.Fence > k.episode.set.Version.Fence {
+	if k.episode != nil && (renewed || v.Fence > k.episode.set.Version.Fence) {
 		k.episode = nil
 	}
 	k.signal()

@@ -245,3 +245,26 @@ func TestKeeperTakesNoSetWithoutAVersion(t *testing.T) {
 		b.holds("gen "+gen, "", nil)
 	}
 }
+
+// The set of a renewed session replaces what was held of its former ID.
+func TestKeeperFollowsARenewal(t *testing.T) {
+	b := newBench(t)
+	b.shakes(fresh)
+	b.pushed(full("2.5", set{"a": "old"}))
+	b.shakes(sessionext.Reply{V: 1, State: sessionext.StateRestored, Gen: "3.5"})
+	renewed := full("0.6", set{"a": "new"})
+	b.pushed(renewed)
+	b.holds("nothing was renewed", "2.5", set{"a": "old"})
+	renewed.Over = "2.4"
+	b.pushed(renewed)
+	b.holds("an older one was renewed", "2.5", set{"a": "old"})
+	renewed.Over, renewed.Base = "3.5", "2.5"
+	b.pushed(renewed)
+	b.holds("a delta renews nothing", "2.5", set{"a": "old"})
+	renewed.Base = ""
+	b.pushed(renewed)
+	b.holds("renewed", "0.6", set{"a": "new"})
+	if next := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateRetry}); next.Blobs["a"] != "new" {
+		t.Errorf("the next handshake presents %v", next.Blobs)
+	}
+}

@@ -86,7 +86,7 @@ func (w *world) move(p bayeux.SecurityPolicy) *node {
 			_ = s.Logout(r.Context())
 			return
 		}
-		if err := s.Set(r.URL.Query().Get("name"), r.URL.Query().Get("value")); err != nil {
+		if err := s.Set(r.Context(), r.URL.Query().Get("name"), r.URL.Query().Get("value")); err != nil {
 			http.Error(rw, err.Error(), 500)
 		}
 	})))

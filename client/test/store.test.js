@@ -38,6 +38,22 @@ test("only a newer version is accepted, by fence and then by generation", () => 
   assert.equal(store.apply(push("3.0", { a: "C" })), "applied");
 });
 
+test("the set of a renewed session replaces what was held of its former ID", () => {
+  const store = open();
+  store.apply(push("2.5", { a: "A" }));
+  begin(store);
+  assert.equal(store.apply(push("0.6", { a: "X" })), "stale");
+  assert.equal(store.apply(push("0.6", { a: "X" }, { over: "2.4" })), "stale");
+  assert.equal(store.apply(push("0.6", { a: "B" }, { over: "2.5" })), "applied");
+  assert.equal(store.version, "0.6");
+  const { attempt } = begin(store); // of the new set: the old episode is over
+  assert.equal(store.apply(push("0.6", { a: "X" }, { over: "2.5" })), "stale");
+  assert.equal(begin(store).attempt, attempt);
+  for (const over of ["", "2", 2, null]) assert.equal(store.apply(push("0.7", { a: "X" }, { over })), "malformed", String(over));
+  assert.equal(store.apply(push("0.7", { a: "X" }, { base: "0.6", over: "2.5" })), "malformed");
+  assert.equal(store.apply(push("0.7", { a: "C" }, { over: "2.5" })), "applied");
+});
+
 test("a delta on another version is ignored", () => {
   const store = open();
   assert.equal(store.apply(push("0.2", { a: "A" }, { base: "0.1" })), "base");

@@ -24,16 +24,17 @@ import (
 //go:embed page.html
 var page []byte
 
+var clicks = policy.Attr[int]("clicks", policy.TTL(time.Hour))
+
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address")
 	flag.Parse()
 	ctx := context.Background()
 	sessions := must(session.New(ctx, session.Config{
-		App:  "hello",
-		Keys: must(seal.LoadRing(".hello/keys")), // blobctl keyring init --dir .hello/keys
-		Policy: must(policy.New(1, policy.SessionRule{Idle: 30 * time.Minute, Absolute: 12 * time.Hour},
-			policy.Rule{Name: "clicks", TTL: time.Hour})),
-		Store: must(filestore.Open(".hello/replay", filestore.Config{})), // shared by the servers of this host
+		App:    "hello",
+		Keys:   must(seal.LoadRing(".hello/keys")), // blobctl keyring init --dir .hello/keys
+		Policy: must(policy.New(1, policy.SessionRule{Idle: 30 * time.Minute, Absolute: 12 * time.Hour}, clicks)),
+		Store:  must(filestore.Open(".hello/replay", filestore.Config{})), // shared by the servers of this host
 	}))
 	go sessions.Run(ctx)
 	messages := must(bayeux.NewServer(bayeux.Config{}))
@@ -48,12 +49,12 @@ func main() {
 }
 
 func click(w http.ResponseWriter, r *http.Request) {
-	s, clicks := session.FromContext(r.Context()), 0
-	if err := session.Update(s, "clicks", func(n int) (int, error) { clicks = n + 1; return clicks, nil }); err != nil {
+	var now int
+	if err := session.Update(r.Context(), clicks, func(n int) (int, error) { now = n + 1; return now, nil }); err != nil {
 		http.Error(w, "try again", session.HTTPStatus(err))
 		return
 	}
-	fmt.Fprint(w, clicks)
+	fmt.Fprint(w, now)
 }
 
 func must[T any](v T, err error) T {

@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
@@ -48,6 +50,13 @@ type Rule struct {
 	OnExpiry string `json:"on_expiry"`
 }
 
+// The attributes, by which they are read and set. Their rules are the policy file's.
+var (
+	loginName = policy.Attr[string]("login")
+	cart      = policy.Attr[[]string]("cart")
+	ticket    = policy.Once[Ticket]("ticket")
+)
+
 const (
 	maxCart     = 100
 	bodyTimeout = 10 * time.Second
@@ -55,7 +64,7 @@ const (
 
 func (n *Node) api() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/state", n.handle(func(*http.Request, *session.Session) (any, error) { return nil, nil }))
+	mux.HandleFunc("GET /api/state", n.handle(func(*http.Request) (any, error) { return nil, nil }))
 	mux.HandleFunc("POST /api/login", n.handle(login))
 	mux.HandleFunc("POST /api/cart", n.handle(addToCart))
 	mux.HandleFunc("POST /api/ticket", n.handle(reserve))
@@ -65,7 +74,7 @@ func (n *Node) api() http.Handler {
 }
 
 // action changes the session; its result, if any, is shown as "result".
-type action func(r *http.Request, s *session.Session) (any, error)
+type action func(r *http.Request) (any, error)
 
 var errInput = errors.New("the request is not understood")
 
@@ -73,8 +82,7 @@ var errInput = errors.New("the request is not understood")
 func (n *Node) handle(do action) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, 8<<10)
-		s := session.FromContext(r.Context())
-		result, err := do(r, s)
+		result, err := do(r)
 		status, body := http.StatusOK, map[string]any{"result": result}
 		if err != nil {
 			status = session.HTTPStatus(err)
@@ -89,7 +97,7 @@ func (n *Node) handle(do action) http.HandlerFunc {
 				w.Header().Set("Retry-After", "1")
 			}
 		}
-		body["state"] = n.state(s)
+		body["state"] = n.state(session.FromContext(r.Context()))
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(status)
@@ -140,7 +148,8 @@ func input(r *http.Request, into any) error {
 	return nil
 }
 
-func login(r *http.Request, s *session.Session) (any, error) {
+// login asks for no password: this is a demonstration.
+func login(r *http.Request) (any, error) {
 	var in struct {
 		User string `json:"user"`
 	}
@@ -150,13 +159,14 @@ func login(r *http.Request, s *session.Session) (any, error) {
 	if in.User == "" || len(in.User) > 60 {
 		return nil, errInput
 	}
-	if err := s.Set("login", in.User); err != nil {
+	ctx := r.Context()
+	if _, err := session.FromContext(ctx).Login(ctx, in.User, func(context.Context) error { return nil }); err != nil {
 		return nil, err
 	}
-	return nil, s.SetSubject(in.User)
+	return nil, session.Set(ctx, loginName, in.User)
 }
 
-func addToCart(r *http.Request, s *session.Session) (any, error) {
+func addToCart(r *http.Request) (any, error) {
 	var in struct {
 		Item string `json:"item"`
 	}
@@ -166,20 +176,20 @@ func addToCart(r *http.Request, s *session.Session) (any, error) {
 	if in.Item == "" || len(in.Item) > 80 {
 		return nil, errInput
 	}
-	return nil, putInCart(s, in.Item)
+	return nil, putInCart(r.Context(), in.Item)
 }
 
-func putInCart(s *session.Session, item string) error {
-	return session.Update(s, "cart", func(cart []string) ([]string, error) {
-		if len(cart) >= maxCart {
+func putInCart(ctx context.Context, item string) error {
+	return session.Update(ctx, cart, func(items []string) ([]string, error) {
+		if len(items) >= maxCart {
 			return nil, session.ErrTooLarge
 		}
-		return append(cart, item), nil
+		return append(items, item), nil
 	})
 }
 
 // reserve grants the right to buy one seat.
-func reserve(_ *http.Request, s *session.Session) (any, error) {
+func reserve(r *http.Request) (any, error) {
 	row, err := rand.Int(rand.Reader, big.NewInt(20))
 	if err != nil {
 		return nil, err
@@ -189,25 +199,27 @@ func reserve(_ *http.Request, s *session.Session) (any, error) {
 		return nil, err
 	}
 	t := Ticket{Show: "The Failover, Act II", Seat: fmt.Sprintf("row %c, seat %d", 'A'+row.Int64(), 1+seat.Int64())}
-	return t, s.Set("ticket", t)
+	return t, session.Set(r.Context(), ticket, t)
 }
 
 // buy spends the ticket. The page draws an Idempotency-Key for each purchase
 // and repeats it when an answer was lost.
-func buy(r *http.Request, s *session.Session) (any, error) {
+func buy(r *http.Request) (any, error) {
 	owner, err := seal.ParseID(r.Header.Get("Idempotency-Key"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: Idempotency-Key", errInput)
 	}
-	var t Ticket
-	if err := s.Take(r.Context(), "ticket", replay.Owner(owner), &t); err != nil {
+	t, err := session.Take(r.Context(), ticket, replay.Owner(owner))
+	if err != nil {
 		return nil, err
 	}
 	// The right is spent: from here on the purchase stands, whatever the cart says.
-	if err := putInCart(s, "Ticket: "+t.Seat+" (paid)"); err != nil && !errors.Is(err, session.ErrTooLarge) {
+	if err := putInCart(r.Context(), "Ticket: "+t.Seat+" (paid)"); err != nil && !errors.Is(err, session.ErrTooLarge) {
 		return t, err
 	}
 	return t, nil
 }
 
-func logout(r *http.Request, s *session.Session) (any, error) { return nil, s.Logout(r.Context()) }
+func logout(r *http.Request) (any, error) {
+	return nil, session.FromContext(r.Context()).Logout(r.Context())
+}

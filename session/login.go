@@ -1,0 +1,222 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// Login says who is logged in: at most 256 bytes of UTF-8 without control
+// characters, and not empty. It renews the session ([Session.Renew]), so that
+// whoever planted or read the old ID is not logged in with it. Use what it
+// returns from then on; the attributes are there.
+//
+// Check is asked whether the credentials are good, and its error is returned as
+// it is. It is called after the store was asked whether the subject's logins were
+// ended ([Manager.EndLogins]): so a password that is changed while it is checked
+// logs nobody in. Do the check in it, and nowhere else.
+//
+// The errors are those of Renew. A session that nobody but this request knows
+// needs no new ID: it gets none, and nothing is written to the store.
+func (s *Session) Login(ctx context.Context, subject string, check func(context.Context) error) (*Session, error) {
+	if err := validSubject(subject); err != nil {
+		return nil, err
+	}
+	now := s.m.now()
+	cut, err := s.m.cut(ctx, subject)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	return s.renew(ctx, login{subject, replay.LoginTime(now, cut).Unix()})
+}
+
+// Renew gives the session a new ID and cookie secret, and returns it: the old
+// session is over, for every other request as [ErrMoved], and none of its sets
+// restores on any node. Attributes, subject and absolute end are kept, connected
+// clients go on with the new one. Call it where rights grow; [Session.Login] does.
+//
+// Give it the request's context: the new cookie goes out with the response, to
+// this request alone. If that has begun the error is [ErrTooLate]. Outside HTTP
+// the caller hands the new [Session.Holder] to its owner.
+//
+// It asks the store once. [ErrUnavailable] says that it could not tell: repeat
+// it. [ErrMoved] and [ErrEnded] say that there is nothing to renew here. With
+// replay.None old sets restore until they expire. Not promised: that the client
+// has the new set; if the node dies before, the session is over.
+func (s *Session) Renew(ctx context.Context) (*Session, error) {
+	s.mu.Lock()
+	l := s.login
+	s.mu.Unlock()
+	return s.renew(ctx, l)
+}
+
+func (s *Session) renew(ctx context.Context, l login) (*Session, error) {
+	rw, _ := ctx.Value(contextKey{}).(*responseWriter)
+	if rw != nil && rw.session.Load() != s {
+		rw = nil // another visitor's request gets no cookie of this session
+	}
+	if rw != nil && rw.committed {
+		return nil, ErrTooLate
+	}
+	if done, err := s.loginUnborn(l); done || err != nil {
+		return s, err
+	}
+	if err := s.changing.wait(ctx); err != nil { // nothing is sealed, changed or taken meanwhile
+		return nil, err
+	}
+	defer s.changing.done()
+	if err := s.taking.wait(ctx); err != nil {
+		return nil, err
+	}
+	defer s.taking.done()
+	next, err := s.retire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.become(next, l, rw)
+}
+
+// loginUnborn logs in to a session whose ID nobody else has seen.
+func (s *Session) loginUnborn(l login) (done bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begin == nil {
+		return false, nil
+	}
+	if err := s.start(); err != nil {
+		return false, err
+	}
+	s.login, s.replica.dirty = l, true
+	return true, nil
+}
+
+// retire ends the session's ID in the store, in favour of the one it returns.
+func (s *Session) retire(ctx context.Context) (Holder, error) {
+	s.mu.Lock()
+	if s.ended != nil {
+		defer s.mu.Unlock()
+		return Holder{}, s.ended
+	}
+	if s.next == (Holder{}) {
+		s.next = newHolder()
+	}
+	next, at := s.next, s.place(0)
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
+	defer cancel()
+	verdict, err := s.m.cfg.Store.Renew(ctx, at, s.m.sessionKey(next.Session))
+	if errors.Is(err, replay.ErrNoStore) {
+		return next, nil
+	}
+	return next, s.heed(verdict, err)
+}
+
+// become moves everything to a session of its own. It is another object, so that
+// what still holds the old one, such as a request that an attacker keeps open,
+// sees nothing of the new one. Generations go on, so that none is used twice.
+func (s *Session) become(next Holder, l login, rw *responseWriter) (*Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return nil, s.ended
+	}
+	n := s.m.session(next, next.binding(), s.m.now())
+	n.absolute, n.former, n.version, n.login = s.absolute, s.version, Version{Gen: s.version.Gen}, l
+	n.attrs, n.unsure, n.alone, n.replica.dirty = s.attrs, s.unsure, s.alone, true
+	for _, a := range n.attrs {
+		a.dirty, a.slot = !a.local, ""
+	}
+	for c := range s.clients {
+		n.clients[c] = nil
+	}
+	s.ended, s.attrs, s.unsure, s.clients = ErrMoved, map[string]*attribute{}, map[string]*attribute{}, map[Client]*Version{}
+	s.replica.wipe()
+	if rw != nil { // the request goes on, with the new one
+		s.leaving.requests--
+		n.leaving.requests++
+		rw.session.Store(n)
+	}
+	s.m.exchange(s, n)
+	for c := range n.clients {
+		c.Renewed(n)
+	}
+	return n, nil
+}
+
+// EndLogins ends all logins of a subject on every node: to log out everywhere,
+// or when the password was changed or the user disabled, after that was stored. When it
+// returns nil no set of an earlier login restores anywhere. This node's sessions
+// of the subject are over at once, the caller's too; the others learn of it from
+// the store within about ten seconds of use. A later [Session.Login] is not
+// ended: to keep a disabled user out is for its check.
+//
+// Any error says that it may not have happened: repeat it. It then wraps
+// [ErrUnavailable], or replay.ErrNoStore, which can end nothing but the sessions
+// of this node. Nodes must agree on the policy's absolute limit, for which the
+// store remembers it.
+func (m *Manager) EndLogins(ctx context.Context, subject string) error {
+	if err := validSubject(subject); err != nil {
+		return err
+	}
+	rule := m.cfg.Policy.Session()
+	before := m.now().Add(rule.Leeway)
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
+	err := m.cfg.Store.RevokeSubject(ctx, m.subjectKey(subject), before, m.keepUntil(before.Add(rule.Absolute)).Add(time.Second))
+	if err != nil && !errors.Is(err, replay.ErrNoStore) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	for _, s := range m.all() {
+		if s.loggedIn(subject, before.Unix()) {
+			m.remove(s, ErrEnded)
+		}
+	}
+	return err
+}
+
+// loggedIn reports a login of subject at or before a time.
+func (s *Session) loggedIn(subject string, until int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.login.subject == subject && s.login.since <= until
+}
+
+// cut is the time up to which the subject's logins are void.
+func (m *Manager) cut(ctx context.Context, subject string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
+	return m.cfg.Store.SubjectCut(ctx, m.subjectKey(subject))
+}
+
+func validSubject(subject string) error {
+	if subject == "" || !seal.ValidSubject(subject) {
+		return fmt.Errorf("%w: a subject has 1 to %d bytes of UTF-8 without control characters", policy.ErrNotAllowed, seal.MaxSubject)
+	}
+	return nil
+}
+
+// Logout ends the session everywhere: when it returns nil, no set of the
+// session restores on any node. If the store could not tell, it returns
+// [ErrUnavailable] and the session goes on. With replay.None only the copy on
+// this node ends, and its sets restore until they expire.
+func (s *Session) Logout(ctx context.Context) error {
+	if s.unborn() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
+	defer cancel()
+	err := s.m.cfg.Store.Revoke(ctx, s.m.sessionKey(s.id), s.m.keepUntil(s.absolute))
+	if err != nil && !errors.Is(err, replay.ErrNoStore) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s.m.remove(s, ErrEnded)
+	return nil
+}

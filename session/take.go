@@ -1,0 +1,133 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// Take spends a once-only attribute and decodes its value into the pointer
+// into, whose content is undefined after an error. The right is claimed in the
+// store before Take returns: of all calls with its uid, on all nodes and whoever
+// makes them, at most one succeeds. Repeat a Take that returned
+// [ErrUnavailable] with the same owner: it learns whether the first try won.
+// This is at most once: if the node dies between the claim and the effect, the
+// right is spent without one, and no owner gets it again. [Session.TakeTx] makes
+// claim and effect one.
+//
+// It returns an error wrapping [replay.ErrReplayed] if the right is spent,
+// [ErrNoAttribute] if there is none at this time, [ErrMoved] if the session
+// lives elsewhere, [ErrEnded], or [ErrUnavailable] if the store could not tell.
+func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, into any) error {
+	if err := s.taking.wait(ctx); err != nil { // who loses in the store must not take the winner's value away
+		return err
+	}
+	defer s.taking.done()
+	right, err := s.ownRight(name, into)
+	if err != nil {
+		return err
+	}
+	if right.of.burnt != nil {
+		owner = *right.of.burnt // the restore holds it; whoever takes it here first has it
+	}
+	outcome, err := s.claim(ctx, s.m.cfg.Store, owner, right)
+	if err != nil {
+		if errors.Is(err, ErrUnavailable) {
+			s.unsure[name] = right.of // the store may have noted the owner: keep the value for his repetition
+		}
+		return err
+	}
+	s.forget(name, right.of)
+	if !outcome.Granted() {
+		return fmt.Errorf("%w: %s", replay.ErrReplayed, name)
+	}
+	delete(s.unsure, name)
+	return nil
+}
+
+// TakeTx is [Session.Take] within a transaction of the caller's own, of which
+// the store made spender: effect and spending commit or roll back together, so
+// that the effect happens exactly once. [replay.Won] says that it is this
+// transaction that spends the right, if it commits; [replay.Mine] that owner did
+// so before, in a transaction that has committed or in this very one: then the
+// effect is there, and must not be repeated. With an error the outcome is
+// [replay.Lost].
+//
+// The session keeps the attribute, since the transaction may yet be rolled back.
+// [Session.Delete] it when it has committed; before, others who want the right
+// wait or are told to try again. A session that was restored meanwhile goes on
+// without the attribute: whether the effect is there says the caller's database.
+//
+// A right that burns when it is restored is no longer there to be taken in a
+// transaction: the error wraps [replay.ErrReplayed]. The other errors are those of Take.
+func (s *Session) TakeTx(ctx context.Context, spender replay.Spender, name string, owner replay.Owner, into any) (replay.Outcome, error) {
+	if err := s.taking.wait(ctx); err != nil {
+		return replay.Lost, err
+	}
+	defer s.taking.done()
+	right, err := s.ownRight(name, into)
+	if err != nil {
+		return replay.Lost, err
+	}
+	outcome, err := s.claim(ctx, spender, owner, right)
+	if err != nil {
+		return replay.Lost, err
+	}
+	if !outcome.Granted() {
+		s.forget(name, right.of)
+		return replay.Lost, fmt.Errorf("%w: %s", replay.ErrReplayed, name)
+	}
+	return outcome, nil
+}
+
+// claim asks for the right under the session's fence.
+func (s *Session) claim(ctx context.Context, spender replay.Spender, owner replay.Owner, r ownRight) (replay.Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
+	defer cancel()
+	verdict, outcome, err := spender.Take(ctx, r.at, owner, r.Right)
+	if err := s.heed(verdict, err); err != nil {
+		return replay.Lost, err
+	}
+	return outcome, nil
+}
+
+// forget removes a right that is spent, unless another has taken its place.
+func (s *Session) forget(name string, of *attribute) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.attrs[name]; a != nil && a.uid == of.uid {
+		s.drop(name)
+	}
+}
+
+// ownRight is a right, the attribute that it is of, and where.
+type ownRight struct {
+	replay.Right
+	of *attribute
+	at replay.Place
+}
+
+func (s *Session) ownRight(name string, into any) (ownRight, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, err := s.live(name)
+	if doubt := s.unsure[name]; errors.Is(err, ErrNoAttribute) && doubt != nil && !doubt.expired(time.Now()) {
+		a, err = doubt, nil // gone from the session, but perhaps this owner's
+	}
+	if err != nil {
+		return ownRight{}, err
+	}
+	if a.uid == (seal.ID{}) {
+		return ownRight{}, fmt.Errorf("%w: %s is not once-only", policy.ErrNotAllowed, name)
+	}
+	if err := json.Unmarshal(a.value, into); err != nil {
+		return ownRight{}, fmt.Errorf("session: decoding %s: %w", name, err)
+	}
+	return ownRight{right(s.m.scope, s.m.cfg.Policy, a.uid, a.issued, a.absolute), a, s.place(0)}, nil
+}
