@@ -4,8 +4,12 @@ package depcheck
 import (
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"io"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +51,7 @@ var rules = map[string]rule{
 	"internal/shop":     {ours: []string{"seal", "policy", "replay", "session", "bayeux", "bayeux/sessionext", "client"}},
 	"internal/demo":     {ours: []string{"seal", "session", "bayeux", "bayeux/sessionext", "internal/shop"}},
 	"internal/testkit":  {ours: []string{"seal", "policy"}},
+	"internal/nodes":    {ours: []string{"policy", "replay", "session", "internal/testkit"}},
 	"internal/depcheck": {},
 	"internal/readme":   {},
 	"fuzz":              {},
@@ -54,6 +59,12 @@ var rules = map[string]rule{
 	"vectors":           {},
 	"vectors/gen":       {ours: []string{"seal"}, third: []string{age, jose}}, // its own sealing; seal only makes the ring
 	"examples/...":      {ours: []string{"seal", "policy", "replay", "replay/filestore", "session", "bayeux", "bayeux/sessionext", "client"}},
+}
+
+// nested are the modules of their own, but for bench, where peers are the point.
+var nested = map[string]rule{
+	"adapters/scs":     {ours: []string{"policy", "session"}, third: []string{"github.com/alexedwards/scs/v2"}},
+	"adapters/gorilla": {ours: []string{"policy", "session"}, third: []string{"github.com/gorilla/sessions"}},
 }
 
 type pkg struct {
@@ -97,6 +108,41 @@ func TestImports(t *testing.T) {
 			t.Errorf("%s imports %s, which its rule does not allow", name, violation)
 		}
 	}
+}
+
+// Their sources are read and not listed by go, which would need their peers.
+func TestImportsOfNestedModules(t *testing.T) {
+	mods, err := filepath.Glob("../../*/*/go.mod")
+	if err != nil || len(mods) != len(nested) {
+		t.Errorf("%d nested modules with a rule, there are %v, %v", len(nested), mods, err)
+	}
+	for folder, r := range nested {
+		imports, err := sourceImports(filepath.Join("../..", folder))
+		if err != nil || len(imports) == 0 {
+			t.Errorf("%s: %d imports, %v", folder, len(imports), err)
+		}
+		for _, violation := range violations(r, imports) {
+			t.Errorf("%s imports %s, which its rule does not allow", folder, violation)
+		}
+	}
+}
+
+// sourceImports lists what the files below a folder import, but for tests.
+func sourceImports(folder string) (out []string, err error) {
+	err = filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range file.Imports {
+			out = append(out, strings.Trim(i.Path.Value, `"`))
+		}
+		return nil
+	})
+	return out, err
 }
 
 func find(name string) (rule, bool) {
