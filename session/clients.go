@@ -86,7 +86,7 @@ func (s *Session) report(now time.Time) (at replay.Place, due bool) {
 	if s.ended != nil || s.begin != nil {
 		return replay.Place{}, false
 	}
-	if v := s.floor(); s.stored.Less(v) {
+	if v := s.floor(); !s.floorKnown() && s.stored.Less(v) {
 		return s.place(v.Gen), true
 	}
 	if s.used.After(s.checked) && now.Sub(s.checked) >= checkEvery {
@@ -94,6 +94,10 @@ func (s *Session) report(now time.Time) (at replay.Place, due bool) {
 	}
 	return replay.Place{}, false
 }
+
+// floorKnown reports that the store knows all of the floor that matters: an
+// older set would bring nothing back but an earlier idle end. s.mu is held.
+func (s *Session) floorKnown() bool { return !s.stored.Less(s.matters) }
 
 // floor is the version that every connected client holds under this fence, or
 // nothing. s.mu is held.

@@ -164,7 +164,7 @@ func (s *Session) depart(now time.Time) (tell func(), behind *Unacknowledged) {
 		return nil, nil
 	}
 	abandoned := len(s.clients) == 0 && now.Sub(s.used) >= s.m.cfg.Lapse && now.Sub(s.alone) >= s.m.cfg.Lapse
-	if known := s.acknowledged() && (len(s.clients) == 0 || s.stored == s.version); !known && !abandoned {
+	if known := s.acknowledged() && (len(s.clients) == 0 || s.floorKnown()); !known && !abandoned {
 		return nil, nil
 	}
 	behind = s.unacknowledged()

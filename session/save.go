@@ -160,6 +160,7 @@ func (s *Session) seal(now time.Time, p *Push) error {
 		slot, envelope string
 		jti            seal.ID
 	}
+	matters := s.replica.dirty
 	fresh, set := make(map[string]made, len(s.attrs)), make(map[string]string, len(s.attrs))
 	m := &seal.Manifest{
 		Session: s.id, Subject: s.login.subject, SubjectSince: s.login.since, Fence: p.Version.Fence, Gen: p.Version.Gen, IssuedAt: now.Unix(),
@@ -173,6 +174,7 @@ func (s *Session) seal(now time.Time, p *Push) error {
 		}
 		slot, jti := a.slot, a.jti
 		if a.dirty {
+			matters = matters || a.jti == (seal.ID{})
 			f := made{jti: seal.NewID()}
 			var err error
 			if f.slot, err = s.replica.sealer.Slot(name); err != nil {
@@ -198,7 +200,9 @@ func (s *Session) seal(now time.Time, p *Push) error {
 		a.slot, a.jti, a.dirty, a.shown = f.slot, f.jti, false, true
 	}
 	p.Manifest, p.Del = manifest, s.removedFromSet(p)
-	s.version = p.Version
+	if s.version = p.Version; matters {
+		s.matters = p.Version
+	}
 	s.replica.manifest, s.replica.set, s.replica.sealedAt = manifest, set, now
 	s.replica.dirty, s.replica.full, s.replica.removed = false, false, nil
 	return nil

@@ -31,6 +31,7 @@ type Session struct {
 	login   login
 	next    Holder // drawn for a renewal, and kept for its repetition
 	version Version
+	matters Version // the newest that did more than to move idle ends
 	used    time.Time
 	attrs   map[string]*attribute
 	replica replica

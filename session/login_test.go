@@ -1,0 +1,333 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+// A login gives the session a new ID and secret; the old ID is dead everywhere,
+// and nothing of the session is lost.
+func TestLoginRenewsTheSession(t *testing.T) {
+	for what, renew := range map[string]func(*session.Session) (*session.Session, error){
+		"Login": func(s *session.Session) (*session.Session, error) { return s.Login(t.Context(), "ada", trusted) },
+		"Renew": func(s *session.Session) (*session.Session, error) { return s.Renew(t.Context()) },
+	} {
+		c := newCluster(t)
+		m := c.node()
+		old, b := shopping(t, m)
+		oldSet, ends := b.set(old.Holder()), old.Expires()
+		s, err := renew(old)
+		must(t, err)
+		if s.ID() == old.ID() || s.Holder() == old.Holder() || !s.Expires().Equal(ends) || s.Subject() != map[string]string{"Login": "ada"}[what] {
+			t.Errorf("%s: session %v of %q until %v after %v until %v", what, s.ID(), s.Subject(), s.Expires(), old.ID(), ends)
+		}
+		if _, live := m.Live(old.Holder()); live || !errors.Is(old.Err(), session.ErrMoved) || !errors.Is(old.Set(t.Context(), "cart", 1), session.ErrMoved) {
+			t.Errorf("%s: the old session goes on: %v", what, old.Err())
+		}
+		for name, node := range map[string]*session.Manager{"here": m, "elsewhere": c.node()} {
+			if _, err := node.Restore(t.Context(), oldSet); !errors.Is(err, session.ErrRevoked) {
+				t.Errorf("%s: the old set %s: %v", what, name, err)
+			}
+		}
+		if b.renewed != s || b.detached || b.ended {
+			t.Errorf("%s: the client: renewed %t, detached %t, ended %t", what, b.renewed == s, b.detached, b.ended)
+		}
+		must(t, s.Save(t.Context()))
+		if _, err := c.node().Restore(t.Context(), b.set(old.Holder())); !errors.Is(err, policy.ErrBinding) {
+			t.Errorf("%s: the new set with the old cookie: %v", what, err)
+		}
+		r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+		must(t, err)
+		if len(r.Session.Attributes()) != 3 || r.Session.Subject() != s.Subject() {
+			t.Errorf("%s: restored %v of %q", what, r.Session.Attributes(), r.Session.Subject())
+		}
+		must(t, r.Session.Take(t.Context(), "ticket", replay.Owner{1}, new(string)))
+		if _, err := old.Renew(t.Context()); !errors.Is(err, session.ErrMoved) {
+			t.Errorf("%s: the old one again: %v", what, err)
+		}
+	}
+}
+
+// A client that holds a set under a later fence of the former ID follows, and
+// what it still says of that set ends nothing.
+func TestClientFollowsARenewal(t *testing.T) {
+	c := newCluster(t)
+	s, b := shopping(t, c.node())
+	for range 2 { // to fence 2
+		r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+		must(t, err)
+		s, b = r.Session, connected(t, r.Session)
+	}
+	held := *b.version
+	b.deaf = true
+	s = login(t, s, "ada")
+	must(t, s.Save(t.Context()))
+	b.deaf = false
+	must(t, s.Acknowledge(t.Context(), b, &held)) // its connect was under way
+	if last := b.pushes[len(b.pushes)-1]; last.Over != held || last.Delta || last.Version.Fence != 0 {
+		t.Errorf("pushed %v over %v, delta %t; want a complete set over %v", last.Version, last.Over, last.Delta, held)
+	}
+	must(t, s.Acknowledge(t.Context(), b, b.version))
+	must(t, s.Set(t.Context(), "cart", "more"))
+	must(t, s.Save(t.Context()))
+	if last := b.pushes[len(b.pushes)-1]; !last.Delta || last.Over != (session.Version{}) {
+		t.Errorf("pushed %v over %v, delta %t", last.Version, last.Over, last.Delta)
+	}
+	r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+	must(t, err)
+	if over := connected(t, r.Session).pushes[0].Over; over != (session.Version{}) {
+		t.Errorf("after a restore: over %v", over)
+	}
+	later := session.Version{Fence: held.Fence + 1}
+	if err := s.Acknowledge(t.Context(), b, &later); !errors.Is(err, session.ErrMoved) {
+		t.Errorf("a fence above all: %v", err)
+	}
+}
+
+// Whoever planted the old cookie is not logged in: not by a request that he kept
+// open, and not by its response.
+func TestSessionFixation(t *testing.T) {
+	c := newCluster(t)
+	m := c.node()
+	planted, _ := shopping(t, m)
+	open, logged := make(chan struct{}), make(chan struct{})
+	h := m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.FromContext(r.Context())
+		switch r.URL.Path {
+		case "/slow": // the attacker's
+			close(open)
+			<-logged
+			if s.Subject() != "" || session.FromContext(r.Context()).Subject() != "" || s.Get("cart", new(any)) == nil {
+				t.Error("a request that was kept open sees the login")
+			}
+			if err := s.Set(r.Context(), "cart", "spoiled"); !errors.Is(err, session.ErrMoved) {
+				t.Errorf("it changes the session: %v", err)
+			}
+		case "/login":
+			renewed, err := s.Login(r.Context(), "ada", trusted)
+			must(t, err)
+			if session.FromContext(r.Context()) != renewed {
+				t.Error("the request that logged in has the old session")
+			}
+			must(t, session.Set(r.Context(), policy.Attr[string]("login"), "ada"))
+		}
+	}))
+	slow := make(chan *http.Response, 1)
+	go func() { slow <- do(h, request("GET", "/slow", cookieOf(t, planted.Holder()))) }()
+	<-open
+	res := do(h, request("POST", "/login", cookieOf(t, planted.Holder())))
+	close(logged)
+	if cookies := (<-slow).Cookies(); len(cookies) != 0 {
+		t.Errorf("its response has a cookie: %v", cookies)
+	}
+	cookies := res.Cookies()
+	if len(cookies) != 1 || strings.Contains(cookies[0].Value, planted.ID().String()) {
+		t.Fatalf("the response to the login has the cookies %v", cookies)
+	}
+	own := request("GET", "/", cookies[0])
+	holder, _ := m.Holder(own)
+	s, live := m.Live(holder)
+	if !live || s.Subject() != "ada" {
+		t.Error("the one who logged in is not")
+	}
+	if res := do(h, request("GET", "/", cookieOf(t, planted.Holder()))); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the planted cookie: %d", res.StatusCode)
+	}
+}
+
+// Where no cookie can be sent any more there is no new ID.
+func TestRenewalIsTooLate(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	m := c.node()
+	s, _ := shopping(t, m)
+	other, _ := shopping(t, m)
+	h := m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		renewed, err := other.Renew(r.Context()) // another's session: this visitor gets none of its cookies
+		must(t, err)
+		if session.FromContext(r.Context()) == renewed {
+			t.Error("a request was given another's session")
+		}
+		_, _ = w.Write([]byte("x"))
+		store.since(t, "too late", map[string]int{"cut": 1}, func() {
+			if _, err := session.FromContext(r.Context()).Login(r.Context(), "ada", trusted); !errors.Is(err, session.ErrTooLate) {
+				t.Errorf("Login = %v", err)
+			}
+		})
+	}))
+	if res := do(h, request("GET", "/", cookieOf(t, s.Holder()))); len(res.Cookies()) != 0 {
+		t.Errorf("cookies %v", res.Cookies())
+	}
+	if _, live := m.Live(s.Holder()); !live || s.Subject() != "" {
+		t.Error("the session was renewed all the same")
+	}
+}
+
+// A visitor who logs in at once has one ID, and it is no store's business.
+func TestFirstLogin(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	m := c.node()
+	h := m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.FromContext(r.Context())
+		if renewed, err := s.Login(r.Context(), "ada", trusted); err != nil || renewed != s {
+			t.Errorf("Login = %v", err)
+		}
+	}))
+	store.since(t, "a first login", map[string]int{"cut": 1}, func() {
+		res := do(h, request("POST", "/"))
+		if len(res.Cookies()) != 1 {
+			t.Fatalf("cookies %v", res.Cookies())
+		}
+	})
+}
+
+// The credentials are checked after the store was asked and before anything changes.
+func TestLoginAsksInOrder(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	s, _ := shopping(t, c.node())
+	wrong := errors.New("wrong password")
+	store.since(t, "wrong credentials", map[string]int{"cut": 1}, func() {
+		if _, err := s.Login(t.Context(), "ada", func(context.Context) error { return wrong }); !errors.Is(err, wrong) {
+			t.Errorf("Login = %v", err)
+		}
+	})
+	if s.Err() != nil || s.Subject() != "" {
+		t.Errorf("wrong credentials: %v, %q", s.Err(), s.Subject())
+	}
+	asked := false
+	store.hook = func(_ context.Context, op string) error {
+		if op == "cut" {
+			return errDisk
+		}
+		return nil
+	}
+	if _, err := s.Login(t.Context(), "ada", func(context.Context) error { asked = true; return nil }); !errors.Is(err, session.ErrUnavailable) || asked {
+		t.Errorf("without the store: %v, checked %t", err, asked)
+	}
+}
+
+// A password that is changed while the old one is checked logs nobody in.
+func TestPasswordChangedDuringALogin(t *testing.T) {
+	c := newCluster(t)
+	m := c.node()
+	s, b := shopping(t, m)
+	s, err := s.Login(t.Context(), "ada", func(ctx context.Context) error { return c.node().EndLogins(ctx, "ada") })
+	must(t, err)
+	must(t, s.Save(t.Context()))
+	if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); !errors.Is(err, session.ErrRevoked) {
+		t.Errorf("its set: %v", err)
+	}
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, new(string)); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("Take = %v", err)
+	}
+}
+
+// A renewal whose answer was lost is repeated, and nobody else has anything.
+func TestLostAnswerOfARenewal(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	s, b := shopping(t, c.node())
+	old := b.set(s.Holder())
+	store.lost = "renew"
+	if _, err := s.Login(t.Context(), "ada", trusted); !errors.Is(err, session.ErrUnavailable) || s.Err() != nil {
+		t.Fatalf("Login = %v, then %v", err, s.Err())
+	}
+	if _, err := c.node().Restore(t.Context(), old); !errors.Is(err, session.ErrRevoked) {
+		t.Errorf("the old set: %v", err)
+	}
+	s = login(t, s, "ada")
+	must(t, s.Save(t.Context()))
+	r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+	if err != nil || r.Session.Subject() != "ada" {
+		t.Errorf("the new set: %v", err)
+	}
+}
+
+// A copy that was left behind on another node can't be renewed.
+func TestRenewalOfACopyLeftBehind(t *testing.T) {
+	c := newCluster(t)
+	s, b := shopping(t, c.node())
+	_, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+	must(t, err)
+	if _, err := s.Login(t.Context(), "ada", trusted); !errors.Is(err, session.ErrMoved) || !errors.Is(s.Err(), session.ErrMoved) {
+		t.Errorf("Login = %v, then %v", err, s.Err())
+	}
+}
+
+// EndLogins ends what was logged in, on every node, and nothing else.
+func TestEndLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		here, there := c.node(), c.node()
+		sessionOf := func(m *session.Manager, subject string) (*session.Session, *browser) {
+			s, b := shopping(t, m)
+			s = login(t, s, subject)
+			must(t, s.Save(t.Context()))
+			must(t, s.Acknowledge(t.Context(), b, b.version))
+			return s, b
+		}
+		mine, b1 := sessionOf(here, "ada")
+		hers, b2 := sessionOf(there, "ada")
+		grace, b3 := sessionOf(here, "grace")
+		must(t, here.EndLogins(t.Context(), "ada"))
+		if _, live := here.Live(mine.Holder()); live || !errors.Is(mine.Err(), session.ErrEnded) || !b1.ended {
+			t.Errorf("on the same node: live %t, %v, client told %t", live, mine.Err(), b1.ended)
+		}
+		if _, err := c.node().Restore(t.Context(), b2.set(hers.Holder())); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("a set from another node: %v", err)
+		}
+		for range 12 { // in use: the node learns of it
+			time.Sleep(time.Second)
+			if hers.Err() == nil {
+				must(t, hers.Acknowledge(t.Context(), b2, b2.version))
+			}
+			runFor(t, there, time.Second)
+		}
+		if !errors.Is(hers.Err(), session.ErrEnded) || !b2.ended {
+			t.Errorf("on another node: %v, client told %t", hers.Err(), b2.ended)
+		}
+		if _, err := c.node().Restore(t.Context(), b3.set(grace.Holder())); err != nil || grace.Err() != nil {
+			t.Errorf("another subject: %v, %v", err, grace.Err())
+		}
+		later, b4 := sessionOf(there, "ada")
+		r, err := c.node().Restore(t.Context(), b4.set(later.Holder()))
+		if err != nil || r.Session.Subject() != "ada" {
+			t.Errorf("who logged in afterwards: %v", err)
+		}
+		must(t, r.Session.Take(t.Context(), "ticket", replay.Owner{1}, new(string)))
+	})
+}
+
+func TestEndLoginsWithoutAnAnswer(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	m := c.node()
+	s, _ := shopping(t, m)
+	s = login(t, s, "ada")
+	store.hook = func(context.Context, string) error { return errDisk }
+	if err := m.EndLogins(t.Context(), "ada"); !errors.Is(err, session.ErrUnavailable) || s.Err() != nil {
+		t.Errorf("EndLogins = %v, then %v", err, s.Err())
+	}
+	if err := m.EndLogins(t.Context(), ""); !errors.Is(err, policy.ErrNotAllowed) {
+		t.Errorf("of nobody: %v", err)
+	}
+	c.store = replay.None{}
+	none := c.with(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{}}}`).node()
+	s, err := none.Start()
+	must(t, err)
+	s = login(t, s, "ada")
+	if err := none.EndLogins(t.Context(), "ada"); !errors.Is(err, replay.ErrNoStore) || !errors.Is(s.Err(), session.ErrEnded) {
+		t.Errorf("without a store: %v, then %v", err, s.Err())
+	}
+}

@@ -1,0 +1,184 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sealedblob/sealedblob/policy"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+// A right that is deleted or replaced does not come back with an older set, nor
+// by its envelope alone.
+func TestReplacedRightIsSpent(t *testing.T) {
+	for name, change := range map[string]func(*testing.T, *session.Session) error{
+		"delete": func(t *testing.T, s *session.Session) error { return s.Delete(t.Context(), "ticket") },
+		"set":    func(t *testing.T, s *session.Session) error { return s.Set(t.Context(), "ticket", "row 8") },
+	} {
+		c := newCluster(t)
+		s, b := shopping(t, c.node())
+		old := b.set(s.Holder())
+		must(t, change(t, s))
+		if _, _, err := c.verifier().Take(t.Context(), c.envelopeOf(old, "ticket"), seal.ID{}, time.Now().Add(time.Second), replay.Owner{9}); !errors.Is(err, replay.ErrReplayed) {
+			t.Errorf("%s: the old envelope alone: %v", name, err)
+		}
+		r, err := c.node().Restore(t.Context(), old)
+		must(t, err)
+		if _, err := get(t, r.Session, "ticket"); !errors.Is(err, session.ErrNoAttribute) {
+			t.Errorf("%s: the old right came back: %v", name, err)
+		}
+	}
+}
+
+// The store is asked about a right that goes only if somebody may have it.
+func TestWhatReplacingARightCosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		store := c.counted()
+		m := c.node()
+		s, err := m.Start()
+		must(t, err)
+		store.since(t, "never sealed", nil, func() {
+			must(t, s.Set(t.Context(), "ticket", "row 1"))
+			must(t, s.Set(t.Context(), "ticket", "row 2"))
+			must(t, s.Delete(t.Context(), "ticket"))
+			must(t, s.Set(t.Context(), "ticket", "row 3"))
+		})
+		must(t, s.Save(t.Context()))
+		store.since(t, "sealed", map[string]int{"take": 1}, func() { must(t, s.Set(t.Context(), "ticket", "row 4")) })
+		must(t, s.Save(t.Context()))
+		must(t, s.Take(t.Context(), "ticket", replay.Owner{1}, new(string)))
+		store.since(t, "taken", nil, func() { must(t, s.Set(t.Context(), "ticket", "row 5")) })
+		must(t, s.Save(t.Context()))
+		b := connected(t, s)
+		r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+		must(t, err)
+		store.since(t, "restored", map[string]int{"take": 1}, func() { must(t, r.Session.Delete(t.Context(), "ticket")) })
+		must(t, r.Session.Set(t.Context(), "ticket", "row 6"))
+		must(t, r.Session.Save(t.Context()))
+		time.Sleep(11 * time.Minute)
+		store.since(t, "expired", nil, func() { must(t, r.Session.Delete(t.Context(), "ticket")) })
+	})
+}
+
+// Nothing changes unless the store has the old right.
+func TestReplacingARightWithoutAnAnswer(t *testing.T) {
+	for what, test := range map[string]struct {
+		err, want error
+		there     bool // the old value
+	}{
+		"broken":       {errDisk, session.ErrUnavailable, true},
+		"before epoch": {replay.ErrBeforeEpoch, nil, false}, // nobody can spend it any more
+		"horizon":      {replay.ErrBeyondHorizon, nil, false},
+	} {
+		c := newCluster(t)
+		store := c.counted()
+		s, _ := shopping(t, c.node())
+		store.hook = func(_ context.Context, op string) error { return test.err }
+		if err := s.Set(t.Context(), "ticket", "row 8"); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+			t.Errorf("%s: Set = %v", what, err)
+		}
+		if v, _ := get(t, s, "ticket"); (v == "row 7") != test.there {
+			t.Errorf("%s: the ticket is %q", what, v)
+		}
+	}
+	// The session is out of reach, the right is not: it is spent, and nothing changes.
+	c := newCluster(t)
+	store := c.counted()
+	s, _ := shopping(t, c.node())
+	store.hook = func(_ context.Context, op string) error {
+		if op == "take" {
+			return replay.ErrBeyondHorizon
+		}
+		return nil
+	}
+	if err := s.Set(t.Context(), "ticket", "row 8"); session.Outward(err) == nil {
+		t.Error("changed in a session that the store does not know any more")
+	}
+	store.hook = nil
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, new(string)); !errors.Is(err, replay.ErrReplayed) {
+		t.Errorf("Take = %v", err)
+	}
+}
+
+// A right that was taken while it is being replaced is the taker's.
+func TestReplacingARightThatIsBeingTaken(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	s, _ := shopping(t, c.node())
+	store.lost = "take"
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, new(string)); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("the lost answer: %v", err)
+	}
+	must(t, s.Delete(t.Context(), "ticket"))
+	var seat string
+	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat); err != nil || seat != "row 7" {
+		t.Errorf("its owner again: %q, %v", seat, err)
+	}
+	if err := s.Take(t.Context(), "ticket", replay.Owner{2}, &seat); !errors.Is(err, session.ErrNoAttribute) {
+		t.Errorf("somebody else: %v", err)
+	}
+}
+
+// transaction is one of the caller's own over a store: what is claimed in it is
+// claimed when it commits.
+type transaction struct {
+	replay.Store
+	claims []func() error
+}
+
+func (x *transaction) Take(ctx context.Context, by replay.Place, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
+	spent, err := x.Store.Spent(ctx, right.ID)
+	if err != nil {
+		return replay.Refused, replay.Lost, err
+	}
+	if spent[0] { // by whom, only a claim says; it writes nothing then
+		return x.Store.Take(ctx, by, owner, right)
+	}
+	x.claims = append(x.claims, func() error {
+		_, _, err := x.Store.Take(context.WithoutCancel(ctx), by, owner, right)
+		return err
+	})
+	return replay.Granted, replay.Won, nil
+}
+
+func (x *transaction) commit(t testing.TB) {
+	t.Helper()
+	for _, claim := range x.claims {
+		must(t, claim())
+	}
+}
+
+// A right is spent with the caller's transaction, or not at all.
+func TestTakeInATransaction(t *testing.T) {
+	c := newCluster(t)
+	s, _ := shopping(t, c.node())
+	ctx, ticket := session.NewContext(t.Context(), s), policy.Once[string]("ticket")
+	take := func(what string, x replay.Spender, owner replay.Owner, want replay.Outcome, wantErr error) {
+		t.Helper()
+		seat, outcome, err := session.TakeTx(ctx, x, ticket, owner)
+		if outcome != want || !errors.Is(err, wantErr) || (err == nil) != (wantErr == nil) || (err == nil) != (seat == "row 7") {
+			t.Errorf("%s: %q, %v, %v; want %v, %v", what, seat, outcome, err, want, wantErr)
+		}
+	}
+	rolledBack, committed := &transaction{Store: c.store}, &transaction{Store: c.store}
+	take("rolled back later", rolledBack, replay.Owner{1}, replay.Won, nil)
+	take("after it was rolled back", committed, replay.Owner{2}, replay.Won, nil)
+	committed.commit(t)
+	take("the answer was cut off", &transaction{Store: c.store}, replay.Owner{2}, replay.Mine, nil)
+	take("another", &transaction{Store: c.store}, replay.Owner{3}, replay.Lost, replay.ErrReplayed)
+	take("gone from the session", &transaction{Store: c.store}, replay.Owner{2}, replay.Lost, session.ErrNoAttribute)
+
+	s, _ = shopping(t, c.node())
+	ctx = session.NewContext(t.Context(), s)
+	committed = &transaction{Store: c.store}
+	take("won", committed, replay.Owner{1}, replay.Won, nil)
+	committed.commit(t)
+	must(t, session.Delete(ctx, ticket))
+	take("deleted after the commit", committed, replay.Owner{1}, replay.Lost, session.ErrNoAttribute)
+}
