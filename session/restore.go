@@ -413,7 +413,7 @@ func (m *Manager) revive(p Presented, set *verified, fence uint64) (*Session, []
 	s := m.session(p.Holder, set.manifest.Binding, set.now)
 	s.absolute, s.version = set.session.AbsoluteExpires, Version{Fence: fence, Gen: set.manifest.Gen}
 	s.login = login{set.manifest.Subject, set.manifest.SubjectSince}
-	s.replica.dirty = true
+	s.replica.dirty, s.attrs = true, make(map[string]*attribute, len(set.items))
 	kept, values := make([]attribute, 0, len(set.items)), make([]byte, 0, set.bytes())
 	var dropped []Dropped
 	for i := range set.items {
@@ -428,7 +428,8 @@ func (m *Manager) revive(p Presented, set *verified, fence uint64) (*Session, []
 			values = append(values, it.claims.Value...)
 			a := it.attribute(values[start:len(values):len(values)], m.cfg.Policy.Session().Leeway)
 			if it.decision.Burn { // it came here, and goes nowhere else
-				a.local, a.dirty, a.burnt = true, false, &p.Attempt
+				owner := p.Attempt
+				a.local, a.dirty, a.burnt = true, false, &owner
 			}
 			kept = append(kept, a)
 			s.attrs[it.claims.Name] = &kept[len(kept)-1]
