@@ -52,11 +52,11 @@ type departure struct {
 // Take the node out of the front first, so that new visitors go elsewhere, and
 // go on serving while Drain runs: it needs the clients' answers. It does not
 // wait for requests outside [Manager.Middleware].
-func (m *Manager) Drain(ctx context.Context) Drained {
+func (m *Manager) Drain(ctx context.Context) (out Drained) {
+	defer func() { m.noteDrain(ctx, out) }()
 	m.mu.Lock()
 	m.draining.Store(true)
 	m.mu.Unlock()
-	var out Drained
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
 	for {

@@ -123,6 +123,8 @@ func (m *Manager) enter(h Holder) (*Session, state) {
 // await is enter for a request that may have come too early, or while its
 // session is about to leave: it waits as far as [Config.Early] and ctx allow.
 func (m *Manager) await(ctx context.Context, h Holder) (s *Session, where state) {
+	began, why := time.Now(), ReasonNotParked
+	defer func() { m.noteEarly(ctx, h, where, why, time.Since(began)) }()
 	at := m.arrivals.park(h, m.cfg.Early)
 	if at == nil {
 		return m.enter(h)
@@ -134,13 +136,16 @@ func (m *Manager) await(ctx context.Context, h Holder) (s *Session, where state)
 		news, useful := m.arrivals.next(at) // before looking, so that nothing is missed
 		s, where = m.enter(h)
 		if where == here || where == over || !useful || where == elsewhere && m.draining.Load() {
+			why = ReasonNothingHere
 			return s, where
 		}
 		select {
 		case <-news:
 		case <-timeout.C:
+			why = ReasonTimeout
 			return nil, where
 		case <-ctx.Done():
+			why = ReasonCanceled
 			return nil, where
 		}
 	}

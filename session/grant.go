@@ -94,6 +94,7 @@ func ReadGrant[T any](ctx context.Context, m *Manager, right policy.OnceAttribut
 // spent. Nothing is spent unless all other checks have passed. Any error that
 // [Outward] maps to [ErrUnavailable] means that we could not tell.
 func TakeGrant[T any](ctx context.Context, m *Manager, right policy.OnceAttribute[T], text string, owner replay.Owner, spender replay.Spender) (value T, err error) {
+	defer func() { m.note(ctx, KindGrant, seal.ID{}, right.Name(), err) }()
 	if spender == nil {
 		spender = m.cfg.Store
 	}

@@ -58,7 +58,8 @@ func (s *Session) Renew(ctx context.Context) (*Session, error) {
 	return s.renew(ctx, l)
 }
 
-func (s *Session) renew(ctx context.Context, l login) (*Session, error) {
+func (s *Session) renew(ctx context.Context, l login) (renewed *Session, err error) {
+	defer func() { s.m.note(ctx, KindRenew, s.id, "", err) }()
 	rw, _ := ctx.Value(contextKey{}).(*responseWriter)
 	if rw != nil && rw.session.Load() != s {
 		rw = nil // another visitor's request gets no cookie of this session
@@ -162,7 +163,8 @@ func (s *Session) become(next Holder, l login, rw *responseWriter) (*Session, er
 // [ErrUnavailable], or replay.ErrNoStore, which can end nothing but the sessions
 // of this node. Nodes must agree on the policy's absolute limit, for which the
 // store remembers it.
-func (m *Manager) EndLogins(ctx context.Context, subject string) error {
+func (m *Manager) EndLogins(ctx context.Context, subject string) (err error) {
+	defer func() { m.note(ctx, KindEndLogins, seal.ID{}, "", err) }()
 	if err := validSubject(subject); err != nil {
 		return err
 	}
@@ -170,7 +172,7 @@ func (m *Manager) EndLogins(ctx context.Context, subject string) error {
 	before := m.now().Add(rule.Leeway)
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
-	err := m.cfg.Store.RevokeSubject(ctx, m.subjectKey(subject), before, m.keepUntil(before.Add(rule.Absolute)).Add(time.Second))
+	err = m.cfg.Store.RevokeSubject(ctx, m.subjectKey(subject), before, m.keepUntil(before.Add(rule.Absolute)).Add(time.Second))
 	if err != nil && !errors.Is(err, replay.ErrNoStore) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -207,13 +209,14 @@ func validSubject(subject string) error {
 // session restores on any node. If the store could not tell, it returns
 // [ErrUnavailable] and the session goes on. With replay.None only the copy on
 // this node ends, and its sets restore until they expire.
-func (s *Session) Logout(ctx context.Context) error {
+func (s *Session) Logout(ctx context.Context) (err error) {
 	if s.unborn() {
 		return nil
 	}
+	defer func() { s.m.note(ctx, KindLogout, s.id, "", err) }()
 	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
 	defer cancel()
-	err := s.m.cfg.Store.Revoke(ctx, s.m.sessionKey(s.id), s.m.keepUntil(s.absolute))
+	err = s.m.cfg.Store.Revoke(ctx, s.m.sessionKey(s.id), s.m.keepUntil(s.absolute))
 	if err != nil && !errors.Is(err, replay.ErrNoStore) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

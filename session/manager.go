@@ -44,6 +44,8 @@ type Config struct {
 	SecureCookie bool
 	// Logger gets one line for each refusal, with its reason. Nil: none.
 	Logger *slog.Logger
+	// Observer is told of every outcome. Nil: nobody.
+	Observer Observer
 }
 
 // Manager holds the sessions that live on this node. It is safe for concurrent use.
@@ -86,6 +88,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	cfg.Early = cfg.Early.withDefaults()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observer != nil {
+		cfg.Store = observedStore{cfg.Store, cfg.Observer}
 	}
 	epoch, err := cfg.Store.Epoch(ctx)
 	if err != nil {

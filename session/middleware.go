@@ -73,13 +73,16 @@ func (m *Manager) Middleware(next http.Handler) http.Handler {
 func (m *Manager) saveAfter(ctx context.Context, s *Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
 	defer cancel()
-	switch err := s.Save(ctx); {
-	case err == nil, errors.Is(err, ErrEnded):
-	case errors.Is(err, ErrMoved):
-		m.log.Warn("session moved during a request; its changes are lost", "session", short(s.id))
-	default:
-		m.log.Error("session not sealed", "session", short(s.id), "err", err)
+	err := s.Save(ctx)
+	if err == nil || errors.Is(err, ErrEnded) {
+		return
 	}
+	m.note(ctx, KindUnsealed, s.id, "", err)
+	if errors.Is(err, ErrMoved) {
+		m.log.Warn("session moved during a request; its changes are lost", "session", short(s.id))
+		return
+	}
+	m.log.Error("session not sealed", "session", short(s.id), "err", err)
 }
 
 // forRequest finds the request's session, which it must leave again, or makes a

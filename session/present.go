@@ -17,9 +17,9 @@ func (m *Manager) Present(ctx context.Context, r *http.Request, request WireRequ
 	reply = WireReply{V: WireVersion, State: StateNone}
 	switch {
 	case request.V != WireVersion || request.Proof != "":
-		reply = m.refusedUnread("the request is not of version 1")
+		reply = m.refusedUnread(ctx, ReasonMalformed, "the request is not of version 1")
 	case !known && request.Presents():
-		reply = m.refusedUnread("no session cookie: nobody is the holder")
+		reply = m.refusedUnread(ctx, ReasonBinding, "no session cookie: nobody is the holder")
 	case !known:
 	case request.Presents():
 		s, reply = m.restorePresented(ctx, holder, request)
@@ -39,7 +39,8 @@ func (m *Manager) Present(ctx context.Context, r *http.Request, request WireRequ
 }
 
 // refusedUnread notes a refusal that never reached [Manager.Restore].
-func (m *Manager) refusedUnread(reason string) WireReply {
+func (m *Manager) refusedUnread(ctx context.Context, class Reason, reason string) WireReply {
+	m.observe(ctx, Event{Kind: KindRestore, Result: ResultRefused, Reason: class})
 	m.log.Warn("restore refused", "outward", ErrRejected.Error(), "reason", reason)
 	return WireReply{V: WireVersion, State: StateRefused}
 }
@@ -47,7 +48,7 @@ func (m *Manager) refusedUnread(reason string) WireReply {
 func (m *Manager) restorePresented(ctx context.Context, h Holder, request WireRequest) (*Session, WireReply) {
 	owner, ok := request.owner()
 	if !ok {
-		return nil, m.refusedUnread("the attempt is no token")
+		return nil, m.refusedUnread(ctx, ReasonMalformed, "the attempt is no token")
 	}
 	restored, err := m.Restore(ctx, Presented{Holder: h, Attempt: owner, Manifest: request.Manifest, Blobs: request.Blobs})
 	switch Outward(err) {

@@ -60,6 +60,13 @@ type Dropped struct {
 // error means that we could not tell: present the same set with the same
 // Attempt again. [Outward] maps them to what may leave the server.
 func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
+	began := time.Now()
+	out, err := m.restore(ctx, p)
+	m.noteRestore(ctx, p.Holder, out, err, time.Since(began))
+	return out, err
+}
+
+func (m *Manager) restore(ctx context.Context, p Presented) (Restored, error) {
 	set := sets.Get().(*verified)
 	defer set.leave()
 	if err := m.verify(ctx, p, set); err != nil {
@@ -78,7 +85,7 @@ func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 		return Restored{}, m.refused(p, err)
 	}
 	if m.log.Enabled(ctx, slog.LevelInfo) {
-		m.log.Info("session restored", "session", short(s.id), "version", FormatVersion(s.Version()), "dropped", reasons(dropped))
+		m.log.Info("session restored", "session", short(s.id), "version", FormatVersion(s.Version()), "dropped", whyDropped(dropped))
 	}
 	return Restored{Session: s, Dropped: dropped}, nil
 }
@@ -91,7 +98,7 @@ func (m *Manager) refused(p Presented, err error) error {
 // short is enough of an id to find a session's lines in a log.
 func short(id seal.ID) string { return id.String()[:6] }
 
-func reasons(dropped []Dropped) []string {
+func whyDropped(dropped []Dropped) []string {
 	out := []string{}
 	for _, d := range dropped {
 		out = append(out, d.Name+": "+d.Reason.Error())

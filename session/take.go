@@ -24,7 +24,8 @@ import (
 // It returns an error wrapping [replay.ErrReplayed] if the right is spent,
 // [ErrNoAttribute] if there is none at this time, [ErrMoved] if the session
 // lives elsewhere, [ErrEnded], or [ErrUnavailable] if the store could not tell.
-func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, into any) error {
+func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, into any) (err error) {
+	defer func() { s.m.note(ctx, KindTake, s.id, name, err) }()
 	if err := s.taking.wait(ctx); err != nil { // who loses in the store must not take the winner's value away
 		return err
 	}
@@ -66,7 +67,8 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 //
 // A right that burns when it is restored is no longer there to be taken in a
 // transaction: the error wraps [replay.ErrReplayed]. The other errors are those of Take.
-func (s *Session) TakeTx(ctx context.Context, spender replay.Spender, name string, owner replay.Owner, into any) (replay.Outcome, error) {
+func (s *Session) TakeTx(ctx context.Context, spender replay.Spender, name string, owner replay.Owner, into any) (out replay.Outcome, err error) {
+	defer func() { s.m.note(ctx, KindTake, s.id, name, err) }()
 	if err := s.taking.wait(ctx); err != nil {
 		return replay.Lost, err
 	}
