@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
 )
 
@@ -265,4 +267,133 @@ func TestDrainWithoutClients(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A restore that the node took on before is brought to its end, and leaves again.
+func TestDrainWaitsForARestoreUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		s, b := shopping(t, c.node())
+		slow := make(chan struct{})
+		c.store = &spy{Store: c.store, restore: func(context.Context) (replay.Restored, error, bool) {
+			<-slow
+			return replay.Restored{}, nil, false
+		}}
+		m := c.node()
+		done := make(chan *session.Session, 1)
+		go func() {
+			r, err := m.Restore(context.Background(), b.set(s.Holder()))
+			if err != nil {
+				t.Error(err)
+				close(done)
+				return
+			}
+			open(t, r.Session)
+			done <- r.Session
+		}()
+		synctest.Wait()
+		end := drained(m, time.Minute)
+		time.Sleep(time.Second)
+		if len(end) > 0 {
+			t.Fatal("ended in the middle of a restore")
+		}
+		close(slow)
+		restored := <-done
+		if out := <-end; restored == nil || out.Sessions != 1 || len(out.Unacknowledged) != 0 || restored.Err() == nil {
+			t.Errorf("%+v", out)
+		}
+	})
+}
+
+// A client without Bayeux that said it holds the newest set needs no other.
+func TestDrainOfAClientOverHTTP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newCluster(t).node()
+		s, err := m.Start()
+		must(t, err)
+		must(t, s.Set("cart", 1))
+		bring(t, m.RestoreHandler(), session.WireRequest{V: 1}, cookieOf(t, s.Holder()))
+		bring(t, m.RestoreHandler(), session.WireRequest{V: 1, Gen: "0.1"}, cookieOf(t, s.Holder()))
+		began := time.Now()
+		if out := <-drained(m, time.Minute); out.Sessions != 1 || time.Since(began) > time.Second {
+			t.Errorf("%+v after %v", out, time.Since(began))
+		}
+	})
+}
+
+// What can't be sealed or stored now is not let go as if it were.
+func TestDrainWaitsForKeysAndStore(t *testing.T) {
+	for name, test := range map[string]struct {
+		away   time.Duration // of keys and store, at first
+		behind int
+	}{"they come back": {5 * time.Second, 0}, "they stay away": {time.Hour, 1}} {
+		for what, node := range map[string]func(*cluster, func() error) *session.Manager{
+			"keys": func(c *cluster, away func() error) *session.Manager {
+				m, err := session.New(context.Background(), session.Config{Keys: fetched{c.ring, away}, Policy: c.policy, Store: c.store, App: "shop"})
+				must(c.t, err)
+				return m
+			},
+			"store": func(c *cluster, away func() error) *session.Manager {
+				c.store = deafStore{c.store, away}
+				return c.node()
+			},
+		} {
+			t.Run(what+": "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var until time.Time
+					c := newCluster(t)
+					m := node(c, func() error {
+						if time.Now().Before(until) {
+							return errors.New("away")
+						}
+						return nil
+					})
+					s, err := m.Start()
+					must(t, err)
+					must(t, s.Set("cart", []string{"tea"}))
+					must(t, s.Save(t.Context()))
+					p := open(t, s)
+					runFor(t, m, 1500*time.Millisecond)
+					older := p.set(s.Holder())
+					until = time.Now().Add(test.away)
+					must(t, s.Set("cart", []string{"pot"}))
+					began := time.Now()
+					out := <-drained(m, 20*time.Second)
+					synctest.Wait()
+					if took := time.Since(began); took < min(test.away, 20*time.Second) || took > min(test.away, 20*time.Second)+time.Second {
+						t.Errorf("took %v", took)
+					}
+					if what == "keys" && len(out.Unacknowledged) != test.behind || out.Sessions+len(out.Unacknowledged) != 1 {
+						t.Errorf("%+v", out)
+					}
+					if test.behind == 0 {
+						if _, err := c.node().Restore(t.Context(), older); !errors.Is(err, session.ErrSuperseded) {
+							t.Errorf("the set before the last: %v", err)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// fetched is a keyring that is there unless away says otherwise.
+type fetched struct {
+	ring *seal.Ring
+	away func() error
+}
+
+func (a fetched) Ring(context.Context) (*seal.Ring, error) { return a.ring, a.away() }
+
+// deafStore takes no acknowledgements while away says so.
+type deafStore struct {
+	replay.Store
+	away func() error
+}
+
+func (d deafStore) Acknowledge(ctx context.Context, held ...replay.Place) ([]replay.Verdict, error) {
+	if err := d.away(); err != nil {
+		return nil, err
+	}
+	return d.Store.Acknowledge(ctx, held...)
 }

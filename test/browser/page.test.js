@@ -316,4 +316,45 @@ describe("the shop's page on plain nodes", () => {
     assert.ok(await shop.page.isHidden("#desk"));
     await context.close();
   });
+
+  test("without Bayeux, a request brings the set over HTTP, to one node and to the next", { timeout: 60_000 }, async () => {
+    const front = new Front(
+      await nodes(blobctl, {
+        version: 1,
+        session: { idle: "30m", absolute: "12h", leeway: "1s" },
+        attributes: { login: { ttl: "1m", on_expiry: "drop" }, cart: { ttl: "1h" }, ticket: { ttl: "10m", once: true } },
+      }),
+    );
+    const [url, context] = [await front.listen(), await chromium.newContext()];
+    const shop = await Shop.open(context, url);
+    await shop.add("Programme");
+    const session = await shop.session();
+    let from = await shop.node();
+    await shop.page.goto(`${url}sealedblob/version.js`); // a page of the same origin that connects to nothing
+    for (const [item, gen] of [["Lemonade", "1."], ["Opera glasses", "2."]]) {
+      await front.node(from).kill();
+      const { early, status, state } = await shop.page.evaluate(async (item) => {
+        const path = "/sealedblob/index.js";
+        const { BlobStore, SealedHTTP } = await import(path);
+        const early = await fetch("/api/state");
+        const http = new SealedHTTP(new BlobStore({ key: "shop" }));
+        const headers = { "Content-Type": "application/json" };
+        const response = await http.fetch("/api/cart", { method: "POST", headers, body: JSON.stringify({ item }) });
+        const { state } = await response.json();
+        await http.sync();
+        return { early: `${early.status} ${early.headers.get("Sealed-Session")}`, status: response.status, state };
+      }, item);
+      assert.equal(early, "503 required", "a request by itself");
+      assert.equal(status, 200);
+      assert.notEqual(state.node, from);
+      assert.equal(state.session, session);
+      assert.ok((await shop.held())?.gen.startsWith(gen), "the new node's set is stored");
+      from = state.node;
+    }
+    await shop.page.goto(url);
+    await shop.connected();
+    await until("the cart", async () => (await shop.size()) === 3);
+    assert.deepEqual(await shop.cart(), ["Programme", "Lemonade", "Opera glasses"]);
+    await context.close();
+  });
 });
