@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sealedblob/sealedblob/internal/testkit"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
@@ -192,7 +193,7 @@ func TestDrainWithAMuteClient(t *testing.T) {
 func TestNothingBeginsWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		m := c.node()
+		m := c.waiting(session.Early{})
 		s, b := shopping(t, c.node())
 		here, err := m.Start()
 		must(t, err)
@@ -217,8 +218,9 @@ func TestNothingBeginsWhileDraining(t *testing.T) {
 		if res.StatusCode != 503 || a.State != session.StateRetry {
 			t.Errorf("over HTTP: %d %+v", res.StatusCode, a)
 		}
+		began := time.Now()
 		early := do(m.Middleware(http.HandlerFunc(handler)), request("GET", "/", cookieOf(t, s.Holder())))
-		if early.StatusCode != 503 || early.Header.Get("Connection") != "close" || early.Header.Get(session.StatusHeader) != session.StatusRequired {
+		if time.Since(began) != 0 || early.StatusCode != 503 || early.Header.Get("Connection") != "close" || early.Header.Get(session.StatusHeader) != session.StatusRequired {
 			t.Errorf("a request: %d %v", early.StatusCode, early.Header)
 		}
 		if out := <-end; len(out.Unacknowledged) != 1 || out.Unacknowledged[0].Clients != 0 {
@@ -311,7 +313,7 @@ func TestDrainOfAClientOverHTTP(t *testing.T) {
 		m := newCluster(t).node()
 		s, err := m.Start()
 		must(t, err)
-		must(t, s.Set("cart", 1))
+		must(t, s.Set(t.Context(), "cart", 1))
 		bring(t, m.RestoreHandler(), session.WireRequest{V: 1}, cookieOf(t, s.Holder()))
 		bring(t, m.RestoreHandler(), session.WireRequest{V: 1, Gen: "0.1"}, cookieOf(t, s.Holder()))
 		began := time.Now()
@@ -350,13 +352,13 @@ func TestDrainWaitsForKeysAndStore(t *testing.T) {
 					})
 					s, err := m.Start()
 					must(t, err)
-					must(t, s.Set("cart", []string{"tea"}))
+					must(t, s.Set(t.Context(), "cart", []string{"tea"}))
 					must(t, s.Save(t.Context()))
 					p := open(t, s)
 					runFor(t, m, 1500*time.Millisecond)
 					older := p.set(s.Holder())
 					until = time.Now().Add(test.away)
-					must(t, s.Set("cart", []string{"pot"}))
+					must(t, s.Set(t.Context(), "cart", []string{"pot"}))
 					began := time.Now()
 					out := <-drained(m, 20*time.Second)
 					synctest.Wait()
@@ -396,4 +398,53 @@ func (d deafStore) Acknowledge(ctx context.Context, held ...replay.Place) ([]rep
 		return nil, err
 	}
 	return d.Store.Acknowledge(ctx, held...)
+}
+
+// meanwhile is a store in which a protected change begins, and is slow, while
+// acknowledgements are stored.
+type meanwhile struct {
+	replay.Store
+	begin   func()
+	entered chan struct{}
+	slow    <-chan time.Time
+}
+
+func (m *meanwhile) Protect(ctx context.Context, at replay.Place) (replay.Verdict, error) {
+	verdict, err := m.Store.Protect(ctx, at)
+	close(m.entered)
+	<-m.slow
+	return verdict, err
+}
+
+func (m *meanwhile) Acknowledge(ctx context.Context, held ...replay.Place) ([]replay.Verdict, error) {
+	if m.begin != nil {
+		m.begin()
+		m.begin = nil
+		<-m.entered
+	}
+	return m.Store.Acknowledge(ctx, held...)
+}
+
+// A protected change that the store knows of, made by nobody's request, leaves
+// with the session: without it no set would restore any more.
+func TestDrainWaitsForAProtectedChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.policy = testkit.Policy(t, `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{},"balance":{"rollback":"refuse"}}}`)
+		store := &meanwhile{Store: c.store, entered: make(chan struct{}), slow: time.After(2 * time.Second)}
+		c.store = store
+		m := c.node()
+		s, err := m.Start()
+		must(t, err)
+		must(t, s.Set(t.Context(), "cart", 1))
+		p := open(t, s)
+		done := make(chan error, 1)
+		store.begin = func() { go func() { done <- s.Set(context.Background(), "balance", 1) }() }
+		out := <-drained(m, time.Minute)
+		synctest.Wait()
+		must(t, <-done)
+		if _, err := c.node().Restore(t.Context(), p.set(s.Holder())); err != nil || out.Sessions != 1 {
+			t.Errorf("%+v; %v", out, err)
+		}
+	})
 }

@@ -63,7 +63,7 @@ func (a *arrivals) park(h Holder, limits Early) *arrival {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := a.byHolder[waiter(h)]
-	if limits.Wait < 0 || a.parked >= limits.Parked || at != nil && at.parked >= limits.ParkedPerSession {
+	if a.parked >= limits.Parked || at != nil && at.parked >= limits.ParkedPerSession {
 		return nil
 	}
 	if at == nil {

@@ -139,6 +139,9 @@ func TestParkedRequestsAreBounded(t *testing.T) {
 			t.Error("the places of those who were served are still taken")
 		}
 		time.Sleep(2 * time.Second)
+		if synctest.Wait(); m.WaitersForTest() != 0 {
+			t.Errorf("%d holders are still remembered", m.WaitersForTest())
+		}
 	})
 }
 

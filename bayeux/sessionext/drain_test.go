@@ -136,7 +136,7 @@ func countTo(w http.ResponseWriter, r *http.Request) {
 			err = nil
 		}
 		if err == nil {
-			err = s.Set("count", n)
+			err = s.Set(r.Context(), "count", n)
 		}
 	} else if err == nil {
 		err = s.Get("count", &was)
