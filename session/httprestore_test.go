@@ -218,6 +218,19 @@ func TestRestoreOverHTTPWhenNobodyCanTell(t *testing.T) {
 	}
 }
 
+// A set that is no good costs nobody the session that lives here.
+func TestRestoreOverHTTPRefusesASetAndGivesTheGoodOne(t *testing.T) {
+	c := newCluster(t)
+	m := c.node()
+	s, b := shopping(t, m)
+	bad := wire(b.set(s.Holder()))
+	bad.Manifest = bad.Manifest[:len(bad.Manifest)-2] + "AA"
+	res, a := bring(t, m.RestoreHandler(), bad, cookieOf(t, s.Holder()))
+	if res.StatusCode != 401 || a.State != session.StateRefused || a.Gen != "0.1" || a.Push == nil || a.Push.Manifest != b.manifest {
+		t.Errorf("%d %+v", res.StatusCode, a)
+	}
+}
+
 // fading is a keyring that goes away after some calls.
 type fading struct {
 	ring *seal.Ring
