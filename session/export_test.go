@@ -1,5 +1,7 @@
 package session
 
+import "github.com/sealedblob/sealedblob/replay"
+
 // CookieValueForTest is the text that the middleware puts into the cookie.
 func CookieValueForTest(h Holder) string { return h.cookieValue() }
 
@@ -9,3 +11,12 @@ func (m *Manager) WaitersForTest() int {
 	defer m.arrivals.mu.Unlock()
 	return len(m.arrivals.byHolder)
 }
+
+// ObservedForTest is a store that tells o of each call.
+func ObservedForTest(store replay.Store, o Observer) replay.Store { return observedStore{store, o} }
+
+// OutcomeForTest classes an error.
+func OutcomeForTest(err error) (Result, Reason) { return outcome(err) }
+
+// RefusalsForTest are the errors that [Outward] calls rejected.
+func RefusalsForTest() []error { return refusals }

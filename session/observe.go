@@ -235,8 +235,6 @@ func (m *Manager) noteEarly(ctx context.Context, h Holder, where state, why Reas
 	switch {
 	case where == here:
 		e.Result, e.Reason = ResultGranted, ""
-	case where == over:
-		e.Reason = ReasonEnded
 	case m.draining.Load():
 		e.Reason = ReasonDraining
 	}
