@@ -53,12 +53,14 @@ func newContentKey(enc Enc, key []byte) (*contentKey, error) {
 	return c, err
 }
 
-// textLen is the length of an envelope of n bytes of plaintext behind head.
-func (c *contentKey) textLen(head head, n int) int {
-	if c.enc == A256CBCHS512 {
+// textLen is the length of an envelope of n bytes of plaintext behind a head of
+// so many characters.
+func (e Enc) textLen(head, n int) int {
+	size, _ := e.sizes()
+	if e == A256CBCHS512 {
 		n = n/16*16 + 16 // PKCS #7
 	}
-	return len(head.text) + len64(c.size.iv) + 1 + len64(n) + 1 + len64(c.size.tag)
+	return head + len64(size.iv) + 1 + len64(n) + 1 + len64(size.tag)
 }
 
 // appendSeal appends the envelope of plain to dst. The bytes of dst behind its
@@ -67,7 +69,7 @@ func (c *contentKey) appendSeal(dst []byte, head head, plain []byte) ([]byte, er
 	if c.aead == nil {
 		return c.appendJOSE(dst, head, plain)
 	}
-	total, start := c.textLen(head, len(plain)), len(dst)
+	total, start := c.enc.textLen(len(head.text), len(plain)), len(dst)
 	dst = slices.Grow(dst, total+c.size.iv+len(plain)+c.size.tag)
 	buf := dst[start : start+total+c.size.iv+len(plain)+c.size.tag]
 	iv, raw := buf[total:][:c.size.iv], buf[total+c.size.iv:]

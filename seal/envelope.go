@@ -126,7 +126,7 @@ func (s *Sealer) AppendSeal(dst []byte, p Purpose, plaintext []byte) ([]byte, er
 	if err != nil {
 		return dst, err
 	}
-	if key.textLen(s.keys.head, len(plaintext)) > s.limit {
+	if key.enc.textLen(len(s.keys.head.text), len(plaintext)) > s.limit {
 		return dst, ErrTooLarge
 	}
 	return key.appendSeal(dst, s.keys.head, plaintext)

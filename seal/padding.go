@@ -22,6 +22,13 @@ func padded(n int) int {
 // whose encoded value has at most n bytes.
 func PadFor(n int) int { return padded(n + maxClaims) }
 
+// EnvelopeLen is the length of the envelope of n bytes of claims or manifest, in
+// characters; pad is [Claims].Pad.
+func EnvelopeLen(enc Enc, n, pad int) int {
+	header := len(headerHead) + len(enc) + len(headerMid) + kidLen + len(headerTail)
+	return enc.textLen(len64(header)+len(".."), max(padded(n), pad))
+}
+
 // maxClaims is what claims take beside their value, at most.
 const maxClaims = 384
 

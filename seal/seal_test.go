@@ -221,6 +221,31 @@ func TestLengthIsHidden(t *testing.T) {
 	}
 }
 
+func TestEnvelopeLen(t *testing.T) {
+	for _, enc := range profiles {
+		ring := testRing(t, enc)
+		s, _ := ring.NewSealer(scope, now)
+		for n := range 1500 {
+			c := claims("a", `"`+strings.Repeat("x", n)+`"`)
+			text, err := s.Attribute(c)
+			noError(t, err)
+			plain, err := ring.NewOpener(scope, now).AppendOpen(nil, seal.ForAttribute, text)
+			noError(t, err)
+			if got := seal.EnvelopeLen(enc, len(bytes.TrimRight(plain, " ")), 0); got != len(text) {
+				t.Fatalf("%s: EnvelopeLen of a value of %d characters = %d, want %d", enc, n, got, len(text))
+			}
+			if n%100 == 0 {
+				c.Pad = seal.PadFor(2000)
+				text, err = s.Attribute(c)
+				noError(t, err)
+				if got := seal.EnvelopeLen(enc, len(bytes.TrimRight(plain, " ")), c.Pad); got != len(text) {
+					t.Fatalf("%s: EnvelopeLen of a padded one = %d, want %d", enc, got, len(text))
+				}
+			}
+		}
+	}
+}
+
 func TestSizeLimit(t *testing.T) {
 	for _, enc := range profiles {
 		ring := testRing(t, enc)

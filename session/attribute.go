@@ -147,7 +147,7 @@ func (s *Session) fits(rule policy.Rule, encoded []byte) error {
 	case total > limits.MaxBytes:
 		return fmt.Errorf("%w: %d bytes in all, the limit is %d", ErrTooLarge, total, limits.MaxBytes)
 	}
-	return nil
+	return s.visit.fits(s, rule, len(encoded))
 }
 
 // drop removes an attribute and remembers the slot for the next push.

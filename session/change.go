@@ -100,14 +100,17 @@ func (s *Session) change(ctx context.Context, rule policy.Rule, e edit) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended != nil {
-		return s.ended
+	if err := s.changeable(); err != nil {
+		return err
 	}
 	return s.apply(rule, next)
 }
 
 // edited returns what e makes of the attribute. s.mu is held.
 func (s *Session) edited(rule policy.Rule, e edit) (next []byte, err error) {
+	if err := s.changeable(); err != nil {
+		return nil, err
+	}
 	a, err := s.live(rule.Name)
 	if err != nil && !errors.Is(err, ErrNoAttribute) {
 		return nil, err
@@ -172,6 +175,9 @@ func (s *Session) tell(ctx context.Context, n notice) error {
 	}
 	if !n.protect {
 		return nil
+	}
+	if s.visit != nil {
+		return s.fence(ctx)
 	}
 	// Whatever comes of it, the next set must not be below this watermark: that
 	// would lock its owner out.

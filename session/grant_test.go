@@ -19,7 +19,6 @@ import (
 var (
 	reset  = policy.Once[string]("reset", policy.TTL(10*time.Minute), policy.MaxBytes(64))
 	invite = policy.Once[string]("invite", policy.TTL(10*time.Minute))
-	ticket = policy.Once[string]("ticket", policy.TTL(10*time.Minute))
 )
 
 const grantPolicy = `{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"1s"},"attributes":{"cart":{"ttl":"1h"},

@@ -60,11 +60,11 @@ func (s *Session) Renew(ctx context.Context) (*Session, error) {
 
 func (s *Session) renew(ctx context.Context, l login) (renewed *Session, err error) {
 	defer func() { s.m.note(ctx, KindRenew, s.id, "", err) }()
-	rw, _ := ctx.Value(contextKey{}).(*responseWriter)
+	rw, _ := ctx.Value(contextKey{}).(*headerHook)
 	if rw != nil && rw.session.Load() != s {
 		rw = nil // another visitor's request gets no cookie of this session
 	}
-	if rw != nil && rw.committed {
+	if rw != nil && rw.committed.Load() {
 		return nil, ErrTooLate
 	}
 	if done, err := s.loginUnborn(l); done || err != nil {
@@ -108,6 +108,7 @@ func (s *Session) retire(ctx context.Context) (Holder, error) {
 	}
 	if s.next == (Holder{}) {
 		s.next = newHolder()
+		s.next.bearer = s.holder.bearer
 	}
 	next, at := s.next, s.place(0)
 	s.mu.Unlock()
@@ -123,7 +124,7 @@ func (s *Session) retire(ctx context.Context) (Holder, error) {
 // become moves everything to a session of its own. It is another object, so that
 // what still holds the old one, such as a request that an attacker keeps open,
 // sees nothing of the new one. Generations go on, so that none is used twice.
-func (s *Session) become(next Holder, l login, rw *responseWriter) (*Session, error) {
+func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil {
@@ -132,6 +133,7 @@ func (s *Session) become(next Holder, l login, rw *responseWriter) (*Session, er
 	n := s.m.session(next, next.binding(), s.m.now())
 	n.absolute, n.former, n.version, n.login = s.absolute, s.version, Version{Gen: s.version.Gen}, l
 	n.attrs, n.unsure, n.alone, n.replica.dirty = s.attrs, s.unsure, s.alone, true
+	n.visit = s.visit.renewed()
 	for _, a := range n.attrs {
 		a.dirty, a.slot = !a.local, ""
 	}

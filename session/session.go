@@ -25,6 +25,8 @@ type Session struct {
 	taking   turn
 	unsure   map[string]*attribute // rights of which a Take could not tell; guarded by taking
 
+	visit *visit // the one request of a [Stateless] session; nil for all others
+
 	mu      sync.Mutex
 	begin   func() error // non-nil until the session exists outside this request
 	ended   error        // why it is no longer usable here

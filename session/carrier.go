@@ -1,0 +1,239 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/sealedblob/sealedblob/seal"
+)
+
+// StatelessCookieName is the name of the cookies that carry a set, before the
+// number of the part: "0", "1" and so on. The other one is for plain loopback.
+const (
+	StatelessCookieName         = "__Host-sealed-set-"
+	LoopbackStatelessCookieName = "sealed-set-"
+)
+
+const (
+	// maxPart is how much of a set one cookie carries: with its name and
+	// attributes it stays below 4,096 bytes (RFC 6265 §6.1).
+	maxPart  = 3900
+	maxParts = (MaxMaxText + 2 + maxPart - 1) / maxPart
+
+	between = '~' // no character of an envelope, and allowed in a cookie
+)
+
+// setText is the one text of a set: the manifest, then each envelope behind a
+// tilde and its slot, ascending by slot.
+func setText(p Push) string {
+	slots := make([]string, 0, len(p.Set))
+	n := len(p.Manifest)
+	for slot, envelope := range p.Set {
+		slots, n = append(slots, slot), n+1+len(slot)+len(envelope)
+	}
+	slices.Sort(slots)
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteString(p.Manifest)
+	for _, slot := range slots {
+		b.WriteByte(between)
+		b.WriteString(slot)
+		b.WriteString(p.Set[slot])
+	}
+	return b.String()
+}
+
+// parseSet reads the one text of a set, and nothing else.
+func parseSet(text string) (Presented, error) {
+	manifest, rest, more := strings.Cut(text, string(between))
+	p := Presented{Manifest: manifest, Blobs: make(map[string]string, strings.Count(text, string(between)))}
+	last := ""
+	for more {
+		var item string
+		item, rest, more = strings.Cut(rest, string(between))
+		if len(item) < seal.SlotLen || item[:seal.SlotLen] <= last {
+			return Presented{}, fmt.Errorf("%w: the set's text", seal.ErrMalformed)
+		}
+		last = item[:seal.SlotLen]
+		p.Blobs[last] = item[seal.SlotLen:]
+	}
+	return p, nil
+}
+
+// brought is what a request carries of a set.
+type brought struct {
+	header  []string         // of a header
+	cookies [maxParts]string // of cookies, by number
+	there   [maxParts]bool
+	wrong   bool // a cookie is there twice
+	any     bool
+}
+
+func (b *brought) empty() bool { return !b.any }
+
+// brought collects the parts of a set, and whether there are any: what is no good
+// must not pass for an empty session.
+func (st *Stateless) brought(r *http.Request) (b brought) {
+	if st.header {
+		b.header = r.Header.Values(StatusHeader)
+		b.any = len(b.header) > 0
+		return b
+	}
+	b.collect(r, StatelessCookieName)
+	if !b.any && st.m.plainLoopback(r) {
+		b.collect(r, LoopbackStatelessCookieName)
+	}
+	return b
+}
+
+func (b *brought) collect(r *http.Request, prefix string) {
+	for _, c := range r.Cookies() {
+		number, ours := strings.CutPrefix(c.Name, prefix)
+		if !ours {
+			continue
+		}
+		if len(number) != 1 || number[0] < '0' || number[0] >= '0'+maxParts {
+			continue // no part of any set
+		}
+		i := number[0] - '0'
+		b.any, b.wrong = true, b.wrong || b.there[i]
+		b.there[i], b.cookies[i] = true, c.Value
+	}
+}
+
+// text joins the parts: all that the first one counts, and no other.
+func (b *brought) text(limit int) (string, error) {
+	if len(b.header) > 0 {
+		if len(b.header) != 1 || len(b.header[0]) > limit {
+			return "", fmt.Errorf("%w: a header too many, or over the limit", seal.ErrMalformed)
+		}
+		return b.header[0], nil
+	}
+	count, first, ok := strings.Cut(b.cookies[0], ".")
+	n := 0
+	if ok && len(count) == 1 && count[0] >= '1' {
+		n = int(count[0] - '0')
+	}
+	total := len(first)
+	for i, there := range b.there {
+		b.wrong = b.wrong || there != (i < n)
+		if i > 0 {
+			total += len(b.cookies[i])
+		}
+	}
+	if b.wrong || n == 0 || total > limit {
+		return "", fmt.Errorf("%w: the set's cookies", seal.ErrMalformed)
+	}
+	if n == 1 {
+		return first, nil
+	}
+	return first + strings.Join(b.cookies[1:n], ""), nil
+}
+
+// statelessWriter sends the changed set with the response's header. It is the
+// one client of the request's session.
+type statelessWriter struct {
+	headerHook
+	st   *Stateless
+	r    *http.Request
+	held brought
+	push *Push // the newest set, if there is one to send
+}
+
+// Push implements [Client].
+func (w *statelessWriter) Push(p Push) { w.push = &p }
+
+// Renewed implements [Client].
+func (w *statelessWriter) Renewed(s *Session) { w.session.Store(s) }
+
+// Detached implements [Client].
+func (w *statelessWriter) Detached() {}
+
+// send seals what has changed and tells the client.
+func (w *statelessWriter) send() {
+	s := w.session.Load()
+	if s.unborn() {
+		if !w.held.empty() { // what it brought is over
+			w.forget()
+		}
+		return
+	}
+	err := s.m.saveAfter(w.r.Context(), s)
+	switch {
+	case w.push != nil && w.push.End:
+		w.forget()
+	case err == nil && w.push == nil, errors.Is(err, ErrMoved): // of a move the handler was told
+	case err == nil:
+		text := setText(*w.push)
+		if len(text) <= w.st.maxText {
+			w.keep(text)
+			return
+		}
+		err = fmt.Errorf("%w: a set of %d characters, the limit is %d", ErrTooLarge, len(text), w.st.maxText)
+		s.m.log.Error("set not sent", "session", short(s.id), "err", err)
+		s.m.note(w.r.Context(), KindUnsealed, s.id, "", err)
+		w.replace(err)
+	default:
+		w.replace(err)
+	}
+}
+
+// replace answers in the handler's place.
+func (w *statelessWriter) replace(err error) {
+	w.replaced = true
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w.ResponseWriter, "the session could not be kept", HTTPStatus(err))
+}
+
+// keep tells the client to carry text from now on.
+func (w *statelessWriter) keep(text string) {
+	if w.st.header {
+		w.Header().Set(StatusHeader, text)
+		private(w.Header(), StatusHeader)
+		return
+	}
+	age := w.session.Load().secondsLeft()
+	parts := (len(text) + maxPart - 1) / maxPart
+	for i := range parts {
+		part := text[i*maxPart : min((i+1)*maxPart, len(text))]
+		if i == 0 {
+			part = string(rune('0'+parts)) + "." + part
+		}
+		w.setCookie(i, part, age)
+	}
+	w.drop(parts)
+	private(w.Header(), "Cookie")
+}
+
+// forget tells the client to drop what it brought.
+func (w *statelessWriter) forget() {
+	if w.st.header {
+		w.Header().Set(StatusHeader, StatusNone)
+		private(w.Header(), StatusHeader)
+		return
+	}
+	w.drop(0)
+	private(w.Header(), "Cookie")
+}
+
+// drop ends the cookies from a number on that the client brought.
+func (w *statelessWriter) drop(from int) {
+	for i := from; i < maxParts; i++ {
+		if w.held.there[i] {
+			w.setCookie(i, "", -1)
+		}
+	}
+}
+
+func (w *statelessWriter) setCookie(number int, value string, maxAge int) {
+	c := w.st.m.cookie(w.r, value, maxAge)
+	prefix := StatelessCookieName
+	if !c.Secure {
+		prefix = LoopbackStatelessCookieName
+	}
+	c.Name = prefix + string(rune('0'+number))
+	http.SetCookie(w.ResponseWriter, c)
+}
