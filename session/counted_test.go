@@ -65,7 +65,11 @@ func (s *counted) Claim(ctx context.Context, owner replay.Owner, rights ...repla
 	if err := s.before(ctx, "claim"); err != nil {
 		return replay.Lost, err
 	}
-	return s.Store.Claim(ctx, owner, rights...)
+	outcome, err := s.Store.Claim(ctx, owner, rights...)
+	if lost := s.after("claim"); lost != nil {
+		return replay.Lost, lost
+	}
+	return outcome, err
 }
 
 func (s *counted) Spent(ctx context.Context, ids ...replay.ID) ([]bool, error) {
