@@ -86,6 +86,12 @@ func (w *world) move(p bayeux.SecurityPolicy) *node {
 			_ = s.Logout(r.Context())
 			return
 		}
+		if r.URL.Query().Has("login") {
+			if _, err := s.Login(r.Context(), "ada", func(context.Context) error { return nil }); err != nil {
+				http.Error(rw, err.Error(), 500)
+			}
+			return
+		}
 		if err := s.Set(r.Context(), r.URL.Query().Get("name"), r.URL.Query().Get("value")); err != nil {
 			http.Error(rw, err.Error(), 500)
 		}
