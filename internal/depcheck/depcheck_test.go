@@ -63,8 +63,10 @@ var rules = map[string]rule{
 
 // nested are the modules of their own, but for bench, where peers are the point.
 var nested = map[string]rule{
-	"adapters/scs":     {ours: []string{"policy", "session"}, third: []string{"github.com/alexedwards/scs/v2"}},
-	"adapters/gorilla": {ours: []string{"policy", "session"}, third: []string{"github.com/gorilla/sessions"}},
+	"adapters/scs":        {ours: []string{"policy", "session"}, third: []string{"github.com/alexedwards/scs/v2"}},
+	"adapters/gorilla":    {ours: []string{"policy", "session"}, third: []string{"github.com/gorilla/sessions"}},
+	"adapters/otel":       {ours: []string{"session"}, third: []string{"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/metric"}},
+	"adapters/prometheus": {ours: []string{"session"}, third: []string{"github.com/prometheus/client_golang/prometheus"}},
 }
 
 type pkg struct {
