@@ -145,10 +145,9 @@ func (p *Policy) Judge(f Facts) Decision {
 	return d
 }
 
-// JudgeStore decides on one attribute by what the replay store said: after the
-// restore's one round trip, and before a protected change is let out. What the
-// store can't tell is never accepted; with [ErrStoreDown] among the reasons the
-// same set may be tried again. Of a set that is not [Policy.Strict] and older
+// JudgeStore decides on one attribute by what the replay store knows of it. What
+// the store can't tell is never accepted; with [ErrStoreDown] among the reasons
+// the same set may be tried again. Of a set that is not [Policy.Strict] and older
 // than a protected change, it leaves out the attributes with RollbackDrop.
 //
 // It does not set the decision's times.

@@ -35,9 +35,9 @@ const (
 	RollbackRefuse
 )
 
-// StoreDown says what becomes of an attribute while the store can't tell about
-// it: because it gives no answer, or because the attribute is older than the
-// store's memory.
+// StoreDown says what becomes of an attribute of which the store can't tell,
+// because it is older than the store's memory. A store that gives no answer can't
+// tell about the session either; then the whole set is to be tried again.
 type StoreDown uint8
 
 // StoreDownRefuse refuses the set, which may be tried again. StoreDownDrop

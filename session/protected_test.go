@@ -179,8 +179,9 @@ func TestSavesWaitForAProtectedChange(t *testing.T) {
 			must(t, s.Set(t.Context(), "cart", "coffee"))
 			go func() { saved <- s.Save(t.Context()) }()
 			select {
-			case <-saved:
+			case err := <-saved:
 				t.Error("a set was sealed in between")
+				saved <- err
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
