@@ -40,7 +40,9 @@ type SessionFacts struct {
 	Expires         time.Time
 	AbsoluteExpires time.Time
 	// Bound says whether the presenter proved to be the holder.
-	Bound      bool
+	Bound bool
+	// KeyProved is as in [Facts].
+	KeyProved  bool
 	Attributes int
 	Bytes      int      // sum over the attributes
 	Names      []string // of the attributes that are to be restored or dropped
@@ -205,6 +207,9 @@ func (p *Policy) JudgeSession(f SessionFacts) Decision {
 	}
 	if !f.Bound {
 		add("binding", ErrBinding, "the presenter is not the holder")
+	}
+	if p.NeedsKey() && !f.KeyProved {
+		add("binding", ErrBinding, "the set is bound to no key, or the presenter did not prove it")
 	}
 	if f.IssuedAt.Add(-s.Leeway).After(f.Now) {
 		add("leeway", ErrNotYetValid, "issued %v in the future", f.IssuedAt.Sub(f.Now))

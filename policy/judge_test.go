@@ -86,6 +86,26 @@ func TestJudgeStore(t *testing.T) {
 	}
 }
 
+// A rule that asks for the session's key holds for sets that lack its attribute too.
+func TestKeyIsNeededByEverySet(t *testing.T) {
+	for rule, needed := range map[string]bool{`{}`: false, `{"binding":"cookie"}`: false, `{"binding":"key"}`: true} {
+		p := parse(t, `{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"a":{},"b":`+rule+`}}`)
+		for _, proved := range []bool{false, true} {
+			d := p.JudgeSession(policy.SessionFacts{
+				Now: t0, IssuedAt: t0, Expires: t0.Add(30 * time.Minute), AbsoluteExpires: t0.Add(12 * time.Hour),
+				Bound: true, KeyProved: proved, Attributes: 1, Names: []string{"a"},
+			})
+			want := policy.AcceptAttribute
+			if needed && !proved {
+				want = policy.RefuseSet
+			}
+			if d.Verdict != want || (want == policy.RefuseSet) != errors.Is(d.Err(), policy.ErrBinding) || p.NeedsKey() != needed {
+				t.Errorf("%s, key proved %t: %v, %v; needs a key: %t", rule, proved, d.Verdict, d.Err(), p.NeedsKey())
+			}
+		}
+	}
+}
+
 // A rule that refuses a rollback holds for sets that lack its attribute too.
 func TestStrictAndNeedsStore(t *testing.T) {
 	for rule, want := range map[string]struct{ strict, store, protected bool }{

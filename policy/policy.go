@@ -234,6 +234,13 @@ func (p *Policy) Strict() bool {
 	return slices.ContainsFunc(p.names, func(name string) bool { return p.rules[name].Rollback == RollbackRefuse })
 }
 
+// NeedsKey says that every set must be bound to a key that its presenter proves,
+// because a rule has BindingKey. The attribute need not be in the set: the set may
+// be older than it.
+func (p *Policy) NeedsKey() bool {
+	return slices.ContainsFunc(p.names, func(name string) bool { return p.rules[name].Binding == BindingKey })
+}
+
 func (s SessionRule) withDefaults() SessionRule {
 	s.MaxAttributes = orDefault(s.MaxAttributes, MaxAttributes)
 	s.MaxBytes = orDefault(s.MaxBytes, DefaultSessionBytes)

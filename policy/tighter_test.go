@@ -73,7 +73,7 @@ func (r random) facts() policy.Facts {
 }
 
 func (r random) sessionFacts() policy.SessionFacts {
-	f := policy.SessionFacts{Now: r.after(t0), IssuedAt: t0, Expires: r.after(t0), AbsoluteExpires: r.after(t0.Add(5 * time.Minute)), Bound: r.IntN(4) > 0, Bytes: 1 << r.IntN(8)}
+	f := policy.SessionFacts{Now: r.after(t0), IssuedAt: t0, Expires: r.after(t0), AbsoluteExpires: r.after(t0.Add(5 * time.Minute)), Bound: r.IntN(4) > 0, KeyProved: r.IntN(2) == 0, Bytes: 1 << r.IntN(8)}
 	for _, name := range []string{"a", "b", "c"} {
 		if r.IntN(3) > 0 {
 			f.Names = append(f.Names, name)
