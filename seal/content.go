@@ -188,6 +188,7 @@ type derived struct {
 	content [purposes]atomic.Pointer[contentKey] // by Purpose
 	mu      sync.Mutex                           // held to make or wipe a key, and for slots
 	slots   slotMAC
+	wiped   bool // no key is made any more
 }
 
 func (k *Key) derived(scope Scope, salt []byte) *derived {
@@ -207,6 +208,9 @@ func (d *derived) make(p Purpose) (*contentKey, error) {
 	if c := d.content[p].Load(); c != nil {
 		return c, nil
 	}
+	if d.wiped {
+		return nil, errWiped
+	}
 	size, _ := d.ring.enc.sizes()
 	key, err := d.ring.derive(d.scope, p.label(), d.salt, size.key)
 	if err != nil {
@@ -225,6 +229,9 @@ func (d *derived) make(p Purpose) (*contentKey, error) {
 func (d *derived) slot(name string) (slot [SlotLen]byte, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.wiped {
+		return slot, errWiped
+	}
 	if d.slots.mac == nil {
 		key, err := d.ring.derive(d.scope, labelSlot, d.salt, sha256.Size)
 		if err != nil {
@@ -252,9 +259,18 @@ func (m *slotMAC) sum(name string) []byte {
 	return m.out
 }
 
-// wipe overwrites the keys that we hold. The cipher's own schedule, and what Go
-// copied, stay until they are collected: this is hygiene, not a promise.
+// wipe forgets the keys for good.
 func (d *derived) wipe() {
+	d.mu.Lock()
+	d.wiped = true
+	d.mu.Unlock()
+	d.forget()
+}
+
+// forget overwrites the keys that we hold; they are made again when needed. The
+// cipher's own schedule, and what Go copied, stay until they are collected: this
+// is hygiene, not a promise.
+func (d *derived) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for p := range d.content {

@@ -19,7 +19,6 @@ type Sealer struct {
 	keys  *derived
 	limit int // of an envelope's text
 	count atomic.Uint64
-	wiped atomic.Bool
 }
 
 // NewSealer prepares to seal one session's envelopes under the ring's primary
@@ -38,7 +37,8 @@ func (r *Ring) NewSealer(scope Scope, now time.Time) (*Sealer, error) {
 // KeyID is the ring key's ID.
 func (s *Sealer) KeyID() string { return s.keys.ring.id }
 
-// Slot is the opaque outside name of an attribute under this sealer.
+// Slot is the opaque outside name of an attribute under this sealer. It is an
+// error after [Sealer.Wipe].
 func (s *Sealer) Slot(name string) (string, error) {
 	slot, err := s.keys.slot(name)
 	return string(slot[:]), err
@@ -116,9 +116,6 @@ func (r *room) leave() {
 // nothing; what lies behind the result is overwritten. dst must not overlap
 // plaintext. On error dst is returned as it was.
 func (s *Sealer) AppendSeal(dst []byte, p Purpose, plaintext []byte) ([]byte, error) {
-	if s.wiped.Load() {
-		return dst, errWiped
-	}
 	if s.count.Add(1) > maxSeals {
 		return dst, ErrExhausted
 	}
@@ -132,13 +129,12 @@ func (s *Sealer) AppendSeal(dst []byte, p Purpose, plaintext []byte) ([]byte, er
 	return key.appendSeal(dst, s.keys.head, plaintext)
 }
 
-// Wipe overwrites the derived keys; sealing afterwards is an error. It waits for
-// a sealing that is under way. Go may have copied the keys before: this is
+// Wipe overwrites the derived keys; what begins to seal or asks for a slot
+// afterwards gets an error. A sealing that is under way ends well: Wipe waits for
+// it under A256CBC-HS512, and not under A256GCM. The cipher's own copy of its key
+// stays until it is collected, and Go may have copied keys before: this is
 // hygiene, not a promise.
-func (s *Sealer) Wipe() {
-	s.wiped.Store(true)
-	s.keys.wipe()
-}
+func (s *Sealer) Wipe() { s.keys.wipe() }
 
 // Opener opens the envelopes of one presented set. It keeps the keys derived
 // for the few salts of a set and is not safe for concurrent use.
@@ -147,6 +143,7 @@ type Opener struct {
 	scope   Scope
 	primary *Key
 	keys    []*derived
+	wiped   bool
 }
 
 const maxDerived = 8 // salts kept by one opener; a set has one, or a few after rotations
@@ -158,8 +155,10 @@ func (r *Ring) NewOpener(scope Scope, now time.Time) *Opener {
 	return &Opener{ring: r, scope: scope, primary: primary}
 }
 
-// Wipe overwrites the derived keys, like [Sealer.Wipe].
+// Wipe overwrites the derived keys, with the limits of [Sealer.Wipe]; opening and
+// [Opened.InSlot] afterwards are errors.
 func (o *Opener) Wipe() {
+	o.wiped = true
 	for _, keys := range o.keys {
 		keys.wipe()
 	}
@@ -173,11 +172,16 @@ type Opened struct {
 	Stale bool
 
 	keys *derived
+	by   *Opener
 }
 
 // InSlot reports whether slot is the one that name has under the envelope's key
-// and salt. It returns an error if the slot's key can't be derived.
+// and salt. It returns an error if the slot's key can't be derived, or the opener
+// was wiped.
 func (o Opened) InSlot(slot, name string) (bool, error) {
+	if o.by == nil || o.by.wiped {
+		return false, errWiped
+	}
 	want, err := o.keys.slot(name)
 	return err == nil && slot == string(want[:]), err
 }
@@ -208,8 +212,10 @@ func (o *Opener) claims(p Purpose, text string) (*Claims, Opened, error) {
 }
 
 // AppendAttribute is [Opener.Attribute] for many of one set: it fills c, whose
-// Value lies in what is appended to dst. On error dst is returned as it was and
-// c is zero.
+// Value lies in what is appended to dst, unless it is Binary: then it has memory
+// of its own. With A256GCM what lies behind the result in dst is overwritten, 28
+// bytes of it, after an error more. On error dst is returned as it was and c is
+// zero.
 func (o *Opener) AppendAttribute(dst []byte, c *Claims, text string) ([]byte, Opened, error) {
 	return o.appendClaims(dst, ForAttribute, c, text)
 }
@@ -251,13 +257,17 @@ func (o *Opener) Manifest(text string) (*Manifest, Opened, error) {
 
 // AppendOpen appends the plaintext of a bare envelope to dst: the counterpart
 // of [Sealer.AppendSeal], with the errors of [Opener.Attribute]. The plaintext
-// is authentic; nothing else is known of it. On error dst is returned as it was.
+// is authentic; nothing else is known of it. What lies behind the result is
+// overwritten as [Opener.AppendAttribute] does. On error dst is returned as it was.
 func (o *Opener) AppendOpen(dst []byte, p Purpose, text string) ([]byte, error) {
 	out, _, err := o.open(dst, p, text)
 	return out, err
 }
 
 func (o *Opener) open(dst []byte, p Purpose, text string) ([]byte, Opened, error) {
+	if o.wiped {
+		return dst, Opened{}, errWiped
+	}
 	if len(text) > o.ring.limit() {
 		return dst, Opened{}, ErrMalformed
 	}
@@ -273,7 +283,7 @@ func (o *Opener) open(dst []byte, p Purpose, text string) ([]byte, Opened, error
 	if err != nil {
 		return dst, Opened{}, err
 	}
-	return plain, Opened{KeyID: keys.ring.id, Stale: keys.ring != o.primary, keys: keys}, nil
+	return plain, Opened{KeyID: keys.ring.id, Stale: keys.ring != o.primary, keys: keys, by: o}, nil
 }
 
 // find returns the keys of an envelope's header. A header that was seen before
@@ -293,15 +303,12 @@ func (o *Opener) find(text string) (*derived, error) {
 	if err != nil {
 		return nil, err
 	}
-	if key.enc != s.enc { // the key chooses the algorithm, never the header
+	keys := key.derived(o.scope, s.salt)
+	if !strings.HasPrefix(text, keys.head.text) { // the key chooses the algorithm, never the header
 		return nil, ErrMalformed
 	}
-	keys := key.derived(o.scope, s.salt)
-	if !strings.HasPrefix(text, keys.head.text) {
-		return nil, ErrMalformed // never: parseShape has compared it
-	}
 	if len(o.keys) == maxDerived { // a set of many salts: the oldest makes room
-		o.keys[0].wipe()
+		o.keys[0].forget()
 		o.keys = o.keys[1:]
 	}
 	o.keys = append(o.keys, keys)

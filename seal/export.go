@@ -15,19 +15,12 @@ import (
 //
 // It returns the errors of [Opener.Attribute], also if text does not open.
 func (r *Ring) ContentKeyJWK(scope Scope, p Purpose, text string) ([]byte, error) {
-	s, err := parseShape(text, r.limit())
+	o := &Opener{ring: r, scope: scope}
+	defer o.Wipe()
+	keys, err := o.find(text)
 	if err != nil {
 		return nil, err
 	}
-	key, err := r.usable(s.keyID)
-	if err != nil {
-		return nil, err
-	}
-	if key.enc != s.enc {
-		return nil, ErrMalformed
-	}
-	keys := key.derived(scope, s.salt)
-	defer keys.wipe()
 	content, err := keys.key(p)
 	if err != nil {
 		return nil, err
@@ -35,6 +28,6 @@ func (r *Ring) ContentKeyJWK(scope Scope, p Purpose, text string) ([]byte, error
 	if _, err := content.appendOpen(nil, keys.head, text); err != nil {
 		return nil, err
 	}
-	jwk := jose.JSONWebKey{Key: bytes.Clone(content.key), KeyID: s.kid, Algorithm: string(key.enc), Use: "enc"}
+	jwk := jose.JSONWebKey{Key: bytes.Clone(content.key), KeyID: keys.head.kid, Algorithm: string(keys.ring.enc), Use: "enc"}
 	return jwk.MarshalJSON()
 }
