@@ -95,13 +95,13 @@ func (c *Claims) valid() bool {
 		(c.AbsoluteExpires == 0 || c.AbsoluteExpires >= c.IssuedAt && c.AbsoluteExpires <= maxNumber)
 	return times && c.JTI != ID{} && c.Session != ID{} && (c.UID != ID{}) == c.Once &&
 		(!c.Once || c.AbsoluteExpires != 0) &&
-		c.Gen <= maxNumber && (c.Pad == 0 || c.Pad > 0 && c.Pad <= MaxMaxEnvelope && c.Pad == padded(c.Pad)) && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || ValidValue(c.Value))
+		c.Gen <= maxNumber && (c.Pad == 0 || c.Pad > 0 && c.Pad == padded(c.Pad)) && ValidName(c.Name) && validPolicy(c.Policy) && (c.Binary || ValidValue(c.Value))
 }
 
 // append writes the one spelling of c: these members, in this order, without
 // white space (SPEC §4).
 func (c *Claims) append(b []byte) ([]byte, error) {
-	if !c.valid() {
+	if c.Pad > MaxMaxEnvelope || !c.valid() {
 		return nil, ErrMalformed
 	}
 	b = append(b, `{"jti":`...)

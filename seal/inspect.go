@@ -11,9 +11,10 @@ type UnverifiedEnvelope struct {
 }
 
 // InspectUnverified reads an envelope's form without a key. It returns
-// [ErrMalformed] if text is not in the one form that could be accepted.
+// [ErrMalformed] if text is not in the one form that could be accepted. A Length
+// over [MaxEnvelope] is accepted only where [Ring.WithMaxEnvelope] says so.
 func InspectUnverified(text string) (UnverifiedEnvelope, error) {
-	s, err := parseShape(text, MaxEnvelope)
+	s, err := parseShape(text, MaxMaxEnvelope)
 	if err != nil {
 		return UnverifiedEnvelope{}, err
 	}

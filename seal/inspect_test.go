@@ -21,7 +21,7 @@ func TestShapeIsCheckedWithoutAKey(t *testing.T) {
 		"GCM":          envelope(gcm, "", bytes(12), bytes(32), bytes(16)),
 		"CBC":          envelope(cbc, "", bytes(16), bytes(32), bytes(32)),
 		"one byte":     envelope(gcm, "", bytes(12), bytes(1), bytes(16)),
-		"largest":      envelope(gcm, "", bytes(12), bytes((16<<10-len(envelope(gcm, "", bytes(12), "", bytes(16))))*3/4), bytes(16)),
+		"largest":      envelope(gcm, "", bytes(12), bytes((1<<20-len(envelope(gcm, "", bytes(12), "", bytes(16))))*3/4), bytes(16)),
 		"any key's ID": envelope(header("A256GCM", "-_-_-_-_."+salt), "", bytes(12), bytes(32), bytes(16)),
 	} {
 		if seen, err := seal.InspectUnverified(text); err != nil || seen.Length != len(text) {
@@ -30,7 +30,7 @@ func TestShapeIsCheckedWithoutAKey(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"empty":                  "",
-		"over the size":          envelope(gcm, "", bytes(12), bytes(12<<10), bytes(16)),
+		"over the size":          envelope(gcm, "", bytes(12), bytes(768<<10), bytes(16)),
 		"four parts":             envelope(gcm, "", bytes(12), bytes(32)),
 		"six parts":              envelope(gcm, "", bytes(12), bytes(32), bytes(16), ""),
 		"an encrypted key":       envelope(gcm, bytes(40), bytes(12), bytes(32), bytes(16)),

@@ -78,10 +78,10 @@ func scanLines(text []byte, f func(found) error) error {
 	for n, rest := 1, text; len(rest) > 0; n++ {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte("\n"))
-		if len(line) == 0 || len(bad) == 3 && len(line) > seal.MaxEnvelope {
+		if len(line) == 0 || len(bad) == 3 && len(line) > seal.MaxMaxEnvelope {
 			continue
 		}
-		seen, err := seal.InspectUnverified(string(line[:min(len(line), seal.MaxEnvelope+1)]))
+		seen, err := seal.InspectUnverified(string(line[:min(len(line), seal.MaxMaxEnvelope+1)]))
 		if err == nil {
 			if err := f(found{fmt.Sprintf("line %d", n), seen}); err != nil {
 				return err
