@@ -3,7 +3,7 @@
 # is vetted, tidy, and tested with the race detector. gofmt: ci/lint.sh.
 set -eu
 cd "$(dirname "$0")/.."
-least=4
+least=5
 count=0
 for mod in adapters/*/go.mod examples/*/go.mod; do
   [ -e "$mod" ] || continue

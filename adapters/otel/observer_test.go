@@ -141,7 +141,7 @@ func collect(t *testing.T, reader *metric.ManualReader) map[string]int64 {
 func series(name string, set attribute.Set) string {
 	var words []string
 	for _, kv := range set.ToSlice() {
-		words = append(words, string(kv.Key)+"="+kv.Value.Emit())
+		words = append(words, string(kv.Key)+"="+kv.Value.String())
 	}
 	sort.Strings(words)
 	return name + " " + strings.Join(words, " ")

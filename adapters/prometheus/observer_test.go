@@ -78,6 +78,9 @@ func TestScrape(t *testing.T) {
 			t.Errorf("after the drain the scrape does not have %s", want)
 		}
 	}
+	if regexp.MustCompile(`(?m)_seconds_sum\{.*\} 0$`).MatchString(text) {
+		t.Error("something took no time")
+	}
 	labels := regexp.MustCompile(`="([^"]*)"`)
 	for _, label := range labels.FindAllStringSubmatch(text, -1) {
 		if len(label[1]) > 32 {

@@ -58,7 +58,7 @@ var rules = map[string]rule{
 	"model":             {}, // all tests
 	"vectors":           {},
 	"vectors/gen":       {ours: []string{"seal"}, third: []string{age, jose}}, // its own sealing; seal only makes the ring
-	"examples/...":      {ours: []string{"seal", "policy", "replay", "replay/filestore", "session", "bayeux", "bayeux/sessionext", "client"}},
+	"examples/...":      {ours: []string{"seal", "policy", "replay", "replay/filestore", "session", "bayeux", "bayeux/sessionext", "client", "examples/cart"}},
 }
 
 // nested are the modules of their own, but for bench, where peers are the point.
@@ -67,6 +67,10 @@ var nested = map[string]rule{
 	"adapters/gorilla":    {ours: []string{"policy", "session"}, third: []string{"github.com/gorilla/sessions"}},
 	"adapters/otel":       {ours: []string{"session"}, third: []string{"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/metric"}},
 	"adapters/prometheus": {ours: []string{"session"}, third: []string{"github.com/prometheus/client_golang/prometheus"}},
+	"examples/web": {
+		ours:  []string{"seal", "policy", "replay/filestore", "session", "client", "examples/cart"},
+		third: []string{"github.com/go-chi/chi/v5", "github.com/labstack/echo/v4"},
+	},
 }
 
 type pkg struct {
