@@ -3,8 +3,10 @@
 // nowhere else.
 //
 // Most people make a [Manager] with [New], wrap their handlers in
-// [Manager.Middleware], and use [FromContext] with [Session.Get],
-// [Session.Set] and [Session.Take]. bayeux/sessionext carries the sealed sets
+// [Manager.Middleware], and use [Get], [Set], [Update] and [Take] with the
+// request's context and what an attribute was declared with. [FromContext] is the
+// session itself, with [Session.Login] and [Session.Logout], and with methods for
+// attributes that only a policy file names. bayeux/sessionext carries the sealed sets
 // to the clients and back; it and the middleware restore through
 // [Manager.Restore], so that there is one order of checks to review
 // (docs/SPEC.md §7).

@@ -331,3 +331,62 @@ func TestEndLoginsWithoutAnAnswer(t *testing.T) {
 		t.Errorf("without a store: %v, then %v", err, s.Err())
 	}
 }
+
+// A login during a drain: the request that logged in ends before the session leaves.
+func TestLoginDuringADrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		m := c.node()
+		s, err := m.Start()
+		must(t, err)
+		must(t, s.Set(t.Context(), "cart", "tea"))
+		must(t, s.Save(t.Context()))
+		p := open(t, s)
+		slow := make(chan struct{})
+		var renewed *session.Session
+		h := m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			var err error
+			renewed, err = session.FromContext(r.Context()).Login(r.Context(), "ada", trusted)
+			must(t, err)
+			p.of = renewed
+			must(t, renewed.Save(r.Context()))
+			<-slow
+			must(t, session.Set(r.Context(), policy.Attr[string]("cart"), "late"))
+		}))
+		first := later(h, request("POST", "/", cookieOf(t, s.Holder())))
+		synctest.Wait()
+		end := drained(m, time.Minute)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if p.detached {
+			t.Fatal("sent away in the middle of the request")
+		}
+		close(slow)
+		out := <-end
+		synctest.Wait()
+		r, err := c.node().Restore(t.Context(), p.set(renewed.Holder()))
+		must(t, err)
+		if v, err := get(t, r.Session, "cart"); v != "late" || err != nil || out.Sessions != 1 || (<-first).Code != 200 {
+			t.Errorf("restored %q, %v; %+v", v, err, out)
+		}
+	})
+}
+
+// A client without Bayeux that holds a set of the former ID is given the new one.
+func TestRenewalOverHTTP(t *testing.T) {
+	c := newCluster(t)
+	s, b := shopping(t, c.node())
+	m := c.node()
+	r, err := m.Restore(t.Context(), b.set(s.Holder()))
+	must(t, err)
+	must(t, r.Session.Save(t.Context()))
+	held := r.Session.Version()
+	s = login(t, r.Session, "ada")
+	_, a := bring(t, m.RestoreHandler(), session.WireRequest{V: 1, Gen: session.FormatVersion(held)}, cookieOf(t, s.Holder()))
+	if a.State != session.StateNone || a.Push == nil || a.Push.Over != session.FormatVersion(held) || !strings.HasPrefix(a.Gen, "0.") {
+		t.Errorf("answered %+v with %+v", a.WireReply, a.Push)
+	}
+	if s.Err() != nil {
+		t.Errorf("the session is let go: %v", s.Err())
+	}
+}

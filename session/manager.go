@@ -55,6 +55,8 @@ type Manager struct {
 	log   *slog.Logger
 	epoch int64 // nothing is issued before the store's memory began
 
+	strict bool // the policy's, which looks at every rule
+
 	mu       sync.Mutex
 	sessions map[seal.ID]*Session
 	restores map[seal.ID]chan struct{} // one restore a session at a time
@@ -94,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("session: asking the store for its epoch: %w", err)
 	}
 	return &Manager{
-		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0),
+		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), strict: cfg.Policy.Strict(),
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
 		arrivals: arrivals{byHolder: map[Holder]*arrival{}},
 	}, nil

@@ -299,7 +299,7 @@ func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Sessi
 	answer, err := m.cfg.Store.Restore(ctx, replay.RestoreRequest{
 		Session: m.sessionKey(set.manifest.Session), Set: Version{Fence: set.manifest.Fence, Gen: set.manifest.Gen},
 		Issued: time.Unix(set.manifest.IssuedAt, 0), KeepUntil: m.keepUntil(time.Unix(set.manifest.AbsoluteExpires, 0)),
-		Login: m.loginOf(set.manifest), Attempt: p.Attempt, Strict: m.cfg.Policy.Strict(), Burn: burn, Look: look,
+		Login: m.loginOf(set.manifest), Attempt: p.Attempt, Strict: m.strict, Burn: burn, Look: look,
 	})
 	if err != nil {
 		return nil, nil, err
