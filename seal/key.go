@@ -56,8 +56,8 @@ type Key struct {
 	enc      Enc
 	created  time.Time
 	activate time.Time
-	ended    State // Retired or Revoked, else empty
-	secret   []byte
+	ended    State  // Retired or Revoked, else empty
+	secret   []byte // nil if it has ended
 	// expanders holds some whose HMAC is keyed with HKDF-Extract(secret).
 	expanders sync.Pool
 }
@@ -71,20 +71,27 @@ func newKey(id string, enc Enc, secret []byte, created, activate time.Time, ende
 	if !validKeyID(id) {
 		return nil, fmt.Errorf("%w: key ID %q is not %d of [A-Za-z0-9_-]", ErrRing, id, keyIDLen)
 	}
+	k := &Key{id: id, enc: enc, created: created, activate: activate, ended: ended, secret: secret}
+	switch ended {
+	case "":
+	case Retired, Revoked:
+		if len(secret) != 0 {
+			return nil, fmt.Errorf("%w: key %q has ended and still has a secret", ErrRing, id)
+		}
+		return k, nil
+	default:
+		return nil, fmt.Errorf("%w: key %q has unknown state %.20q", ErrRing, id, ended)
+	}
 	if len(secret) != 32 {
 		return nil, fmt.Errorf("%w: key %q is not 256 bits", ErrRing, id)
 	}
 	if weak(secret) {
 		return nil, fmt.Errorf("%w: key %q is not random", ErrRing, id)
 	}
-	if ended != "" && ended != Retired && ended != Revoked {
-		return nil, fmt.Errorf("%w: key %q has unknown state %q", ErrRing, id, ended)
-	}
 	prk, err := hkdf.Extract(sha256.New, secret, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: key %q: %v", ErrRing, id, err)
 	}
-	k := &Key{id: id, enc: enc, created: created, activate: activate, ended: ended, secret: secret}
 	k.expanders.New = func() any { return &expander{mac: hmac.New(sha256.New, prk)} }
 	return k, nil
 }

@@ -39,7 +39,7 @@ type doc struct {
 type docKey struct {
 	ID       string `json:"id"`
 	Enc      string `json:"enc"`
-	Secret   string `json:"secret"`
+	Secret   string `json:"secret,omitempty"`
 	Created  int64  `json:"created"`
 	Activate int64  `json:"activate"`
 	Ended    string `json:"ended,omitempty"`
@@ -166,6 +166,21 @@ func TestSignedRingIsCheckedAllTheSame(t *testing.T) {
 		"65 recipients":        {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Recipients = make([]string, 65) }},
 		"257 keys":             {keys: many(257)},
 		"one ID twice":         {keys: []docKey{key("firstkey", 1), key("firstkey", 2)}},
+		"one secret twice":     {keys: []docKey{key("firstkey", 1), key("otherkey", 1)}},
+		"an ended key, whole":  {keys: []docKey{key("otherkey", 2), change(func(c *docKey) { c.Ended = "retired" })}},
+		"no secret, not ended": {keys: []docKey{key("otherkey", 2), change(func(c *docKey) { c.Secret = "" })}},
+		"version 2^53":         {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Version = 1 << 53 }},
+		"version 2^64-1":       {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Version = 1<<64 - 1 }},
+		"before 1970":          {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Created = -1 }},
+		"after 9999":           {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Created = 253402300800 }},
+		"a key before 1970":    {keys: []docKey{change(func(c *docKey) { c.Created = -1 })}},
+		"a key after 9999":     {keys: []docKey{change(func(c *docKey) { c.Created = 253402300800 })}},
+		"active before 1970":   {keys: []docKey{change(func(c *docKey) { c.Activate = -1 })}},
+		"active at 2^63-1":     {keys: []docKey{change(func(c *docKey) { c.Activate = 1<<63 - 1 })}},
+		"a recipient twice":    {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Recipients = append(d.Recipients, d.Recipients[0]) }},
+		"a recipient, spaced":  {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Recipients[0] += " " }},
+		"no such recipient":    {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Recipients = []string{"age1x"} }},
+		"kinds mixed":          {[]docKey{key("firstkey", 1)}, func(d *doc) { d.Recipients = append(d.Recipients, seal.PassphraseRecipient) }},
 		"zeros":                {keys: []docKey{secret(make([]byte, 32))}},
 		"a phrase, repeated":   {keys: []docKey{secret([]byte("changemechangemechangemechangeme"))}},
 		"counting up":          {keys: []docKey{secret(counting)}},
@@ -193,6 +208,11 @@ func TestSignedRingIsCheckedAllTheSame(t *testing.T) {
 	}
 	if _, err := k.load(k.doc(many(256)...)); err != nil {
 		t.Errorf("256 keys: %v", err)
+	}
+	last := k.doc(change(func(c *docKey) { c.Created, c.Activate = 0, 253402300799 }))
+	last.Version, last.Created = 1<<53-1, 253402300799
+	if ring, err := k.load(last); err != nil || ring.Version() != last.Version {
+		t.Errorf("the largest numbers: %v", err)
 	}
 }
 
@@ -241,7 +261,7 @@ func TestNewKeysAreRandom(t *testing.T) {
 	seen := map[string]bool{}
 	for range 3 {
 		k := newKeyring(t)
-		if _, err := seal.RotateRing(t.Context(), k.dir, usual, now, now); err != nil {
+		if _, err := seal.UnsafeRotateRing(t.Context(), k.dir, usual, now, now); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range k.read().Keys {
@@ -266,7 +286,7 @@ func TestEndedKeysDoNothing(t *testing.T) {
 	text := sealed(t, live, claims("cart", `1`))
 	for _, state := range []seal.State{seal.Retired, seal.Revoked} {
 		ended := newer
-		ended.Ended = string(state)
+		ended.Ended, ended.Secret = string(state), ""
 		ring, err := k.load(k.doc(older, ended))
 		must(t, err)
 		if _, _, err := ring.NewOpener(scope, now).Attribute(text); !errors.Is(err, seal.ErrUnknownKey) {
@@ -417,7 +437,7 @@ func TestKeyFilesOfTheWrongSize(t *testing.T) {
 		}
 		dir = ringDir(t)
 		edit(t, dir, seal.SignerFile, func([]byte) []byte { return []byte(content) })
-		if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), seal.SignerFile) {
+		if _, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), seal.SignerFile) {
 			t.Errorf("%s: RotateRing = %v, want an ErrRing that names %s", name, err, seal.SignerFile)
 		}
 	}
@@ -441,7 +461,7 @@ func TestWritersRefuseAnOpenFolder(t *testing.T) {
 	dir = ringDir(t)
 	remove(t, dir, "ring.lock") // what init left
 	chmod(t, dir, "", 0o702)
-	if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
+	if _, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("RotateRing in a folder that others may write: %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "ring.lock")); len(left) != 0 {
@@ -466,7 +486,7 @@ func TestRotationReplacesTheFile(t *testing.T) {
 	f, err := os.Open(path)
 	must(t, err)
 	defer f.Close()
-	_, err = seal.RotateRing(t.Context(), dir, usual, now, now)
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	still := make([]byte, len(old)+1)
 	if n, _ := f.Read(still); !bytes.Equal(still[:n], old) {
@@ -506,7 +526,7 @@ func TestRotateWaitsForTheWriterAsLongAsAsked(t *testing.T) {
 	must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := seal.RotateRing(ctx, dir, usual, now, now); err == nil || errors.Is(err, seal.ErrRing) { // not refused: it could not be told
+	if _, err := seal.UnsafeRotateRing(ctx, dir, usual, now, now); err == nil || errors.Is(err, seal.ErrRing) { // not refused: it could not be told
 		t.Errorf("RotateRing under another writer's lock = %v", err)
 	}
 	if ring, err := seal.LoadRing(dir); err != nil || ring.Version() != 1 {

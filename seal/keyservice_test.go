@@ -79,7 +79,7 @@ func TestNoteIsNeverLowered(t *testing.T) {
 		var err error
 		versions[v], err = os.ReadFile(filepath.Join(dir, seal.RingFile))
 		must(t, err)
-		_, err = seal.RotateRing(t.Context(), dir, usual, now, now)
+		_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 		must(t, err)
 	}
 	for range 20 {
@@ -118,7 +118,7 @@ func TestRotationWhileReading(t *testing.T) {
 	identity, err := os.ReadFile(filepath.Join(dir, seal.IdentityFile))
 	must(t, err)
 	rotated := seal.WithIdentity("meanwhile", func() ([]byte, error) { // called after the ring's file is read
-		_, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+		_, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 		return identity, err
 	})
 	for look := range uint64(2) {
@@ -134,7 +134,7 @@ func TestRotationWhileReading(t *testing.T) {
 // The writer notes what it gives out.
 func TestWriterNotesItsVersion(t *testing.T) {
 	dir := ringDir(t)
-	_, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+	_, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	if text, err := os.ReadFile(filepath.Join(dir, seal.SeenFile)); err != nil || string(text) != "2\n" {
 		t.Errorf("the note says %q, %v", text, err)

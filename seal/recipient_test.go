@@ -106,7 +106,7 @@ func testKind(t *testing.T, stanza string, options ...seal.RingOption) {
 	if stanzas := recipientsIn(t, dir); len(stanzas) != 1 || !strings.HasPrefix(stanzas[0], stanza) {
 		t.Errorf("encrypted to %q", stanzas)
 	}
-	_, err = seal.RotateRing(t.Context(), dir, usual, now, now, options...)
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now, options...)
 	must(t, err)
 	w, err := seal.WatchRing(dir, seal.WatchConfig{Options: options})
 	must(t, err)
@@ -301,14 +301,14 @@ func TestRemovedRecipient(t *testing.T) {
 	must(t, err)
 	before, err := seal.LoadRing(dir, as)
 	must(t, err)
-	_, err = seal.RotateRing(t.Context(), dir, usual, now, now)
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	if _, err := seal.LoadRing(dir, as); err != nil {
 		t.Errorf("a rotation lost a recipient: %v", err)
 	}
 	_, err = seal.SetRecipients(t.Context(), dir, own)
 	must(t, err)
-	after, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+	after, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	if ring, err := seal.LoadRing(dir, as); ring != nil || !errors.Is(err, seal.ErrRing) {
 		t.Errorf("a removed recipient reads version %d: %v", after.Version(), err)
@@ -353,14 +353,14 @@ func TestWriterTrustsItsOwnKeyAlone(t *testing.T) {
 		if _, err := k.load(d); err != nil {
 			t.Fatalf("the forgery is not good enough to test with: %v", err)
 		}
-		if _, err := seal.RotateRing(t.Context(), k.dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
+		if _, err := seal.UnsafeRotateRing(t.Context(), k.dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 			t.Errorf("RotateRing = %v", err)
 		}
 	})
 	t.Run("recipient in identity.txt", func(t *testing.T) {
 		dir := ringDir(t)
 		edit(t, dir, seal.IdentityFile, func(b []byte) []byte { return append([]byte("# recipient: "+thief+"\n"), b...) })
-		_, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+		_, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 		must(t, err)
 		if to, err := seal.RingRecipients(dir); err != nil || slices.Contains(to, thief) {
 			t.Errorf("recipients %q, %v", to, err)
@@ -377,7 +377,7 @@ func TestWriterTrustsItsOwnKeyAlone(t *testing.T) {
 		_, err = seal.SetRecipients(t.Context(), dir, own)
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(dir, seal.RingFile), old, 0o600))
-		if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
+		if _, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 			t.Errorf("RotateRing = %v", err)
 		}
 	})

@@ -26,12 +26,15 @@ type Ring struct {
 }
 
 func newRing(version uint64, keys []*Key) (*Ring, error) {
-	seen := map[string]bool{}
+	ids, secrets := map[string]bool{}, map[string]bool{}
 	for _, k := range keys {
-		if seen[k.id] {
+		if ids[k.id] {
 			return nil, fmt.Errorf("%w: key ID %q appears twice", ErrRing, k.id)
 		}
-		seen[k.id] = true
+		if k.ended == "" && secrets[string(k.secret)] {
+			return nil, fmt.Errorf("%w: key %q has the secret of another", ErrRing, k.id)
+		}
+		ids[k.id], secrets[string(k.secret)] = true, true
 	}
 	if version == 0 || len(keys) == 0 {
 		return nil, fmt.Errorf("%w: no version or no key", ErrRing)
@@ -81,6 +84,19 @@ func (r *Ring) Primary(now time.Time) (*Key, error) {
 	return primary, nil
 }
 
+// clockLeeway is how much two clocks may differ: the most that a policy allows.
+const clockLeeway = 5 * time.Minute
+
+// primaryWithin says whether k is primary at any moment between from and to. A
+// node whose clock is off lives at such a moment.
+func (r *Ring) primaryWithin(k *Key, from, to time.Time) bool {
+	if from.Before(k.activate) {
+		from = k.activate
+	}
+	primary, _ := r.Primary(from)
+	return primary == k && !from.After(to)
+}
+
 // State tells where k stands in r at now.
 func (r *Ring) State(k *Key, now time.Time) State {
 	switch primary, _ := r.Primary(now); {
@@ -94,23 +110,21 @@ func (r *Ring) State(k *Key, now time.Time) State {
 	return OpenOnly
 }
 
-// state is State by key ID.
-func (r *Ring) state(id string, now time.Time) State {
+// key finds a key by its ID; nil if there is none.
+func (r *Ring) key(id string) *Key {
 	for _, k := range r.keys {
 		if k.id == id {
-			return r.State(k, now)
+			return k
 		}
 	}
-	return ""
+	return nil
 }
 
 // usable finds the key that may open an envelope of id. A pending key opens
 // too: another node's clock may be ahead.
 func (r *Ring) usable(id string) (*Key, error) {
-	for _, k := range r.keys {
-		if k.id == id && k.ended == "" {
-			return k, nil
-		}
+	if k := r.key(id); k != nil && k.ended == "" {
+		return k, nil
 	}
 	return nil, ErrUnknownKey
 }

@@ -195,45 +195,82 @@ func SetRecipients(ctx context.Context, dir string, recipients []string, options
 	})
 }
 
+// MaxActivation is how far ahead the activation of a new key may lie.
+const MaxActivation = 366 * 24 * time.Hour
+
 // RotateRing adds a key of profile enc that becomes primary at activate; the
 // present primary then only opens. The recipients stay what the signed ring says.
+// It refuses an activation under two [ReloadInterval] or over [MaxActivation]
+// ahead of now. A ring holds 255 keys that have not ended; the oldest ended ones
+// leave it when it is full.
 func RotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Time, options ...RingOption) (*Ring, error) {
-	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, _ *Ring) error {
+	if activate.Sub(now) < 2*ReloadInterval {
+		return nil, fmt.Errorf("%w: the activation lies under %v ahead; nodes that had not read the new key would refuse what it seals", ErrRing, 2*ReloadInterval)
+	}
+	return UnsafeRotateRing(ctx, dir, enc, now, activate, options...)
+}
+
+// UnsafeRotateRing is [RotateRing] without its least time ahead. It is for rings
+// that no node has read: until a node reads the new key it refuses what others
+// seal with it, and clients drop sets that were refused. An activation before that
+// of the present primary key, with which the new one would never seal, is refused.
+func UnsafeRotateRing(ctx context.Context, dir string, enc Enc, now, activate time.Time, options ...RingOption) (*Ring, error) {
+	if activate.Sub(now) > MaxActivation {
+		return nil, fmt.Errorf("%w: the activation lies over %v ahead", ErrRing, MaxActivation)
+	}
+	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, ring *Ring) error {
+		if primary, err := ring.Primary(now); err == nil && activate.Unix() < primary.activate.Unix() {
+			return fmt.Errorf("%w: the activation lies before that of the primary key", ErrRing)
+		}
+		if doc.live() >= maxRingKeys-1 { // the last place is for who replaces a leaked key
+			return fmt.Errorf("%w: it holds %d keys that have not ended, which is the most; retire some", ErrRing, doc.live())
+		}
 		doc.addKey(enc, now, activate)
 		return nil
 	})
 }
 
-// RetireKey ends the life of an open-only key: what it sealed opens no more. It
-// refuses the primary key and a pending one.
+// retireAfter is how long a key's successor must have been active: a node whose
+// clock is behind still seals with the older key, and may read the ring late.
+const retireAfter = clockLeeway + 2*ReloadInterval
+
+// RetireKey ends the life of an open-only key, and erases its secret: what it
+// sealed opens no more. It refuses the primary key, a pending one, and one whose
+// successor has been active for less than seven minutes.
 func RetireKey(ctx context.Context, dir, id string, now time.Time, options ...RingOption) (*Ring, error) {
 	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, ring *Ring) error {
 		k, err := doc.key(id)
 		if err != nil {
 			return err
 		}
-		if state := ring.state(id, now); state != OpenOnly {
+		key := ring.key(id)
+		if state := ring.State(key, now); state != OpenOnly {
 			return fmt.Errorf("%w: key %s is %s; only an open-only key can be retired", ErrRing, id, state)
 		}
-		k.Ended = Retired
+		if then := now.Add(-retireAfter); ring.State(key, then) != OpenOnly {
+			return fmt.Errorf("%w: key %s was not yet open-only %v ago, and may still seal somewhere by another clock", ErrRing, id, retireAfter)
+		}
+		k.end(Retired)
 		return nil
 	})
 }
 
-// RevokeKey ends the life of a key that leaked, in whatever state it is: what
-// it sealed opens no more, on any node that has read the ring. If it was the
-// primary, a new key takes its place at once, never an older one.
+// RevokeKey ends the life of a key that leaked, in whatever state it is, and
+// erases its secret: what it sealed opens no more, on any node that has read the
+// ring. If it is the primary key, or within five minutes was or will be, a new key
+// takes its place and its activation, so that no older one comes back into
+// service on a node whose clock is off. It finds room in a full ring.
 func RevokeKey(ctx context.Context, dir, id string, now time.Time, options ...RingOption) (*Ring, error) {
 	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, ring *Ring) error {
 		k, err := doc.key(id)
 		if err != nil {
 			return err
 		}
-		if ring.state(id, now) == Primary { // an older key must not come back into service
-			doc.addKey(k.Enc, now, now)
-			k, _ = doc.key(id) // the list may have moved
+		replace := ring.primaryWithin(ring.key(id), now.Add(-clockLeeway), now.Add(clockLeeway))
+		k.end(Revoked)
+		if replace {
+			doc.addKey(k.Enc, now, time.Unix(k.Activate, 0))
 		}
-		k.Ended = Revoked
 		return nil
 	})
 }
@@ -275,6 +312,7 @@ func changeRing(ctx context.Context, dir string, a *ringAccess, change func(*rin
 		return nil, err
 	}
 	doc.Version++
+	doc.prune()
 	file, err := doc.encode(ids, signer)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func TestLoadRing(t *testing.T) {
 	if _, err := seal.LoadRing(dir); err != nil {
 		t.Errorf("a reader needs no signer's key: %v", err)
 	}
-	if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
+	if _, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("rotating without the signer's key: %v", err)
 	}
 }
@@ -139,7 +139,7 @@ func TestRotateIsOneWriter(t *testing.T) {
 	errs := make(chan error, n)
 	for range n {
 		go func() {
-			_, err := seal.RotateRing(t.Context(), dir, usual, now, now.Add(time.Minute))
+			_, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now.Add(time.Minute))
 			errs <- err
 		}()
 	}

@@ -21,6 +21,8 @@ const (
 	signContext  = "sealed-blob/v1/keyring-signature\x00"
 	maxRingKeys  = 256
 	maxRecipient = 64
+	maxVersion   = 1<<53 - 1       // what every reader of JSON counts exactly
+	maxTime      = 253_402_300_799 // 9999-12-31T23:59:59Z, the last second of RFC 3339
 )
 
 // ringDoc is the signed content of a ring file. Times are whole seconds.
@@ -34,19 +36,45 @@ type ringDoc struct {
 type ringKey struct {
 	ID       string `json:"id"`
 	Enc      Enc    `json:"enc"`
-	Secret   string `json:"secret"`
+	Secret   string `json:"secret,omitempty"` // not of a key that has ended
 	Created  int64  `json:"created"`
 	Activate int64  `json:"activate"`
 	Ended    State  `json:"ended,omitempty"`
 }
 
-// ring checks every key of the document.
+// check refuses what no writer makes: numbers that are out of range, and
+// recipients that are none, twice there or not in their one spelling.
+func (d *ringDoc) check() error {
+	switch {
+	case len(d.Keys) > maxRingKeys:
+		return fmt.Errorf("%w: over %d keys", ErrRing, maxRingKeys)
+	case len(d.Recipients) == 0 || len(d.Recipients) > maxRecipient:
+		return fmt.Errorf("%w: no recipient, or over %d", ErrRing, maxRecipient)
+	case d.Version > maxVersion || !validTime(d.Created):
+		return fmt.Errorf("%w: its version or time is out of range", ErrRing)
+	}
+	to, err := canonicalRecipients(d.Recipients)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(to, d.Recipients) {
+		return fmt.Errorf("%w: a recipient is there twice, or in another spelling than its one", ErrRing)
+	}
+	return nil
+}
+
+func validTime(seconds int64) bool { return 0 <= seconds && seconds <= maxTime }
+
+// ring checks the document and every key of it.
 func (d *ringDoc) ring() (*Ring, error) {
-	if len(d.Keys) > maxRingKeys || len(d.Recipients) == 0 || len(d.Recipients) > maxRecipient {
-		return nil, fmt.Errorf("%w: too many keys, or no or too many recipients", ErrRing)
+	if err := d.check(); err != nil {
+		return nil, err
 	}
 	var keys []*Key
 	for _, k := range d.Keys {
+		if !validTime(k.Created) || !validTime(k.Activate) {
+			return nil, fmt.Errorf("%w: a time of key %.20q is out of range", ErrRing, k.ID)
+		}
 		secret, ok := decode64(k.Secret)
 		if !ok {
 			return nil, fmt.Errorf("%w: a key's secret is not base64url", ErrRing)
@@ -81,6 +109,30 @@ func (d *ringDoc) addKey(enc Enc, now, activate time.Time) {
 		ID: text64(id), Enc: enc, Secret: text64(secret),
 		Created: now.Unix(), Activate: activate.Unix(),
 	})
+}
+
+// end ends the life of k, whose secret nobody needs any more.
+func (k *ringKey) end(as State) { k.Ended, k.Secret = as, "" }
+
+// live counts the keys that have not ended.
+func (d *ringDoc) live() (n int) {
+	for _, k := range d.Keys {
+		if k.Ended == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// prune makes the list as short as it must be: the oldest ended keys go.
+func (d *ringDoc) prune() {
+	for len(d.Keys) > maxRingKeys {
+		oldest := slices.IndexFunc(d.Keys, func(k ringKey) bool { return k.Ended != "" })
+		if oldest < 0 {
+			return // encode refuses it
+		}
+		d.Keys = slices.Delete(d.Keys, oldest, oldest+1)
+	}
 }
 
 // key finds a key of the document.

@@ -38,7 +38,7 @@ func TestPublishedSecretsAreRefused(t *testing.T) {
 		if ring != nil || !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), "otherkey") {
 			t.Errorf("%s: LoadRing = %v, %v", name, ring, err)
 		}
-		if _, err := seal.RotateRing(t.Context(), k.dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
+		if _, err := seal.UnsafeRotateRing(t.Context(), k.dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 			t.Errorf("%s: RotateRing = %v", name, err)
 		}
 		if _, err := seal.ParseRing(k.plain(), k.signer.Public().(ed25519.PublicKey)); !errors.Is(err, seal.ErrRing) {
@@ -103,7 +103,7 @@ func TestVectorKeysAreRefused(t *testing.T) {
 	if _, err := seal.WatchRing(dir, seal.WatchConfig{}); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("WatchRing = %v", err)
 	}
-	if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
+	if _, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("RotateRing = %v", err)
 	}
 	if ring, err := seal.LoadRing(dir, seal.InsecureSampleKeys()); err != nil || len(ring.Keys()) < 2 {

@@ -29,12 +29,12 @@ func TestKeyLife(t *testing.T) {
 	if _, err := seal.RetireKey(ctx, dir, "AAAAAAAA", now); !errors.Is(err, seal.ErrRing) {
 		t.Errorf("an unknown key was retired: %v", err)
 	}
-	ring, err = seal.RotateRing(ctx, dir, usual, now, now)
+	ring, err = seal.UnsafeRotateRing(ctx, dir, usual, now, now)
 	must(t, err)
 	if _, opened, err := ring.NewOpener(scope, now).Attribute(text); err != nil || !opened.Stale {
 		t.Errorf("open-only: %+v, %v", opened, err)
 	}
-	ring, err = seal.RetireKey(ctx, dir, first, now)
+	ring, err = seal.RetireKey(ctx, dir, first, now.Add(7*time.Minute))
 	must(t, err)
 	if _, _, err := ring.NewOpener(scope, now).Attribute(text); !errors.Is(err, seal.ErrUnknownKey) {
 		t.Errorf("retired: %v", err)
@@ -60,7 +60,7 @@ func TestWatchFollowsTheRing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go w.Run(ctx, nil)
-	_, err = seal.RotateRing(t.Context(), dir, usual, now, now)
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	must(t, <-told)
 	if ring, _ := w.Ring(ctx); ring.Version() != 2 {
@@ -107,7 +107,7 @@ func TestRingNeverGoesBack(t *testing.T) {
 			if ring, err := seal.LoadRing(dir); ring != nil || !errors.Is(err, seal.ErrRing) {
 				t.Errorf("reading: %v", err)
 			}
-			if _, err := seal.RotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
+			if _, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now); !errors.Is(err, seal.ErrRing) {
 				t.Errorf("writing: %v", err)
 			}
 		})
@@ -168,7 +168,7 @@ func TestForkedRingIsReported(t *testing.T) {
 	path := filepath.Join(dir, seal.RingFile)
 	backup, err := os.ReadFile(path)
 	must(t, err)
-	ring, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+	ring, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	var last error
 	w, err := seal.WatchRing(dir, seal.WatchConfig{Reloaded: func(_ *seal.Ring, err error) { last = err }})
@@ -186,7 +186,7 @@ func TestForkedRingIsReported(t *testing.T) {
 // An older key never comes back into service when the primary is revoked.
 func TestRevokedPrimaryIsReplacedByANewKey(t *testing.T) {
 	dir := ringDir(t)
-	ring, err := seal.RotateRing(t.Context(), dir, usual, now, now)
+	ring, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
 	must(t, err)
 	first, second := ring.Keys()[0], ring.Keys()[1]
 	ring, err = seal.RevokeKey(t.Context(), dir, second.ID(), now)

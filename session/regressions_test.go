@@ -131,7 +131,7 @@ func TestRotationReseals(t *testing.T) {
 		dir := t.TempDir()
 		_, err := seal.InitRing(dir, seal.A256GCM, time.Now())
 		must(t, err)
-		if c.ring, err = seal.RotateRing(t.Context(), dir, seal.A256GCM, time.Now(), time.Now().Add(10*time.Second)); err != nil {
+		if c.ring, err = seal.UnsafeRotateRing(t.Context(), dir, seal.A256GCM, time.Now(), time.Now().Add(10*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		s, b := shopping(t, c.node())

@@ -639,7 +639,7 @@ func TestStatelessFollowsTheRing(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	first, err := seal.InitRing(dir, seal.A256GCM, now)
 	must(t, err)
-	second, err := seal.RotateRing(t.Context(), dir, seal.A256CBCHS512, now, now)
+	second, err := seal.UnsafeRotateRing(t.Context(), dir, seal.A256CBCHS512, now, now)
 	must(t, err)
 	c := newCluster(t).with(statelessPolicy)
 	c.ring = first

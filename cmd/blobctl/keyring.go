@@ -90,6 +90,7 @@ encrypted to that, and there is no identity.txt; with --recipient to these as we
 func newKeyringRotate() *cobra.Command {
 	var f ringFlags
 	var in time.Duration
+	var force bool
 	cmd := &cobra.Command{
 		Use: "rotate --dir DIR", Args: cobra.NoArgs,
 		Short: "Add a key that becomes primary",
@@ -101,11 +102,15 @@ then only opens.`,
 			if err != nil {
 				return err
 			}
-			if in < 0 {
-				return usage("--activate-in can't be negative")
+			if least := 2 * seal.ReloadInterval; in < 0 || in > seal.MaxActivation || in < least && !force {
+				return usage("--activate-in wants %v to %v; less than that only with --force, for a ring that no node has read", least, seal.MaxActivation)
+			}
+			rotate := seal.RotateRing
+			if force {
+				rotate = seal.UnsafeRotateRing
 			}
 			now := time.Now()
-			ring, err := seal.RotateRing(cmd.Context(), f.dir, enc, now, now.Add(in), f.opening.options(false)...)
+			ring, err := rotate(cmd.Context(), f.dir, enc, now, now.Add(in), f.opening.options(false)...)
 			if err != nil {
 				return classify(err)
 			}
@@ -113,7 +118,8 @@ then only opens.`,
 		},
 	}
 	f.add(cmd, true)
-	cmd.Flags().DurationVar(&in, "activate-in", 2*seal.ReloadInterval, "when the key becomes primary; less than the default is for rings that no node has read")
+	cmd.Flags().DurationVar(&in, "activate-in", 2*seal.ReloadInterval, "when the key becomes primary; less than the default only with --force")
+	cmd.Flags().BoolVar(&force, "force", false, "let the key become primary before every node can have read it: for rings that no node has read")
 	return cmd
 }
 
@@ -144,11 +150,13 @@ func newKeyringEnd(verb string, end func(context.Context, string, string, time.T
 			"revoke": "End the life of a key that leaked, at once",
 		}[verb],
 		Long: map[string]string{
-			"retire": `Retire an open-only key: what it sealed opens no more. Do it when everything that it
-sealed has expired.`,
-			"revoke": `Revoke a key in whatever state it is: what it sealed opens no more. Every node that
-runs follows within two reload intervals. If it was the primary key, a new one takes
-its place at once; sessions on running nodes are sealed anew.`,
+			"retire": `Retire an open-only key, and erase its secret: what it sealed opens no more. Do it when
+everything that it sealed has expired, and not within seven minutes of the end of its
+time as primary key.`,
+			"revoke": `Revoke a key in whatever state it is, and erase its secret: what it sealed opens no
+more. Every node that runs follows within two reload intervals. If it is the primary
+key, or by a clock that is five minutes off may be, a new one takes its place at once;
+sessions on running nodes are sealed anew.`,
 		}[verb],
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ring, err := end(cmd.Context(), f.dir, args[0], time.Now(), f.opening.options(false)...)

@@ -11,8 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/sealedblob/sealedblob/seal"
 )
 
 // The test binary is the program, so that scripts run what users run.
@@ -33,7 +35,7 @@ func TestScripts(t *testing.T) {
 		Dir:       "testdata/script",
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "flip": flip, "oneline": oneLine, "cat2": concatenate, "big": big, "wrap": wrap, "firstkey": firstKey, "harwrap": wrapHAR,
+			"exits": exits, "flip": flip, "oneline": oneLine, "cat2": concatenate, "big": big, "wrap": wrap, "firstkey": firstKey, "rotated": rotated, "harwrap": wrapHAR,
 		},
 	})
 }
@@ -119,6 +121,16 @@ func wrapHAR(ts *testscript.TestScript, _ bool, args []string) {
 	out, err := json.Marshal(map[string]any{"log": map[string]any{"entries": []any{map[string]any{"request": map[string]any{"postData": map[string]string{"text": ts.ReadFile(args[1])}}}}}})
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out, 0o600))
+}
+
+// rotated DIR makes a keyring that was rotated two hours ago, whose older key may
+// be retired.
+func rotated(ts *testscript.TestScript, _ bool, args []string) {
+	dir, then := ts.MkAbs(args[0]), time.Now().Add(-2*time.Hour)
+	_, err := seal.InitRing(dir, seal.A256GCM, then)
+	ts.Check(err)
+	_, err = seal.RotateRing(context.Background(), dir, seal.A256GCM, then, then.Add(2*seal.ReloadInterval))
+	ts.Check(err)
 }
 
 // firstkey FILE LIST writes the ID of the first key in a keyring's list.
