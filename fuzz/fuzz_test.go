@@ -60,19 +60,26 @@ func FuzzOpen(f *testing.F) {
 		o := ring.NewOpener(seal.Scope{App: "shop", Tenant: tenant}, now)
 		defer o.Wipe()
 		claims, opened, err := o.Attribute(text)
-		manifest, openedM, errM := o.Manifest(text)
-		for _, err := range []error{err, errM} {
-			if err != nil && !errors.Is(err, seal.ErrMalformed) && !errors.Is(err, seal.ErrUnknownKey) && !errors.Is(err, seal.ErrAuth) {
-				t.Errorf("an error of no class: %v", err)
-			}
-		}
-		if err != nil && (claims != nil || opened != (seal.Opened{})) || errM != nil && (manifest != nil || openedM != (seal.Opened{})) {
-			t.Error("a result beside an error")
-		}
-		if (err == nil || errM == nil) && !authentic[text] {
-			t.Errorf("opened a string that nobody sealed: %q", text)
-		}
+		check(t, authentic[text], text, claims != nil, opened, err)
+		manifest, opened, err := o.Manifest(text)
+		check(t, authentic[text], text, manifest != nil, opened, err)
+		grant, opened, err := o.Grant(text)
+		check(t, authentic[text], text, grant != nil, opened, err)
 	})
+}
+
+// check judges what an opener made of a text: its content and under which key,
+// or one of three errors and nothing beside it.
+func check(t *testing.T, authentic bool, text string, content bool, opened seal.Opened, err error) {
+	t.Helper()
+	switch {
+	case err == nil && (!authentic || !content):
+		t.Errorf("opened a string that nobody sealed: %q", text)
+	case err != nil && (content || opened != (seal.Opened{})):
+		t.Error("a result beside an error")
+	case err != nil && !errors.Is(err, seal.ErrMalformed) && !errors.Is(err, seal.ErrUnknownKey) && !errors.Is(err, seal.ErrAuth):
+		t.Errorf("an error of no class: %v", err)
+	}
 }
 
 // FuzzBayeux: no request makes the server panic, answer with a 5xx, or answer

@@ -16,7 +16,7 @@ func TestNoNeighbourOpens(t *testing.T) {
 		ring := testRing(t, enc)
 		s, err := ring.NewSealer(scope, now)
 		must(t, err)
-		for _, kind := range []string{"attribute", "once-only", "manifest"} {
+		for _, kind := range []string{"attribute", "once-only", "grant", "manifest"} {
 			t.Run(string(enc)+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				text := sampleOf(t, s, kind)
@@ -25,7 +25,11 @@ func TestNoNeighbourOpens(t *testing.T) {
 						m, _, err := o.Manifest(text)
 						return m != nil, err
 					}
-					c, _, err := o.Attribute(text)
+					one := o.Attribute
+					if kind == "grant" {
+						one = o.Grant
+					}
+					c, _, err := one(text)
 					return c != nil, err
 				}
 				known := ring.NewOpener(scope, now)
@@ -63,7 +67,7 @@ func TestNoNeighbourOpens(t *testing.T) {
 func sampleOf(t *testing.T, s *seal.Sealer, kind string) string {
 	t.Helper()
 	c := claims("cart", `1`)
-	if kind == "once-only" {
+	if kind == "once-only" || kind == "grant" {
 		c.Once, c.UID, c.AbsoluteExpires = true, seal.NewID(), c.Expires
 	}
 	m := &seal.Manifest{
@@ -71,9 +75,14 @@ func sampleOf(t *testing.T, s *seal.Sealer, kind string) string {
 		Entries: []seal.Entry{{Slot: "aaaaaaaaaaaa", JTI: seal.NewID(), Expires: 9}},
 	}
 	for {
-		text, err := s.Attribute(c)
-		if kind == "manifest" {
+		text, err := "", error(nil)
+		switch kind {
+		case "manifest":
 			text, err = s.Manifest(m)
+		case "grant":
+			text, err = s.Grant(c)
+		default:
+			text, err = s.Attribute(c)
 		}
 		must(t, err)
 		if p := strings.Split(text, "."); strings.Contains(p[2], "A") && strings.Contains(p[3], "A") && strings.Contains(p[4], "A") {
