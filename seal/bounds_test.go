@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func TestAppendAttribute(t *testing.T) {
 	}
 	o := ring.NewOpener(Scope{App: "shop"}, now)
 	values := []string{`"one"`, `{"two":[2,2]}`, `3`, `"` + strings.Repeat("4", 700) + `"`}
-	dst, text := []byte("kept"), []byte("kept")
+	dst, text := append(make([]byte, 0, 8<<10), "kept"...), []byte("kept") // dst does not move
 	opened := make([]Claims, len(values))
 	for i, value := range values {
 		c := boundsClaims()
@@ -183,11 +184,65 @@ func TestAppendAttribute(t *testing.T) {
 		if string(opened[i].Value) != value {
 			t.Errorf("value %d is %q, want %q", i, opened[i].Value, value)
 		}
-		_ = append(opened[i].Value, "overwrites what follows"...)
+		_ = append(opened[i].Value, make([]byte, 400)...) // over the padding, and what follows
 	}
 	for i, value := range values {
 		if string(opened[i].Value) != value {
 			t.Errorf("appending to a value changed value %d to %q", i, opened[i].Value)
+		}
+	}
+}
+
+// A chosen padding of over MaxMaxEnvelope is refused by itself: no envelope is as
+// long as that, but what must be allocated for one would be.
+func TestChosenPaddingIsBounded(t *testing.T) {
+	for pad, good := range map[int]bool{1 << 20: true, 1 << 21: false, 1 << 40: false} {
+		if pad != padded(pad) {
+			t.Fatalf("%d is no bucket, and refused for that", pad)
+		}
+		c := boundsClaims()
+		c.Pad = pad
+		plain, err := c.append(nil)
+		if good != (err == nil) {
+			t.Errorf("sealing with %d: %v", pad, err)
+		}
+		c.Pad = 512
+		if plain, err = c.append(nil); err != nil {
+			t.Fatal(err)
+		}
+		plain = bytes.Replace(plain, []byte(`"pad":512`), fmt.Appendf(nil, `"pad":%d`, pad), 1)
+		if got := (&Claims{}).decode(plain); got != good {
+			t.Errorf("opening %s: %t", plain, got)
+		}
+	}
+}
+
+// A ring file over its size is not handed to age.
+func TestLargeRingIsNotDecrypted(t *testing.T) {
+	_, err := readRingDoc(make([]byte, MaxRing+1), &identities{}, make([]byte, 32))
+	if want := fmt.Sprintf("over %d bytes", MaxRing); !errors.Is(err, ErrRing) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
+// The key chooses the algorithm, never the header: an envelope that is well formed
+// for the other profile finds no keys.
+func TestHeaderDoesNotChooseTheAlgorithm(t *testing.T) {
+	for enc, other := range map[Enc]Enc{A256GCM: A256CBCHS512, A256CBCHS512: A256GCM} {
+		ring, err := InitRing(t.TempDir(), enc, time.Unix(1_800_000_000, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, _ := other.sizes()
+		salt, zeros := make([]byte, saltLen), make([]byte, 64)
+		kid := ring.keys[0].id + "." + text64(salt)
+		text := newHead(other, kid).text + text64(zeros[:size.iv]) + "." + text64(zeros[:32]) + "." + text64(zeros[:size.tag])
+		if _, err := parseShape(text, MaxEnvelope); err != nil {
+			t.Fatalf("%s: not well formed: %v", other, err)
+		}
+		o := ring.NewOpener(Scope{App: "shop"}, time.Unix(1_800_000_000, 0))
+		if keys, err := o.find(text); keys != nil || !errors.Is(err, ErrMalformed) || len(o.keys) != 0 {
+			t.Errorf("a header of %s under a key of %s: %v, %v", other, enc, keys, err)
 		}
 	}
 }
