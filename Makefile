@@ -1,13 +1,14 @@
 # The same commands locally and in CI; each target is a script in ci/.
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
 # make fuzz T=10m PKG=./seal: how long each target runs, and of which packages.
-.PHONY: test need lint go adapters model drain keyservice fuzz client interop browser demo headless bench
+.PHONY: test need lint go durable adapters model drain keyservice fuzz client interop browser demo headless bench
 
-test: need lint go adapters model drain keyservice fuzz client interop browser headless ## everything
+test: need lint go durable adapters model drain keyservice fuzz client interop browser headless ## everything
 
 need:     ; ci/need.sh
 lint:     ; ci/lint.sh
 go:       ; ci/go.sh
+durable:  ; ci/durable.sh
 adapters: ; ci/adapters.sh
 model:    ; DEEP=$(DEEP) ci/model.sh
 drain:    ; ci/drain.sh

@@ -13,6 +13,7 @@ missing=
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # the race detector links with it
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v ssh-keygen >/dev/null || missing="$missing openssh-client" # makes keys for cmd/blobctl's scripts
+command -v strace >/dev/null || missing="$missing strace" # shows what is synced, for ci/durable.sh
 if [ -n "$missing" ]; then
   command -v apt-get >/dev/null || die "missing, and no apt-get to install:$missing"
   sudo=
