@@ -9,8 +9,9 @@
 // attributes that only a policy file names. bayeux/sessionext carries the sealed sets
 // to the clients and back; it and the middleware restore through
 // [Manager.Restore], so that there is one order of checks to review
-// (docs/SPEC.md §7).
+// (docs/SPEC.md §7). [Manager.RestoreHandler] does so over plain HTTP.
 //
-// What the caller must still do: run [Manager.Run], serve over TLS, and treat
-// [ErrUnavailable] as "try again", never as "no session".
+// What the caller must still do: run [Manager.Run], call [Manager.Drain] before
+// the node stops, serve over TLS, and treat [ErrUnavailable] as "try again",
+// never as "no session".
 package session
