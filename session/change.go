@@ -15,7 +15,8 @@ import (
 // Set stores value, encoded as JSON, and marks the attribute dirty: it is
 // sealed and pushed when the request ends. It returns an error wrapping
 // policy.ErrNotAllowed for a name that the policy does not declare,
-// [ErrTooLarge], [ErrTooLate], [ErrEnded] or [ErrMoved]; nothing is changed then.
+// [ErrNoKey], [ErrTooLarge], [ErrTooLate], [ErrEnded] or [ErrMoved]; nothing is
+// changed then.
 //
 // Setting a once-only attribute makes a new right, and first spends the one that
 // it replaces, so that no older set brings that back. An attribute whose rule
@@ -121,6 +122,9 @@ func (s *Session) edited(rule policy.Rule, e edit) (next []byte, err error) {
 	}
 	if next, err = e(present); err != nil || next == nil {
 		return nil, err
+	}
+	if rule.Binding == policy.BindingKey && s.key == "" {
+		return nil, fmt.Errorf("%w: %s", ErrNoKey, rule.Name)
 	}
 	return next, s.fits(rule, next)
 }

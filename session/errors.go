@@ -73,7 +73,7 @@ func HTTPStatus(err error) int {
 	switch {
 	case err == nil:
 		return http.StatusOK
-	case errors.Is(err, ErrNoAttribute), errors.Is(err, replay.ErrReplayed):
+	case errors.Is(err, ErrNoAttribute), errors.Is(err, ErrNoKey), errors.Is(err, replay.ErrReplayed):
 		return http.StatusConflict
 	case errors.Is(err, ErrTooLarge):
 		return http.StatusRequestEntityTooLarge

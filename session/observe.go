@@ -127,6 +127,7 @@ const (
 	ReasonMoved         Reason = "moved"
 	ReasonTooLate       Reason = "too_late"
 
+	ReasonProof       Reason = "proof_required"
 	ReasonStoreFull   Reason = "store_full"
 	ReasonNoStore     Reason = "no_store"
 	ReasonStoreDown   Reason = "store_down" // an attribute is left out while the store can't tell
@@ -164,6 +165,7 @@ var reasons = []struct {
 	{ErrMoved, ReasonMoved, ResultRefused},
 	{ErrTooLate, ReasonTooLate, ResultRefused},
 
+	{ErrProofRequired, ReasonProof, ResultUnavailable},
 	{policy.ErrStoreDown, ReasonStoreDown, ResultUnavailable},
 	{replay.ErrFull, ReasonStoreFull, ResultUnavailable},
 	{replay.ErrNoStore, ReasonNoStore, ResultUnavailable},

@@ -16,18 +16,15 @@ func (m *Manager) Present(ctx context.Context, r *http.Request, request WireRequ
 	holder, known := m.Holder(r)
 	reply = WireReply{V: WireVersion, State: StateNone}
 	switch {
-	case request.V != WireVersion || request.Proof != "":
+	case request.V != WireVersion:
 		reply = m.refusedUnread(ctx, ReasonMalformed, "the request is not of version 1")
 	case !known && request.Presents():
 		reply = m.refusedUnread(ctx, ReasonBinding, "no session cookie: nobody is the holder")
-	case !known:
-	case request.Presents():
+	case known && request.Presents():
 		s, reply = m.restorePresented(ctx, holder, request)
-	default:
-		s, _ = m.Live(holder)
 	}
-	if reply.State == StateRefused && s == nil && known {
-		s, _ = m.Live(holder) // its blobs were no good; the session may live here all the same
+	if known && s == nil && reply.State != StateRetry {
+		s, reply = m.connect(ctx, holder, request, reply) // the session may live here whatever was brought
 	}
 	if reply.State == StateNone && s == nil && m.draining.Load() {
 		reply.State = StateRetry // nothing begins here any more
@@ -45,18 +42,33 @@ func (m *Manager) refusedUnread(ctx context.Context, class Reason, reason string
 	return WireReply{V: WireVersion, State: StateRefused}
 }
 
+// connect is for a client that brought no set, or a bad one, as reply says.
+func (m *Manager) connect(ctx context.Context, h Holder, request WireRequest, reply WireReply) (*Session, WireReply) {
+	s, err := m.connectable(ctx, h, request)
+	switch {
+	case err == nil:
+		return s, reply
+	case Outward(err) != ErrRejected:
+		return nil, m.retry(ctx, h, err)
+	case reply.State == StateRefused: // and said so
+		return nil, reply
+	}
+	_, class := outcome(err)
+	return nil, m.refusedUnread(ctx, class, err.Error())
+}
+
 func (m *Manager) restorePresented(ctx context.Context, h Holder, request WireRequest) (*Session, WireReply) {
 	owner, ok := request.owner()
 	if !ok {
 		return nil, m.refusedUnread(ctx, ReasonMalformed, "the attempt is no token")
 	}
-	restored, err := m.Restore(ctx, Presented{Holder: h, Attempt: owner, Manifest: request.Manifest, Blobs: request.Blobs})
+	restored, err := m.Restore(ctx, Presented{Holder: h, Attempt: owner, Manifest: request.Manifest, Blobs: request.Blobs, Proof: request.Proof})
 	switch Outward(err) {
 	case nil:
 	case ErrRejected:
 		return nil, WireReply{V: WireVersion, State: StateRefused}
 	default:
-		return nil, WireReply{V: WireVersion, State: StateRetry}
+		return nil, m.retry(ctx, h, err)
 	}
 	reply := WireReply{V: WireVersion, State: StateRestored}
 	if restored.Joined {

@@ -26,6 +26,9 @@ type Presented struct {
 	Attempt  replay.Owner
 	Manifest string
 	Blobs    map[string]string // envelope by slot
+	// Proof is of the key that the manifest names; see [Prove]. Where it names
+	// none it plays no part.
+	Proof string
 }
 
 // Restored is the outcome of a [Manager.Restore] that was not refused.
@@ -47,8 +50,8 @@ type Dropped struct {
 // Restore verifies a presented set and brings its session to life on this node.
 //
 // The order of checks is fixed (docs/SPEC.md §7): sizes, shape, key,
-// authenticity and claims of the manifest and of every envelope; session and
-// holder; policy; exact agreement of set and manifest; and last, in one round
+// authenticity and claims of the manifest and of every envelope; session,
+// holder and key; policy; exact agreement of set and manifest; and last, in one round
 // trip to the store, revocation, fence, floor and watermark. Nothing is
 // restored before the last of them, and a refused set changes nothing
 // anywhere. The next [Session.Save] seals everything anew, for this node and
@@ -58,7 +61,7 @@ type Dropped struct {
 // policy's errors, [ErrIncomplete], [ErrSuperseded], [ErrRolledBack],
 // [ErrRevoked], replay.ErrBeforeEpoch or replay.ErrBeyondHorizon. Any other
 // error means that we could not tell: present the same set with the same
-// Attempt again. [Outward] maps them to what may leave the server.
+// Attempt again, after [ErrProofRequired] with a proof. [Outward] maps them to what may leave the server.
 func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 	began := time.Now()
 	out, err := m.restore(ctx, p)
@@ -78,6 +81,9 @@ func (m *Manager) restore(ctx context.Context, p Presented) (Restored, error) {
 	}
 	defer release()
 	if s := m.find(p.Holder); s != nil && s.Version().Fence >= set.manifest.Fence && !s.over(set.now) && m.livesHere(ctx, s) {
+		if s.Key() != set.key {
+			return Restored{}, m.refused(p, errOtherKey)
+		}
 		return Restored{Session: s, Joined: true}, nil
 	}
 	s, dropped, err := m.admit(ctx, p, set)
@@ -91,6 +97,9 @@ func (m *Manager) restore(ctx context.Context, p Presented) (Restored, error) {
 }
 
 func (m *Manager) refused(p Presented, err error) error {
+	if errors.Is(err, ErrProofRequired) { // a step of every restore with a key
+		return err
+	}
 	m.log.Warn("restore refused", "session", short(p.Holder.Session), "outward", Outward(err).Error(), "reason", err.Error())
 	return err
 }
@@ -110,6 +119,7 @@ func whyDropped(dropped []Dropped) []string {
 type verified struct {
 	now      time.Time
 	manifest *seal.Manifest
+	key      string // the manifest's, and proved; empty: none
 	session  policy.Decision
 	items    []item // ascending by slot
 	slots    []string
@@ -156,6 +166,9 @@ func (m *Manager) verify(ctx context.Context, p Presented, set *verified) error 
 		return err
 	}
 	if err := set.belongs(p.Holder); err != nil {
+		return err
+	}
+	if err := set.prove(m, ring, p); err != nil {
 		return err
 	}
 	if err := set.judge(m.cfg.Policy, p.Holder, m.epoch); err != nil {
@@ -221,15 +234,16 @@ func (set *verified) belongs(h Holder) error {
 // refuses with all reasons. Of a right from before the store's epoch, in a set
 // that was sealed since, the store could not tell.
 func (set *verified) judge(p *policy.Policy, h Holder, epoch int64) error {
+	holder, _ := splitBinding(set.manifest.Binding)
 	f := policy.SessionFacts{
 		Now: set.now, IssuedAt: time.Unix(set.manifest.IssuedAt, 0), Expires: time.Unix(set.manifest.Expires, 0),
-		AbsoluteExpires: time.Unix(set.manifest.AbsoluteExpires, 0), Bound: h.holds(set.manifest.Binding), Attributes: len(set.items), Bytes: set.bytes(),
+		AbsoluteExpires: time.Unix(set.manifest.AbsoluteExpires, 0), Bound: h.holds(holder), KeyProved: set.key != "", Attributes: len(set.items), Bytes: set.bytes(),
 		Names: make([]string, 0, len(set.items)),
 	}
 	var errs []error
 	for i := range set.items {
 		it := &set.items[i]
-		it.decision = p.Judge(facts(&it.claims, set.now))
+		it.decision = p.Judge(facts(&it.claims, set.now, set.key != ""))
 		if it.claims.Once && it.claims.IssuedAt < epoch && set.manifest.IssuedAt >= epoch && it.decision.Verdict == policy.AcceptAttribute {
 			it.decision = p.JudgeStore(policy.StoreFacts{Name: it.claims.Name})
 		}
@@ -245,10 +259,10 @@ func (set *verified) judge(p *policy.Policy, h Holder, epoch int64) error {
 	return errors.Join(errs...)
 }
 
-func facts(c *seal.Claims, now time.Time) policy.Facts {
+func facts(c *seal.Claims, now time.Time, keyProved bool) policy.Facts {
 	f := policy.Facts{
 		Now: now, Name: c.Name, IssuedAt: time.Unix(c.IssuedAt, 0), Expires: time.Unix(c.Expires, 0),
-		Once: c.Once, Bytes: len(c.Value),
+		Once: c.Once, Bytes: len(c.Value), KeyProved: keyProved,
 	}
 	if c.AbsoluteExpires != 0 {
 		f.AbsoluteExpires = time.Unix(c.AbsoluteExpires, 0)
@@ -417,7 +431,9 @@ func refusal(v replay.Verdict) error {
 // revive builds the session from a verified set. Everything is dirty, so that
 // the next Save seals it as this node's own, under the new fence.
 func (m *Manager) revive(p Presented, set *verified, fence uint64) (*Session, []Dropped) {
-	s := m.session(p.Holder, set.manifest.Binding, set.now)
+	holder, _ := splitBinding(set.manifest.Binding)
+	s := m.session(p.Holder, holder, set.now)
+	s.key = set.key
 	s.absolute, s.version = set.session.AbsoluteExpires, Version{Fence: fence, Gen: set.manifest.Gen}
 	s.login = login{set.manifest.Subject, set.manifest.SubjectSince}
 	s.replica.dirty, s.attrs = true, make(map[string]*attribute, len(set.items))

@@ -165,7 +165,7 @@ func (s *Session) seal(now time.Time, p *Push) error {
 	m := &seal.Manifest{
 		Session: s.id, Subject: s.login.subject, SubjectSince: s.login.since, Fence: p.Version.Fence, Gen: p.Version.Gen, IssuedAt: s.sealedAs(now).Unix(),
 		Expires:         earlier(now.Add(s.m.cfg.Policy.Session().Idle), s.absolute).Unix(),
-		AbsoluteExpires: s.absolute.Unix(), Binding: s.binding, Policy: s.m.cfg.Policy.Version(),
+		AbsoluteExpires: s.absolute.Unix(), Binding: joinBinding(s.binding, s.key), Policy: s.m.cfg.Policy.Version(),
 		Entries: make([]seal.Entry, 0, len(s.attrs)),
 	}
 	for name, a := range s.attrs {

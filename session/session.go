@@ -14,8 +14,8 @@ import (
 type Session struct {
 	m        *Manager
 	id       seal.ID
-	holder   Holder // its Fence is not used; see Version
-	binding  string
+	holder   Holder    // its Fence is not used; see Version
+	binding  string    // of the holder; that of the manifest names the key as well
 	absolute time.Time // axp: never moves
 	former   Version   // of the session that a renewal put this one in the place of
 
@@ -31,6 +31,7 @@ type Session struct {
 	begin   func() error // non-nil until the session exists outside this request
 	ended   error        // why it is no longer usable here
 	login   login
+	key     string // thumbprint; empty: none
 	next    Holder // drawn for a renewal, and kept for its repetition
 	version Version
 	matters Version // the newest that did more than to move idle ends

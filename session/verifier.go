@@ -126,7 +126,7 @@ func (v Verifier) judge(ctx context.Context, text string, session seal.ID, now t
 			return Verified{}, err
 		}
 	}
-	d := v.Policy.Judge(facts(claims, now))
+	d := v.Policy.Judge(facts(claims, now, false))
 	if d.Verdict != policy.AcceptAttribute {
 		return Verified{}, d.Err()
 	}

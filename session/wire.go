@@ -1,7 +1,5 @@
 package session
 
-import "encoding/base64"
-
 // WireVersion is the version of what clients and nodes tell each other about a
 // sealed set (docs/SPEC.md §9, §10), whatever carries it: the ext.sealed of
 // Bayeux messages (bayeux/sessionext) or [Manager.RestoreHandler].
@@ -12,7 +10,7 @@ const (
 	StateRestored = "restored" // the session lives here now
 	StateRefused  = "refused"  // the set is no good
 	StateNone     = "none"     // nothing was restored
-	StateRetry    = "retry"    // we could not tell: the same set and token again
+	StateRetry    = "retry"    // we could not tell: the same set and token again, with a proof if there is a challenge
 )
 
 // WireRequest is what a client says: the set that it presents, or the version that it holds.
@@ -22,7 +20,7 @@ type WireRequest struct {
 	Manifest string            `json:"manifest,omitempty"`
 	Blobs    map[string]string `json:"blobs,omitempty"` // envelope by slot
 	Gen      string            `json:"gen,omitempty"`
-	Proof    string            `json:"proof,omitempty"` // reserved; refused when present
+	Proof    string            `json:"proof,omitempty"` // of the session's key, for this request; see [Prove]
 }
 
 // Presents reports whether the request carries a set.
@@ -42,8 +40,8 @@ func (r *WireRequest) Held() (held *Version, ok bool) {
 }
 
 func (r *WireRequest) owner() (owner Owner, ok bool) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(r.Attempt)
-	if err != nil || len(raw) != len(owner) || base64.RawURLEncoding.EncodeToString(raw) != r.Attempt {
+	raw, ok := bytes64(r.Attempt)
+	if !ok || len(raw) != len(owner) {
 		return owner, false
 	}
 	return Owner(raw), true
@@ -55,6 +53,8 @@ type WireReply struct {
 	State   string   `json:"state"`
 	Gen     string   `json:"gen,omitempty"`
 	Dropped []string `json:"dropped,omitempty"` // slots
+	// Challenge, with StateRetry, is to be signed for the repetition; see [Prove].
+	Challenge string `json:"challenge,omitempty"`
 }
 
 // WirePush is a [Push] as it travels.

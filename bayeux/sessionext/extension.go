@@ -88,6 +88,10 @@ func (c *client) prompt(v session.Version) bool {
 	return wanted
 }
 
+// timeToSign is how long a client waits with the repetition of a handshake that
+// lacks a proof, in milliseconds. Browsers sign in the background.
+const timeToSign = 50
+
 // Handshake implements bayeux.HandshakeHook.
 func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 	var request Request
@@ -101,6 +105,9 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 	s, reply := e.manager.Present(ctx, h.HTTP, request)
 	if reply.State == StateRetry {
 		wait := 500 + rand.Int64N(1500)
+		if reply.Challenge != "" {
+			wait = timeToSign
+		}
 		h.Refuse("503::try_again", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
 	} else if s != nil && e.attach(h.Session, s) {
 		reply.Gen = session.FormatVersion(s.Version())

@@ -1,6 +1,8 @@
 package sessionext
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"maps"
 	"sync"
@@ -17,16 +19,19 @@ type Held struct {
 }
 
 // Keeper is the client's side in Go: a bayeux.ClientExtension that keeps the
-// newest set in memory and presents it at each handshake. It is safe for
-// concurrent use.
+// newest set in memory and presents it at each handshake. When a server asks for
+// a proof of the session's key it makes one, of the key that [Keeper.UseKey] gave
+// or else of one that it draws. It is safe for concurrent use.
 type Keeper struct {
-	mu       sync.Mutex
-	held     *Held
-	episode  *episode
-	answered bool // a handshake was answered on this connection
-	disowned bool // the server knows no session for what we hold: any complete set replaces it
-	last     Reply
-	changed  chan struct{}
+	mu        sync.Mutex
+	held      *Held
+	key       *ecdsa.PrivateKey
+	challenge string // to sign in the next handshake; empty: none
+	episode   *episode
+	answered  bool // a handshake was answered on this connection
+	disowned  bool // the server knows no session for what we hold: any complete set replaces it
+	last      Reply
+	changed   chan struct{}
 }
 
 // episode is one try to restore: the token and the very set that is presented.
@@ -57,6 +62,14 @@ func (k *Keeper) Put(h Held) {
 	defer k.mu.Unlock()
 	k.held, k.episode = &h, nil
 	k.signal()
+}
+
+// UseKey sets the key for proofs, which must be on P-256: for programs that store
+// it. A session is bound to the first one that is proved.
+func (k *Keeper) UseKey(key *ecdsa.PrivateKey) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.key = key
 }
 
 // Last is the newest answer to a handshake; its zero value says that there was none.
@@ -95,6 +108,7 @@ func (k *Keeper) Outgoing(m *bayeux.Message) bool {
 		if k.episode != nil {
 			request.Attempt, request.Manifest, request.Blobs = k.episode.attempt, k.episode.set.Manifest, k.episode.set.Blobs
 		}
+		request.Proof = k.prove(request)
 	case bayeux.MetaConnect:
 		if k.held != nil {
 			request.Gen = session.FormatVersion(k.held.Version)
@@ -103,6 +117,25 @@ func (k *Keeper) Outgoing(m *bayeux.Message) bool {
 		return true
 	}
 	return m.SetExt(ExtName, request) == nil
+}
+
+// prove signs the challenge that the last handshake was answered with. Without a
+// proof the server asks again.
+func (k *Keeper) prove(r Request) string {
+	if k.challenge == "" {
+		return ""
+	}
+	if k.key == nil {
+		var err error
+		if k.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return ""
+		}
+	}
+	proof, err := session.Prove(k.key, k.challenge, r.Attempt, r.Manifest)
+	if err != nil {
+		return ""
+	}
+	return proof
 }
 
 // Incoming implements bayeux.ClientExtension. Pushes do not reach the application.
@@ -129,7 +162,7 @@ func (k *Keeper) Incoming(m *bayeux.Message) bool {
 }
 
 func (k *Keeper) handshake(reply Reply) {
-	k.last = reply
+	k.last, k.challenge = reply, reply.Challenge
 	defer k.signal()
 	if reply.State == StateRetry {
 		return // the same attempt and set again

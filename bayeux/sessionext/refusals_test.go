@@ -55,7 +55,6 @@ func TestGoodSetInABadHandshake(t *testing.T) {
 	for name, change := range map[string]func(map[string]any){
 		"another protocol":        func(m map[string]any) { m["v"] = 2 },
 		"no protocol":             func(m map[string]any) { delete(m, "v") },
-		"a proof":                 func(m map[string]any) { m["proof"] = "x" },
 		"a version":               func(m map[string]any) { m["gen"] = "0.1" },
 		"no attempt":              func(m map[string]any) { delete(m, "attempt") },
 		"a short attempt":         func(m map[string]any) { m["attempt"] = "AAAAAAAAAAAAAAAAAAAA" },

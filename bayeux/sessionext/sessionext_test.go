@@ -379,7 +379,6 @@ func TestMalformedExtIsRefusedNotFatal(t *testing.T) {
 		"wrong case":     `{"V":1}`,
 		"no attempt":     `{"v":1,"manifest":"a","blobs":{}}`,
 		"bad attempt":    `{"v":1,"attempt":"??","manifest":"a","blobs":{"a":"b"}}`,
-		"proof":          `{"v":1,"attempt":"AAAAAAAAAAAAAAAAAAAAAA","manifest":"a","blobs":{},"proof":"x"}`,
 		"gen":            `{"v":1,"gen":"0.1"}`,
 	} {
 		v := w.visitor(bayeux.LongPolling)
