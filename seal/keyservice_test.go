@@ -1,6 +1,7 @@
 package seal_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -102,7 +103,8 @@ func TestNoteIsNeverLowered(t *testing.T) {
 		}
 		text, err := os.ReadFile(note)
 		must(t, err)
-		if seen, err := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || want == 0 || seen < want {
+		version, _, _ := strings.Cut(string(text), " ")
+		if seen, err := strconv.Atoi(version); err != nil || want == 0 || seen < want {
 			t.Fatalf("the note says %q, want %d", text, want)
 		}
 		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(note), ".*")); len(left) != 0 {
@@ -131,12 +133,15 @@ func TestRotationWhileReading(t *testing.T) {
 	}
 }
 
-// The writer notes what it gives out.
+// The writer notes what it gives out: the version, and the digest of the content.
 func TestWriterNotesItsVersion(t *testing.T) {
-	dir := ringDir(t)
-	_, err := seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
+	k := newKeyring(t)
+	_, err := seal.UnsafeRotateRing(t.Context(), k.dir, usual, now, now)
 	must(t, err)
-	if text, err := os.ReadFile(filepath.Join(dir, seal.SeenFile)); err != nil || string(text) != "2\n" {
-		t.Errorf("the note says %q, %v", text, err)
+	content := unb64(t, strings.Split(string(k.plain()), "\n")[1])
+	digest := sha256.Sum256(content)
+	want := "2 " + b64(string(digest[:])) + "\n"
+	if text, err := os.ReadFile(filepath.Join(k.dir, seal.SeenFile)); err != nil || string(text) != want {
+		t.Errorf("the note says %q, %v; want %q", text, err, want)
 	}
 }

@@ -69,7 +69,7 @@ func InitRing(dir string, enc Enc, now time.Time, options ...RingOption) (*Ring,
 	}
 	doc := &ringDoc{Version: 1, Created: now.Unix(), Recipients: recipients}
 	doc.addKey(enc, now, now)
-	ring, err := doc.encode(ids, signer)
+	file, ring, err := doc.encode(ids, signer)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func InitRing(dir string, enc Enc, now time.Time, options ...RingOption) (*Ring,
 		{IdentityFile, identity, 0o600},
 		{SignerFile, text64(signer.Seed()) + "\n", 0o600},
 		{VerifierFile, text64(verifier) + "\n", 0o644},
-		{RingFile, string(ring), 0o600}, // last: it makes the keyring
+		{RingFile, string(file), 0o600}, // last: it makes the keyring
 	} {
 		if f.content == "" {
 			continue // the identity is elsewhere
@@ -89,12 +89,12 @@ func InitRing(dir string, enc Enc, now time.Time, options ...RingOption) (*Ring,
 			return nil, err
 		}
 	}
-	return doc.ring()
+	return ring, nil
 }
 
 // nothingThere returns an error wrapping fs.ErrExist if a file of a keyring is in dir.
 func nothingThere(dir string, identity bool) error {
-	names := []string{RingFile, SignerFile, VerifierFile}
+	names := []string{RingFile, SignerFile, VerifierFile, SeenFile} // a note would refuse the new ring
 	if identity {
 		names = append(names, IdentityFile)
 	}
@@ -134,46 +134,36 @@ func (a *ringAccess) initialIdentities() (ids *identities, file string, err erro
 // LoadRing reads dir's ring, checks its signature and every key. It refuses,
 // with an [ErrRing] that names the path, a file that is a symbolic link, not
 // regular, another user's or open to group or others; a published sample key;
-// and a version below the highest that has been noted in dir. It writes nothing.
+// a version below the highest that has been noted in dir, and another ring of
+// that version. It writes nothing. The folders above dir are not checked: who may
+// change those may exchange dir.
 func LoadRing(dir string, options ...RingOption) (*Ring, error) {
-	seen, err := readSeen(filepath.Join(dir, SeenFile)) // before the ring: its writer changes the note last
-	if err != nil {
-		return nil, err
-	}
-	doc, err := readDir(dir, options)
-	if err != nil {
-		return nil, err
-	}
-	ring, err := doc.ring()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RingFile), err)
-	}
-	if ring.version < seen {
-		return nil, wentBack(dir, ring.version, seen)
-	}
-	return ring, nil
+	_, ring, err := readDir(dir, options)
+	return ring, err
 }
 
-// RingRecipients lists who can open dir's ring, as the signed ring says it.
+// RingRecipients lists who can open dir's ring, as the signed ring says it. It
+// refuses what [LoadRing] refuses.
 func RingRecipients(dir string, options ...RingOption) ([]string, error) {
-	doc, err := readDir(dir, options)
+	doc, _, err := readDir(dir, options)
 	if err != nil {
 		return nil, err
 	}
 	return doc.Recipients, nil
 }
 
-// readDir reads dir's ring as a reader does: signed by whom dir says.
-func readDir(dir string, options []RingOption) (*ringDoc, error) {
+// readDir reads dir's ring as a reader does: signed by whom dir says, and not
+// older than noted there.
+func readDir(dir string, options []RingOption) (*ringDoc, *Ring, error) {
 	if err := checkDir(dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	verifier, err := loadVerifier(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	doc, _, err := loadDoc(dir, newAccess(options), verifier)
-	return doc, err
+	doc, ring, _, err := loadDoc(dir, newAccess(options), verifier)
+	return doc, ring, err
 }
 
 // SetRecipients encrypts dir's ring to these alone: age or SSH public keys, or
@@ -292,64 +282,63 @@ func changeRing(ctx context.Context, dir string, a *ringAccess, change func(*rin
 	if err != nil {
 		return nil, err
 	}
-	doc, ids, err := loadDoc(dir, a, signer.Public().(ed25519.PublicKey))
+	doc, ring, ids, err := loadDoc(dir, a, signer.Public().(ed25519.PublicKey))
 	if err != nil {
 		return nil, err
-	}
-	ring, err := doc.ring()
-	if err != nil {
-		return nil, err
-	}
-	note := filepath.Join(dir, SeenFile)
-	seen, err := readSeen(note)
-	if err != nil {
-		return nil, err
-	}
-	if ring.version < seen { // a version must never be given out twice
-		return nil, wentBack(dir, ring.version, seen)
 	}
 	if err := change(doc, ring); err != nil {
 		return nil, err
 	}
 	doc.Version++
 	doc.prune()
-	file, err := doc.encode(ids, signer)
+	file, ring, err := doc.encode(ids, signer)
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, RingFile)
 	removeLeftovers(path)
-	if err := writeFile(path, file, 0o600); err != nil {
-		return nil, err
+	written := writeFile(path, file, 0o600)
+	if written != nil && !errors.Is(written, errUnsynced) {
+		return nil, written
 	}
-	if err := noteSeen(note, doc.Version); err != nil { // so that an older ring, and its recipients, can't come back
-		return nil, fmt.Errorf("seal: the keyring is changed to version %d, but: %w", doc.Version, err)
+	noting := noteSeen(filepath.Join(dir, SeenFile), ring.note()) // so that an older ring, and its recipients, can't come back
+	if err := errors.Join(written, noting); err != nil {
+		return nil, fmt.Errorf("the keyring is changed to version %d, but: %w", ring.version, err)
 	}
-	return doc.ring()
+	return ring, nil
 }
 
-// loadDoc reads dir's ring, signed by verifier, with the identities of a.
-func loadDoc(dir string, a *ringAccess, verifier ed25519.PublicKey) (*ringDoc, *identities, error) {
+// loadDoc reads dir's ring, signed by verifier and not older than noted, with the
+// identities of a.
+func loadDoc(dir string, a *ringAccess, verifier ed25519.PublicKey) (*ringDoc, *Ring, *identities, error) {
 	path := filepath.Join(dir, RingFile)
+	seen, err := readSeen(filepath.Join(dir, SeenFile)) // before the ring: its writer changes the note last
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	file, err := readPrivate(path, MaxRing)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := a.refuseSample("signer", verifier); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, VerifierFile), err)
+		return nil, nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, VerifierFile), err)
 	}
 	ids, err := a.opening(dir).identities()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	doc, err := readRingDoc(file, ids, verifier)
-	if err == nil {
-		err = a.refuse(doc)
-	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return doc, ids, nil
+	ring, err := a.ring(doc)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := seen.judge(dir, ring); err != nil {
+		return nil, nil, nil, err
+	}
+	return doc, ring, ids, nil
 }
 
 func loadVerifier(dir string) (ed25519.PublicKey, error) {
@@ -359,8 +348,8 @@ func loadVerifier(dir string) (ed25519.PublicKey, error) {
 		return nil, err
 	}
 	key, ok := decode64(string(bytes.TrimSuffix(text, []byte("\n"))))
-	if !ok || len(key) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("%w: %s is not an Ed25519 public key", ErrRing, path)
+	if !ok || !validVerifier(key) {
+		return nil, fmt.Errorf("%w: %s is not an Ed25519 public key, or of small order", ErrRing, path)
 	}
 	return key, nil
 }
@@ -404,9 +393,14 @@ func readChecked(path string, limit int64, forbidden fs.FileMode) ([]byte, error
 	return content, nil
 }
 
-// checkDir refuses a directory in which somebody else could exchange files.
+// checkDir refuses a directory in which somebody else could exchange files. A
+// slash behind a symbolic link's name would have the system follow it; Clean
+// takes it away, as filepath.Join does of the names of the files.
 func checkDir(dir string) error {
-	info, err := os.Lstat(dir)
+	if dir == "" {
+		return fmt.Errorf("%w: no directory", ErrRing)
+	}
+	info, err := os.Lstat(filepath.Clean(dir))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRing, err)
 	}
@@ -422,8 +416,12 @@ func checkDir(dir string) error {
 	return nil
 }
 
+// errUnsynced says that a file was replaced, and that a power cut may undo it.
+var errUnsynced = errors.New("seal: replaced, but the directory could not be synced")
+
 // writeFile replaces path so that a crash leaves the old or the new content:
-// temporary file, fsync, rename, fsync of the directory.
+// temporary file, fsync, rename, fsync of the directory. It returns
+// [errUnsynced] if the last of these failed.
 func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+temporary+"*")
@@ -443,7 +441,10 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("%w: %w", errUnsynced, err)
+	}
+	return nil
 }
 
 // removeLeftovers removes what writers of path that were killed have left. The

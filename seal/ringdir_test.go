@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -105,6 +107,79 @@ func TestLoadRingRefuses(t *testing.T) {
 				t.Errorf("LoadRing = %v, %v; want an ErrRing that names %s", ring, err, path)
 			}
 		})
+	}
+}
+
+// A slash behind its name makes the system follow a symbolic link.
+func TestSymbolicLinkWithASlash(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(ringDir(t), link))
+	empty := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(t.TempDir(), empty))
+	for _, end := range []string{"", "/", "//", "/.", "/x/.."} {
+		_, loading := seal.LoadRing(link + end)
+		_, watching := seal.WatchRing(link+end, seal.WatchConfig{})
+		_, rotating := seal.RotateRing(t.Context(), link+end, usual, now, now.Add(time.Hour))
+		_, listing := seal.RingRecipients(link + end)
+		_, making := seal.InitRing(empty+end, usual, now)
+		for who, err := range map[string]error{"LoadRing": loading, "WatchRing": watching, "RotateRing": rotating, "RingRecipients": listing, "InitRing": making} {
+			if !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), "symbolic link") {
+				t.Errorf("%s of link%s = %v", who, end, err)
+			}
+		}
+	}
+	t.Chdir(ringDir(t))
+	if _, err := seal.LoadRing(""); !errors.Is(err, seal.ErrRing) {
+		t.Errorf("no name: %v", err)
+	}
+}
+
+// smallOrder are the points whose order divides 8, in each way to write them.
+var smallOrder = []string{
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000080",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0000000000000000000000000000000000000000000000000000000000000080",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+}
+
+// Under a public key of small order anybody signs: R is the neutral element, S
+// zero, and a few tries find a content that verifies.
+func TestSignerOfSmallOrder(t *testing.T) {
+	k := newKeyring(t)
+	forgery := make([]byte, ed25519.SignatureSize)
+	forgery[0] = 1
+	for _, text := range smallOrder {
+		verifier, err := hex.DecodeString(text)
+		must(t, err)
+		d := k.doc(key("firstkey", 1))
+		var content []byte
+		for verifies := false; !verifies; d.Created-- {
+			if d.Created < now.Unix()-1000 {
+				t.Fatalf("%s: no forgery found", text)
+			}
+			content, err = json.Marshal(d)
+			must(t, err)
+			verifies = ed25519.Verify(verifier, append([]byte("sealed-blob/v1/keyring-signature\x00"), content...), forgery)
+		}
+		plain := "sealed-blob/v1 keyring\n" + b64(string(content)) + "\n" + b64(string(forgery)) + "\n"
+		if ring, err := seal.ParseRing([]byte(plain), verifier, seal.InsecureSampleKeys()); ring != nil || !errors.Is(err, seal.ErrRing) {
+			t.Errorf("%s: ParseRing = %v, %v", text, ring, err)
+		}
+		edit(t, k.dir, seal.VerifierFile, func([]byte) []byte { return []byte(b64(string(verifier)) + "\n") })
+		k.write(nil, func([]byte) string { return plain })
+		if ring, err := seal.LoadRing(k.dir, seal.InsecureSampleKeys()); ring != nil || !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), seal.VerifierFile) {
+			t.Errorf("%s: LoadRing = %v, %v", text, ring, err)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/edwards25519"
 	"github.com/go-jose/go-jose/v4/json"
 )
 
@@ -150,22 +151,22 @@ func isAlphanumeric(id string) bool { return !strings.ContainsAny(id, "-_") }
 
 // encode signs the document and encrypts it to its recipients, of whom ids must
 // be one. age hides the content but does not authenticate its writer; the
-// signature does.
-func (d *ringDoc) encode(ids *identities, signer ed25519.PrivateKey) ([]byte, error) {
-	if _, err := d.ring(); err != nil {
-		return nil, err
+// signature does. The ring is what a reader makes of the file.
+func (d *ringDoc) encode(ids *identities, signer ed25519.PrivateKey) (file []byte, ring *Ring, err error) {
+	if ring, err = d.ring(); err != nil {
+		return nil, nil, err
 	}
 	if !slices.ContainsFunc(ids.recipients, func(own string) bool { return slices.Contains(d.Recipients, own) }) {
-		return nil, fmt.Errorf("%w: the identity at hand could not open the new ring; nothing was changed", ErrRing)
+		return nil, nil, fmt.Errorf("%w: the identity at hand could not open the new ring; nothing was changed", ErrRing)
 	}
 	content, err := json.Marshal(d)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	signature := ed25519.Sign(signer, append([]byte(signContext), content...))
 	var out bytes.Buffer
 	err = encryptTo(&out, d.Recipients, ids.passphrase, fmt.Appendf(nil, "%s%s\n%s\n", ringHead, text64(content), text64(signature)))
-	return out.Bytes(), err
+	return out.Bytes(), ring, err
 }
 
 // readRingDoc decrypts, verifies and only then parses a ring file.
@@ -195,12 +196,19 @@ func readSigned(plain []byte, signer ed25519.PublicKey) (*ringDoc, error) {
 	return parseRingDoc(content)
 }
 
+// validVerifier refuses what is no point of the curve, and points of small order:
+// under these anybody can sign (RFC 8032 §8.1 knows the cofactor).
+func validVerifier(key ed25519.PublicKey) bool {
+	p, err := new(edwards25519.Point).SetBytes(key)
+	return err == nil && new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 0
+}
+
 // ParseRing reads the signed plaintext of a ring (SPEC §11), for a [Source] that
 // decrypts it by other means than age. verifier is the key of [VerifierFile]. Of
 // the options only [InsecureSampleKeys] counts. Unlike [Watched] it remembers
 // nothing: the caller must refuse a version below one that he has accepted.
 func ParseRing(plain []byte, verifier ed25519.PublicKey, options ...RingOption) (*Ring, error) {
-	if len(plain) > MaxRing || len(verifier) != ed25519.PublicKeySize {
+	if len(plain) > MaxRing || !validVerifier(verifier) {
 		return nil, fmt.Errorf("%w: over %d bytes, or no verifier", ErrRing, MaxRing)
 	}
 	a := newAccess(options)
@@ -211,10 +219,7 @@ func ParseRing(plain []byte, verifier ed25519.PublicKey, options ...RingOption) 
 	if err != nil {
 		return nil, err
 	}
-	if err := a.refuse(doc); err != nil {
-		return nil, err
-	}
-	return doc.ring()
+	return a.ring(doc)
 }
 
 // parseRingDoc accepts the one spelling that write produces.

@@ -103,6 +103,14 @@ func (a *ringAccess) identities() (*identities, error) {
 	return ids, nil
 }
 
+// ring is doc's, unless that has a published key or is not sane.
+func (a *ringAccess) ring(doc *ringDoc) (*Ring, error) {
+	if err := a.refuse(doc); err != nil {
+		return nil, err
+	}
+	return doc.ring()
+}
+
 // refuse checks that doc has no published key and no published recipient.
 func (a *ringAccess) refuse(doc *ringDoc) error {
 	for _, k := range doc.Keys {

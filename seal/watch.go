@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,8 +14,8 @@ import (
 	"time"
 )
 
-// SeenFile remembers the highest version of a ring that a reader has accepted,
-// so that a restored backup can't bring revoked keys back.
+// SeenFile remembers the newest ring that a reader has accepted, so that a
+// restored backup can't bring revoked keys back.
 const SeenFile = "ring.seen"
 
 // Watched is a [Source] that follows a keyring directory: it looks for a
@@ -39,7 +40,7 @@ type WatchConfig struct {
 	// Interval is how often the directory is looked at. Zero: [ReloadInterval].
 	// A new key's activation must lie two of them ahead.
 	Interval time.Duration
-	// Seen is the file that notes the highest version. Zero: [SeenFile] in the
+	// Seen is the file that notes the newest ring. Zero: [SeenFile] in the
 	// keyring directory, which must then be writable.
 	Seen string
 	// Options say what opens the ring. None: dir's identity.txt.
@@ -47,8 +48,9 @@ type WatchConfig struct {
 	// MaxStale ends the use of a ring that could not be read again for so long;
 	// it must be two intervals or more. Zero: the last good ring has no end.
 	MaxStale time.Duration
-	// Reloaded is told of each new ring, and of each try that failed; the ring
-	// is then the old one. Nil: nobody is told.
+	// Reloaded is told of each new ring, and of each look that failed. The ring is
+	// the one in use: it may be a new one although there is an error, where its
+	// version could not be noted. Nil: nobody is told.
 	Reloaded func(*Ring, error)
 }
 
@@ -107,86 +109,114 @@ func (w *Watched) Run(ctx context.Context, now <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-now:
+		case _, open := <-now:
+			if !open {
+				now = nil // or it would be ready for ever
+				continue
+			}
 		}
 		w.Reload()
 	}
 }
 
-// Reload looks for a changed ring now. A newer ring takes effect even if its
-// version can't be noted: a revocation must not wait for a full disk.
+// Reload looks for a changed ring now. A newer ring takes effect even if it can't
+// be noted: a revocation must not wait for a full disk. Each look tries again.
 func (w *Watched) Reload() {
-	ring, err := LoadRing(w.dir, w.options...)
+	ring, _, err := w.look()
 	if err != nil {
 		w.told(w.last(), err)
 		return
 	}
 	current, changed, err := w.adopt(ring)
-	if err == nil && changed {
-		err = noteSeen(w.seen, ring.version)
+	if err == nil {
+		err = noteSeen(w.seen, current.note())
 	}
 	if err != nil || changed {
 		w.told(current, err)
 	}
 }
 
+// look reads the ring, and refuses it if the note does. A note that can't be read
+// refuses nothing here.
+func (w *Watched) look() (ring *Ring, unread, err error) {
+	seen, unread := readSeen(w.seen) // before the ring, as LoadRing does
+	ring, err = LoadRing(w.dir, w.options...)
+	if err == nil && unread == nil {
+		err = seen.judge(w.dir, ring)
+	}
+	return ring, unread, err
+}
+
 // adopt takes ring if it is newer than the present one.
 func (w *Watched) adopt(ring *Ring) (current *Ring, changed bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch old := w.ring; {
-	case ring.version < old.version:
-		return old, false, wentBack(w.dir, ring.version, old.version)
-	case ring.version == old.version && ring.digest != old.digest:
-		return old, false, fmt.Errorf("%w: %s is another ring of version %d", ErrRing, filepath.Join(w.dir, RingFile), old.version)
-	case ring.version == old.version:
-		w.looked = time.Now()
+	old := w.ring
+	if err := old.note().judge(w.dir, ring); err != nil {
+		return old, false, err
+	}
+	w.looked = time.Now()
+	if ring.version == old.version {
 		return old, false, nil
 	}
-	w.ring, w.looked = ring, time.Now()
+	w.ring = ring
 	return ring, true, nil
 }
 
 func (w *Watched) load() (*Ring, error) {
-	seen, err := readSeen(w.seen) // before the ring, as LoadRing does
-	if err != nil {
+	ring, unread, err := w.look()
+	if err = errors.Join(unread, err); err != nil {
 		return nil, err
 	}
-	ring, err := LoadRing(w.dir, w.options...)
-	if err != nil {
-		return nil, err
-	}
-	if ring.version < seen {
-		return nil, wentBack(w.dir, ring.version, seen)
-	}
-	return ring, noteSeen(w.seen, ring.version)
+	return ring, noteSeen(w.seen, ring.note())
 }
 
-func wentBack(dir string, version, seen uint64) error {
-	return fmt.Errorf("%w: %s has version %d, and version %d was seen before", ErrRing, filepath.Join(dir, RingFile), version, seen)
+// note is what [SeenFile] says of the newest ring. Without a file it is zero.
+type note struct {
+	version uint64
+	digest  [sha256.Size]byte // of the signed content
 }
 
-// readSeen is the version that path notes; 0 if there is no note.
-func readSeen(path string) (uint64, error) {
-	text, err := readPrivate(path, 64)
+func (r *Ring) note() note { return note{r.version, r.digest} }
+
+func (n note) text() string { return fmt.Sprintf("%d %s\n", n.version, text64(n.digest[:])) }
+
+// judge refuses a ring that is older than the noted one, or another of its version.
+func (n note) judge(dir string, ring *Ring) error {
+	path := filepath.Join(dir, RingFile)
+	if ring.version < n.version {
+		return fmt.Errorf("%w: %s has version %d, and version %d was seen before", ErrRing, path, ring.version, n.version)
+	}
+	if ring.version == n.version && ring.digest != n.digest {
+		return fmt.Errorf("%w: %s is another ring of version %d than was seen before", ErrRing, path, n.version)
+	}
+	return nil
+}
+
+// readSeen is the note at path; zero if there is none.
+func readSeen(path string) (n note, err error) {
+	text, err := readPrivate(path, 128)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return n, nil
 	}
 	if err != nil {
-		return 0, err
+		return n, err
 	}
-	seen, err := strconv.ParseUint(strings.TrimSuffix(string(text), "\n"), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %s is not a version", ErrRing, path)
+	version, digest, _ := strings.Cut(strings.TrimSuffix(string(text), "\n"), " ")
+	n.version, _ = strconv.ParseUint(version, 10, 64)
+	if raw, ok := decode64(digest); ok {
+		copy(n.digest[:], raw)
 	}
-	return seen, nil
+	if n.text() != string(text) {
+		return note{}, fmt.Errorf("%w: %s is not the note of a ring's version", ErrRing, path)
+	}
+	return n, nil
 }
 
-// noteSeen raises the note to version; it never lowers it, even where other
-// nodes and the writer share it.
-func noteSeen(path string, version uint64) error {
-	seen, err := readSeen(path)
-	if err != nil || seen >= version {
+// noteSeen raises the note to n; it never lowers it, even where other nodes and
+// the writer share it, and refuses another ring of one version.
+func noteSeen(path string, n note) error {
+	if done, err := noted(path, n); done || err != nil {
 		return err
 	}
 	unlock, err := lockFile(context.Background(), path+".lock")
@@ -194,13 +224,21 @@ func noteSeen(path string, version uint64) error {
 		return fmt.Errorf("seal: noting the version: %w", err)
 	}
 	defer unlock()
-	seen, err = readSeen(path) // somebody else may have written it by now
-	if err != nil || seen >= version {
+	if done, err := noted(path, n); done || err != nil { // by somebody else, meanwhile
 		return err
 	}
 	removeLeftovers(path)
-	if err := writeFile(path, []byte(strconv.FormatUint(version, 10)+"\n"), 0o600); err != nil {
+	if err := writeFile(path, []byte(n.text()), 0o600); err != nil {
 		return fmt.Errorf("seal: noting the version: %w", err)
 	}
 	return nil
+}
+
+// noted says whether path notes n or a newer ring.
+func noted(path string, n note) (bool, error) {
+	seen, err := readSeen(path)
+	if err == nil && seen.version == n.version && seen.digest != n.digest {
+		err = fmt.Errorf("%w: %s notes another ring of version %d", ErrRing, path, n.version)
+	}
+	return seen.version >= n.version, err
 }

@@ -119,9 +119,149 @@ func TestWatchNeedsToNote(t *testing.T) {
 	if _, err := seal.WatchRing(dir, seal.WatchConfig{Seen: filepath.Join(dir, "nowhere", "seen")}); err == nil {
 		t.Error("a version that can't be noted is accepted")
 	}
-	must(t, os.WriteFile(filepath.Join(dir, seal.SeenFile), []byte("many\n"), 0o600))
-	if _, err := seal.LoadRing(dir); !errors.Is(err, seal.ErrRing) {
-		t.Errorf("a damaged note: %v", err)
+	digest := strings.Repeat("A", 43)
+	for _, damaged := range []string{"many\n", "", "1\n", "1 \n", "1 " + digest, "1 " + digest + "\n\n", "01 " + digest + "\n", "1 " + digest[1:] + "\n", "1  " + digest + "\n", "1 " + digest + "A\n"} {
+		must(t, os.WriteFile(filepath.Join(dir, seal.SeenFile), []byte(damaged), 0o600))
+		if _, err := seal.LoadRing(dir); !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), "not the note") {
+			t.Errorf("a damaged note %q: %v", damaged, err)
+		}
+	}
+}
+
+// A note that failed is tried again at each look, so that what was revoked does
+// not come back with the next start.
+func TestNoteIsTriedAgain(t *testing.T) {
+	dir := ringDir(t)
+	notes := filepath.Join(t.TempDir(), "notes")
+	must(t, os.Mkdir(notes, 0o700))
+	config := seal.WatchConfig{Seen: filepath.Join(notes, "seen")}
+	told, last := 0, error(nil)
+	config.Reloaded = func(_ *seal.Ring, err error) { told, last = told+1, err }
+	w, err := seal.WatchRing(dir, config)
+	must(t, err)
+	backup, err := os.ReadFile(filepath.Join(dir, seal.RingFile))
+	must(t, err)
+	ring, _ := w.Ring(t.Context())
+	must(t, os.Rename(notes, notes+".away"))
+	_, err = seal.RevokeKey(t.Context(), dir, ring.Keys()[0].ID(), now)
+	must(t, err)
+	w.Reload()
+	w.Reload()
+	if told != 2 || last == nil {
+		t.Errorf("told %d times, %v", told, last)
+	}
+	must(t, os.Rename(notes+".away", notes))
+	w.Reload()
+	must(t, os.WriteFile(filepath.Join(dir, seal.RingFile), backup, 0o600))
+	remove(t, dir, seal.SeenFile) // whatever brings rings to nodes brings no note
+	if _, err := seal.WatchRing(dir, config); !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), "seen before") {
+		t.Errorf("the next start takes the old ring: %v", err)
+	}
+}
+
+// fork makes two rings of version 2: the second is in dir, the note has the first.
+func fork(t *testing.T) (dir string, first []byte) {
+	t.Helper()
+	dir = ringDir(t)
+	path, note := filepath.Join(dir, seal.RingFile), filepath.Join(dir, seal.SeenFile)
+	origin, err := os.ReadFile(path)
+	must(t, err)
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
+	must(t, err)
+	first, err = os.ReadFile(path)
+	must(t, err)
+	noted, err := os.ReadFile(note)
+	must(t, err)
+	must(t, os.WriteFile(path, origin, 0o600))
+	must(t, os.Remove(note))
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
+	must(t, err)
+	must(t, os.WriteFile(note, noted, 0o600))
+	return dir, first
+}
+
+// The note tells one ring of a version from another, after a restart too.
+func TestForkIsRefused(t *testing.T) {
+	dir, first := fork(t)
+	_, loading := seal.LoadRing(dir)
+	_, starting := seal.WatchRing(dir, seal.WatchConfig{})
+	_, writing := seal.RotateRing(t.Context(), dir, usual, now, now.Add(time.Hour))
+	_, listing := seal.RingRecipients(dir)
+	for who, err := range map[string]error{"LoadRing": loading, "WatchRing": starting, "RotateRing": writing, "RingRecipients": listing} {
+		if !errors.Is(err, seal.ErrRing) || !strings.Contains(err.Error(), "another ring of version 2") {
+			t.Errorf("%s: %v", who, err)
+		}
+	}
+	// With a note that is not in the folder, where two nodes may share it.
+	seen := filepath.Join(t.TempDir(), "seen")
+	must(t, os.Rename(filepath.Join(dir, seal.SeenFile), seen))
+	if _, err := seal.WatchRing(dir, seal.WatchConfig{Seen: seen}); !errors.Is(err, seal.ErrRing) {
+		t.Errorf("starting: %v", err)
+	}
+	other := filepath.Join(t.TempDir(), "seen")
+	var last error
+	w, err := seal.WatchRing(dir, seal.WatchConfig{Seen: other, Reloaded: func(_ *seal.Ring, err error) { last = err }})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, seal.RingFile), first, 0o600))
+	w.Reload()
+	if !errors.Is(last, seal.ErrRing) {
+		t.Errorf("running: %v", last)
+	}
+}
+
+// A ring that somebody else's note refuses is not taken by a node that runs.
+func TestSharedNoteRefusesAFork(t *testing.T) {
+	dir := ringDir(t)
+	seen := filepath.Join(t.TempDir(), "seen")
+	var last error
+	w, err := seal.WatchRing(dir, seal.WatchConfig{Seen: seen, Reloaded: func(_ *seal.Ring, err error) { last = err }})
+	must(t, err)
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
+	must(t, err)
+	must(t, os.WriteFile(seen, []byte("2 "+strings.Repeat("A", 43)+"\n"), 0o600)) // what another node saw
+	w.Reload()
+	if ring, _ := w.Ring(t.Context()); ring.Version() != 1 || !errors.Is(last, seal.ErrRing) {
+		t.Errorf("version %d, told %v", ring.Version(), last)
+	}
+}
+
+// A list of an older ring's recipients would name who was taken out since.
+func TestRecipientsOfAnOlderRing(t *testing.T) {
+	dir := ringDir(t)
+	path := filepath.Join(dir, seal.RingFile)
+	old, err := os.ReadFile(path)
+	must(t, err)
+	_, err = seal.UnsafeRotateRing(t.Context(), dir, usual, now, now)
+	must(t, err)
+	must(t, os.WriteFile(path, old, 0o600))
+	if to, err := seal.RingRecipients(dir); to != nil || !errors.Is(err, seal.ErrRing) {
+		t.Errorf("RingRecipients = %v, %v", to, err)
+	}
+}
+
+// A note that was left would refuse the new ring at each load.
+func TestInitOverANote(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, seal.SeenFile), []byte("9 "+strings.Repeat("A", 43)+"\n"), 0o600))
+	if _, err := seal.InitRing(dir, usual, now); !errors.Is(err, os.ErrExist) || !strings.Contains(err.Error(), seal.SeenFile) {
+		t.Errorf("InitRing = %v", err)
+	}
+}
+
+// A closed channel asks for nothing.
+func TestRunWithAClosedChannel(t *testing.T) {
+	dir := ringDir(t)
+	looks := 0
+	w, err := seal.WatchRing(dir, seal.WatchConfig{Interval: 50 * time.Millisecond, Reloaded: func(*seal.Ring, error) { looks++ }})
+	must(t, err)
+	remove(t, dir, seal.RingFile) // each look fails, and is told
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Millisecond)
+	defer cancel()
+	closed := make(chan os.Signal)
+	close(closed)
+	w.Run(ctx, closed)
+	if looks == 0 || looks > 3 {
+		t.Errorf("%d looks in 120 ms, at an interval of 50", looks)
 	}
 }
 

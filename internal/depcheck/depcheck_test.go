@@ -25,6 +25,7 @@ type rule struct {
 
 var (
 	age       = "filippo.io/age/..."
+	edwards   = "filippo.io/edwards25519"
 	jose      = "github.com/go-jose/go-jose/v4/..."
 	xcrypto   = "golang.org/x/crypto/..."
 	xsys      = "golang.org/x/sys/unix"
@@ -35,7 +36,7 @@ var (
 )
 
 var rules = map[string]rule{
-	"seal":              {third: []string{age, jose, xcrypto}},
+	"seal":              {third: []string{age, edwards, jose, xcrypto}},
 	"policy":            {third: []string{jsonv2}},
 	"replay":            {},
 	"replay/replaytest": {ours: []string{"replay"}},
