@@ -68,6 +68,17 @@ func TestClientFollowsARenewal(t *testing.T) {
 		s, b = r.Session, connected(t, r.Session)
 	}
 	held := *b.version
+	s = login(t, s, "grace")
+	must(t, s.Save(t.Context()))
+	if last := b.pushes[len(b.pushes)-1]; last.Over != held || last.Delta {
+		t.Errorf("at the end of the request: pushed %v over %v, want over %v", last.Version, last.Over, held)
+	}
+	for range 2 {
+		r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+		must(t, err)
+		s, b = r.Session, connected(t, r.Session)
+	}
+	held = *b.version
 	b.deaf = true
 	s = login(t, s, "ada")
 	must(t, s.Save(t.Context()))
@@ -306,6 +317,37 @@ func TestEndLogins(t *testing.T) {
 			t.Errorf("who logged in afterwards: %v", err)
 		}
 		must(t, r.Session.Take(t.Context(), "ticket", replay.Owner{1}, new(string)))
+	})
+}
+
+// cutSpy notes what a revocation of a subject asks for.
+type cutSpy struct {
+	replay.Store
+	before, keepUntil time.Time
+}
+
+func (s *cutSpy) RevokeSubject(ctx context.Context, subject replay.ID, before, keepUntil time.Time) error {
+	s.before, s.keepUntil = before, keepUntil
+	return s.Store.RevokeSubject(ctx, subject, before, keepUntil)
+}
+
+// A login by a node whose clock is ahead dies too, and the store remembers it
+// for longer than any session that there can be.
+func TestHowFarEndLoginsReaches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"30s"},"attributes":{"cart":{}}}`)
+		spy := &cutSpy{Store: c.store}
+		c.store = spy
+		m := c.node()
+		time.Sleep(2 * time.Second)
+		now := time.Now().Truncate(time.Second)
+		must(t, m.EndLogins(t.Context(), "ada"))
+		if want := now.Add(30 * time.Second); !spy.before.Equal(want) {
+			t.Errorf("ends logins until %v, want %v", spy.before, want)
+		}
+		if least := now.Add(30*time.Second + 12*time.Hour + time.Minute); !spy.keepUntil.After(least) {
+			t.Errorf("kept until %v, want after %v", spy.keepUntil, least)
+		}
 	})
 }
 
