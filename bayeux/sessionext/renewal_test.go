@@ -2,6 +2,7 @@ package sessionext_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/sealedblob/sealedblob/bayeux/sessionext"
 )
@@ -36,6 +37,25 @@ func TestClientGoesOnAfterALogin(t *testing.T) {
 					t.Errorf("after %s: restored %q", fence, got)
 				}
 			}
+		})
+	}
+}
+
+// What it acknowledges after a login counts for the renewed session.
+func TestAcknowledgementsAfterALogin(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			w := newWorld(t)
+			v := w.visitor(transport).connect()
+			before := v.blobs(1)
+			v.do("/set?login")
+			old := v.wait("set of the renewed session", func(h sessionext.Held, _ sessionext.Reply) bool { return before.Version.Less(h.Version) })
+			v.do("/set?name=cart&value=paid")
+			v.wait("the push", func(h sessionext.Held, _ sessionext.Reply) bool { return old.Version.Less(h.Version) })
+			time.Sleep(1500 * time.Millisecond) // the manager flushes each second
+			v.keeper.Put(old)
+			w.move(nil)
+			v.wait("a refusal", state(sessionext.StateRefused))
 		})
 	}
 }
