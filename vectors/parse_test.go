@@ -43,6 +43,8 @@ func TestParseRefuses(t *testing.T) {
 		"claims that are none":    replace(`{"jti"`, `["jti"`),
 		"unknown claims":          replace(`"jti"`, `"jwt"`),
 		"something behind them":   replace(`"cart"}`, `"cart"}{}`),
+		"stale, but not true":     replace("comment:", "stale: false\ncomment:"),
+		"refused, but stale":      strings.Replace(goodHead, "success\n", "auth\nstale: true\n", 1) + "\ntext\n",
 		"refused, but read":       replace("success", "malformed"),
 		"a manifest with a value": replace("attribute", "manifest"),
 	} {

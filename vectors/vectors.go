@@ -34,6 +34,8 @@ type Vector struct {
 	Comment string
 	Text    string // the envelope, or what claims to be one
 
+	Stale bool // of success: the envelope's key is not the primary one at Now
+
 	// What must be read from a vector that expects success: Claims with Value, or
 	// Manifest; nil in all others.
 	Claims   *Claims
@@ -142,7 +144,7 @@ func parse(name, file string) (Vector, error) {
 
 var purposes = []string{"attribute", "manifest", "grant"}
 
-var known = []string{"expect", "purpose", "app", "tenant", "session", "now", "comment", "reads", "value", "bytes"}
+var known = []string{"expect", "purpose", "app", "tenant", "session", "now", "comment", "stale", "reads", "value", "bytes"}
 
 // parseReads insists that success, and nothing else, says what must be read.
 func (v *Vector) parseReads(lines map[string]string) error {
@@ -150,6 +152,11 @@ func (v *Vector) parseReads(lines map[string]string) error {
 	value, hasValue := lines["value"]
 	raw, hasBytes := lines["bytes"]
 	good, claims := v.Expect == "success", v.Purpose != "manifest"
+	if stale, has := lines["stale"]; has {
+		if v.Stale = true; !good || stale != "true" {
+			return errors.New("stale is true, and of success alone")
+		}
+	}
 	if hasReads != good || (hasValue != hasBytes) != (good && claims) || hasValue && hasBytes {
 		return errors.New("reads, value or bytes are missing or too many")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/seal"
@@ -50,7 +51,7 @@ func TestVectors(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if want := (content{v.Claims, v.Manifest, v.Value, v.Binary}); !reflect.DeepEqual(got, want) {
+			if want := (content{v.Claims, v.Manifest, v.Value, v.Binary, v.Stale}); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s (%s) reads as %s, want %s", v.Name, v.Comment, got, want)
 			}
 			read++
@@ -73,20 +74,27 @@ type content struct {
 	Manifest *vectors.Manifest
 	Value    []byte
 	Binary   bool
+	Stale    bool
 }
 
 func (c content) String() string {
-	return fmt.Sprintf("%+v %+v %q (binary %t)", c.Claims, c.Manifest, c.Value, c.Binary)
+	return fmt.Sprintf("%+v %+v %q (binary %t, stale %t)", c.Claims, c.Manifest, c.Value, c.Binary, c.Stale)
 }
 
 func run(ring *seal.Ring, p *policy.Policy, v vectors.Vector) (content, error) {
 	scope := seal.Scope{App: v.App, Tenant: v.Tenant}
 	if v.Purpose == "manifest" {
-		m, _, err := ring.NewOpener(scope, v.Now).Manifest(v.Text)
+		m, opened, err := ring.NewOpener(scope, v.Now).Manifest(v.Text)
 		if err != nil {
 			return content{}, err
 		}
-		return manifestContent(m), nil
+		if v.Session != "" && m.Session.String() != v.Session {
+			return content{}, policy.ErrBinding
+		}
+		return manifestContent(m, opened), p.JudgeSession(policy.SessionFacts{
+			Now: v.Now, IssuedAt: time.Unix(m.IssuedAt, 0), Expires: time.Unix(m.Expires, 0),
+			AbsoluteExpires: time.Unix(m.AbsoluteExpires, 0), Bound: true, Attributes: len(m.Entries),
+		}).Err()
 	}
 	var id seal.ID
 	if v.Session != "" {
@@ -103,10 +111,10 @@ func run(ring *seal.Ring, p *policy.Policy, v vectors.Vector) (content, error) {
 	if err != nil {
 		return content{}, err
 	}
-	return claimsContent(out.Claims), nil
+	return claimsContent(out.Claims, out.Opened), nil
 }
 
-func claimsContent(c *seal.Claims) content {
+func claimsContent(c *seal.Claims, opened seal.Opened) content {
 	claims := &vectors.Claims{
 		JTI: c.JTI.String(), IAT: c.IssuedAt, EXP: c.Expires, AXP: c.AbsoluteExpires, SID: c.Session.String(),
 		Gen: c.Gen, Name: c.Name, PV: c.Policy, Once: c.Once, Pad: c.Pad,
@@ -114,10 +122,10 @@ func claimsContent(c *seal.Claims) content {
 	if c.UID != (seal.ID{}) {
 		claims.UID = c.UID.String()
 	}
-	return content{Claims: claims, Value: c.Value, Binary: c.Binary}
+	return content{Claims: claims, Value: c.Value, Binary: c.Binary, Stale: opened.Stale}
 }
 
-func manifestContent(m *seal.Manifest) content {
+func manifestContent(m *seal.Manifest, opened seal.Opened) content {
 	out := &vectors.Manifest{
 		SID: m.Session.String(), Sub: m.Subject, SAT: m.SubjectSince, Fence: m.Fence, Gen: m.Gen, IAT: m.IssuedAt, EXP: m.Expires,
 		AXP: m.AbsoluteExpires, BND: m.Binding, PV: m.Policy, Set: []vectors.Entry{},
@@ -125,5 +133,5 @@ func manifestContent(m *seal.Manifest) content {
 	for _, e := range m.Entries {
 		out.Set = append(out.Set, vectors.Entry{Slot: e.Slot, JTI: e.JTI.String(), EXP: e.Expires})
 	}
-	return content{Manifest: out}
+	return content{Manifest: out, Stale: opened.Stale}
 }

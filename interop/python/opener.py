@@ -431,8 +431,15 @@ class Ring:
         except (pyrage.IdentityError, pyrage.DecryptError, Refused, ValueError) as error:
             raise BadRing(str(error)) from None
         self.parse(content)
-        if (folder / "ring.seen").exists() and self.version < int(private(folder / "ring.seen")):
-            raise BadRing("ring.age: older than one that was accepted")
+        if (folder / "ring.seen").exists():
+            seen = private(folder / "ring.seen").decode()
+            if not re.fullmatch(r"[1-9][0-9]{0,15} [A-Za-z0-9_-]{43}\n", seen):
+                raise BadRing("ring.seen: not a note")
+            version, digest = seen.split()
+            if self.version < int(version):
+                raise BadRing("ring.age: older than one that was accepted")
+            if self.version == int(version) and b64decode(digest.encode()) != hashlib.sha256(content).digest():
+                raise BadRing("ring.age: another one of its version")
 
     def parse(self, content):
         ring = json.loads(content)
@@ -442,19 +449,26 @@ class Ring:
         again["keys"] = [{m: key[m] for m in members if m in key} for key in ring["keys"]]
         if json.dumps(again, ensure_ascii=False, separators=(",", ":")).encode() != content:
             raise BadRing("ring.age: another spelling")
-        self.version, self.keys = ring["version"], {}
+        self.version, self.keys, self.activations = ring["version"], {}, []
         for key in ring["keys"]:
-            wrong = [m for m in members if m != "ended" and not isinstance(key.get(m), members[m])]
-            secret = b64decode(key["secret"].encode())
-            if wrong or len(secret) != 32 or not re.fullmatch(r"[A-Za-z0-9_-]{8}", key["id"]):
+            ended = "ended" in key  # then, and only then, the secret is erased
+            wrong = [m for m in members if m not in ("ended", "secret") and not isinstance(key.get(m), members[m])]
+            secret = None if ended else b64decode(key["secret"].encode())
+            if wrong or ("secret" in key) == ended or not ended and len(secret) != 32 or not re.fullmatch(r"[A-Za-z0-9_-]{8}", key["id"]):
                 raise BadRing("ring.age: a key that is none")
             if key["enc"] not in RING_ENCS or key.get("ended") not in (None, "retired", "revoked"):
                 raise BadRing("ring.age: a key that is none")
-            self.keys[key["id"]] = (key["enc"], secret, "ended" in key)
+            self.keys[key["id"]] = (key["enc"], secret, ended)
+            if not ended:
+                self.activations.append((key["activate"], len(self.activations), key["id"]))
         if self.version < 1 or not 1 <= len(ring["keys"]) <= 256 or len(self.keys) != len(ring["keys"]):
             raise BadRing("ring.age: number of keys")
         if not 1 <= len(ring["recipients"]) <= 64:
             raise BadRing("ring.age: number of recipients")
+
+    def primary(self, now):
+        """The ID of the key that seals at now: activated last, the later one on a tie."""
+        return max((a for a in self.activations if a[0] <= now), default=(0, 0, None))[2]
 
     def key(self, envelope, app, tenant, purpose):
         enc, secret, ended = self.keys.get(envelope.key_id, (None, None, True))
@@ -478,7 +492,7 @@ def open_envelope(text, ring, app, tenant="", purpose="attribute"):
 # §14 Test vectors
 
 
-FIELDS = {"expect", "purpose", "app", "tenant", "session", "now", "comment", "reads", "value", "bytes"}
+FIELDS = {"expect", "purpose", "app", "tenant", "session", "now", "comment", "stale", "reads", "value", "bytes"}
 
 
 def read_vector(data):
@@ -492,6 +506,8 @@ def read_vector(data):
         raise ValueError("a vector with an unknown line, or a line twice")
     if ("reads" in fields) != (fields["expect"] == "success"):
         raise ValueError("success, and nothing else, says what must be read")
+    if fields.get("stale", "true") != "true" or "stale" in fields and "reads" not in fields:
+        raise ValueError("stale is true, and of success alone")
     return fields, text[:-1]
 
 
@@ -522,7 +538,7 @@ def content(what):
 def run_vector(data, ring, policy):
     """Returns (expected, found): the outcome, and with success what was read."""
     fields, text = read_vector(data)
-    expect = {name: fields[name] for name in ("expect", "value", "bytes") if name in fields}
+    expect = {name: fields[name] for name in ("expect", "stale", "value", "bytes") if name in fields}
     if "reads" in fields:
         expect["reads"] = json.loads(fields["reads"])
     try:
@@ -532,7 +548,8 @@ def run_vector(data, ring, policy):
         policy.judge(what, int(fields["now"]), fields["purpose"])
     except Refused as refused:
         return expect, {"expect": ", ".join(sorted(refused.reasons))}
-    return expect, {"expect": "success"} | content(what)
+    stale = {} if Envelope(text).key_id == ring.primary(int(fields["now"])) else {"stale": "true"}
+    return expect, {"expect": "success"} | stale | content(what)
 
 
 def run_vectors(folder):

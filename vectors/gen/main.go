@@ -1,26 +1,18 @@
-// Gen writes the vectors anew, with a new keyring: run it in the vectors
-// folder. It derives keys, pads and seals by itself, from docs/SPEC.md, and
-// shares no code with package seal: so the vectors test both.
+// Gen writes the vectors anew: run it in the vectors folder. It derives keys, pads
+// and seals by itself, from docs/SPEC.md, and shares no code with package seal: so
+// the vectors test both. The keyring stays; it gets the keys that are missing.
 package main
 
 import (
-	"bytes"
-	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"strings"
-	"time"
 
-	"filippo.io/age"
 	jose "github.com/go-jose/go-jose/v4"
-
-	"github.com/sealedblob/sealedblob/seal"
 )
 
 const (
@@ -37,13 +29,11 @@ var (
 	uid  = b64.EncodeToString([]byte("vector right 001"))
 )
 
-type key struct{ ID, Enc, Secret string }
-
 func main() {
 	log.SetFlags(0)
-	gcm, cbc := keys()
+	ring := keys()
 	check(os.WriteFile("policy.json", []byte(policy), 0o644))
-	for name, v := range scenarios(gcm, cbc) {
+	for name, v := range scenarios(ring) {
 		text := fmt.Sprintf("expect: %s\npurpose: %s\napp: shop\nnow: %d\n", v.expect, v.purpose, max(v.now, now*btoi(v.now == 0)))
 		if v.tenant != "" {
 			text += "tenant: " + v.tenant + "\n"
@@ -53,6 +43,9 @@ func main() {
 		}
 		text += "comment: " + v.comment + "\n"
 		if v.expect == "success" {
+			if v.stale {
+				text += "stale: true\n"
+			}
 			text += v.reads()
 		}
 		check(os.WriteFile(name+".txt", []byte(text+"\n"+v.text+"\n"), 0o644))
@@ -84,39 +77,6 @@ func btoi(b bool) int {
 func check(err error) {
 	if err != nil {
 		log.Fatal(err)
-	}
-}
-
-// keys reads the secrets of the vectors' ring out of its file. If there is none
-// it makes one, of two keys; they belong in seal/samples.txt.
-func keys() (gcm, cbc key) {
-	if _, err := os.Stat("keys"); err != nil {
-		makeKeys()
-	}
-	identity, err := os.ReadFile("keys/identity.txt")
-	check(err)
-	ids, err := age.ParseIdentities(bytes.NewReader(identity))
-	check(err)
-	file, err := os.ReadFile("keys/ring.age")
-	check(err)
-	plain, err := age.Decrypt(bytes.NewReader(file), ids...)
-	check(err)
-	text, err := io.ReadAll(plain)
-	check(err)
-	content, err := b64.DecodeString(strings.Split(string(text), "\n")[1])
-	check(err)
-	var ring struct{ Keys []key }
-	check(json.Unmarshal(content, &ring))
-	return ring.Keys[0], ring.Keys[1]
-}
-
-func makeKeys() {
-	_, err := seal.InitRing("keys", seal.A256GCM, time.Unix(now-1000, 0))
-	check(err)
-	_, err = seal.RotateRing(context.Background(), "keys", seal.A256CBCHS512, time.Unix(now-1000, 0), time.Unix(now+1_000_000, 0))
-	check(err)
-	for _, name := range []string{"ring.lock", "ring.seen", "ring.seen.lock"} { // the writer's, not the readers'
-		check(os.Remove("keys/" + name))
 	}
 }
 
@@ -172,6 +132,7 @@ type scenario struct {
 	plain                          string // of success: what was padded and sealed
 	tenant, session                string
 	now                            int
+	stale                          bool // of success: the key is not the primary one
 }
 
 func attribute(name string, iat, ttl int, rest string) string {
@@ -199,9 +160,11 @@ func flipCBC(k key, claims string, flip func(string, int) string) string {
 	return strings.Join(p, ".")
 }
 
-func scenarios(gcm, cbc key) map[string]scenario {
+func scenarios(ring ring) map[string]scenario {
+	gcm, cbc := ring.gcm, ring.cbc
 	cart := attribute("cart", now, 3600, `"val":["tea"]`)
 	good := sealed(gcm, "", "attribute", pad(cart))
+	later := attribute("cart", now+1_000_000, 3600, `"val":["tea"]`)
 	part := strings.Split(good, ".")
 	join := func(p ...string) string { return strings.Join(p, ".") }
 	head := func(s string) string { return b64.EncodeToString([]byte(s)) }
@@ -247,7 +210,7 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"ok-json":          ok("a JSON value", cart),
 		"ok-once":          ok("a once-only attribute", ticket),
 		"ok-bytes":         ok("a value of bytes", attribute("cart", now, 3600, `"bin":"AP8B"`)),
-		"ok-cbc":           {expect: "success", purpose: "attribute", plain: cart, comment: "the strict profile", text: sealed(cbc, "", "attribute", pad(cart))},
+		"ok-cbc":           {stale: true, expect: "success", purpose: "attribute", plain: cart, comment: "the strict profile", text: sealed(cbc, "", "attribute", pad(cart))},
 		"ok-padme":         ok("over 512 bytes, padded by Padmé", attribute("cart", now, 3600, `"val":"`+strings.Repeat("x", 700)+`"`)),
 		"ok-tenant":        {expect: "success", purpose: "attribute", plain: cart, tenant: "acme", comment: "sealed for a tenant", text: sealed(gcm, "acme", "attribute", pad(cart))},
 		"ok-session":       {expect: "success", purpose: "attribute", plain: cart, session: sid, comment: "of the required session", text: good},
@@ -274,6 +237,11 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"header-enc":       bad("the encryption of another key", join(head(`{"alg":"dir","enc":"A256CBC-HS512","kid":"`+kid+`"}`), "", part[2]+"AAAAAA", part[3], part[4]+part[4][:21])),
 		"header-salt":      bad("a salt of 15 bytes", join(head(`{"alg":"dir","enc":"A256GCM","kid":"`+gcm.ID+"."+salt[:20]+`"}`), "", part[2], part[3], part[4])),
 		"key-unknown":      {expect: "unknown key", purpose: "attribute", comment: "a key ID that is not in the ring", text: join(head(`{"alg":"dir","enc":"A256GCM","kid":"AAAAAAAA.`+salt+`"}`), "", part[2], part[3], part[4])},
+		"key-retired":      {expect: "unknown key", purpose: "attribute", comment: "a key that was retired", text: sealed(ring.retired, "", "attribute", pad(cart))},
+		"key-revoked":      {expect: "unknown key", purpose: "manifest", comment: "a key that was revoked", text: sealed(ring.revoked, "", "manifest", pad(manifest))},
+		"ok-pending":       {stale: true, expect: "success", purpose: "attribute", plain: cart, comment: "a key whose activation lies ahead", text: sealed(ring.pending, "", "attribute", pad(cart))},
+		"ok-open-only":     {stale: true, expect: "success", purpose: "attribute", plain: cart, comment: "a key that was primary before", text: sealed(ring.openOnly, "", "attribute", pad(cart))},
+		"ok-primary-later": {expect: "success", purpose: "attribute", plain: later, now: now + 1_000_000, comment: "the strict key, once it is primary", text: sealed(cbc, "", "attribute", pad(later))},
 		"auth-ciphertext":  {expect: "auth", purpose: "attribute", comment: "a flipped bit in the ciphertext", text: join(part[0], "", part[2], flip(part[3], 9), part[4])},
 		"auth-tag":         {expect: "auth", purpose: "attribute", comment: "a flipped bit in the tag", text: join(part[0], "", part[2], part[3], flip(part[4], 3))},
 		"auth-iv":          {expect: "auth", purpose: "attribute", comment: "a flipped bit in the IV", text: join(part[0], "", flip(part[2], 3), part[3], part[4])},
@@ -323,7 +291,7 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"ok-unicode":       ok("text beyond ASCII, and a surrogate pair", attribute("cart", now, 3600, `"val":"zoë 漢 \ud83d\ude00"`)),
 		"ok-full-bucket":   ok("a plaintext that needs no padding", full(attribute("cart", now, 3600, `"val":""`))),
 		"ok-leeway":        ok("issued 30 s in the future", attribute("cart", now+30, 3600, `"val":1`)),
-		"ok-cbc-tenant":    {expect: "success", purpose: "attribute", plain: cart, tenant: "acme", comment: "the strict profile, for a tenant", text: sealed(cbc, "acme", "attribute", pad(cart))},
+		"ok-cbc-tenant":    {stale: true, expect: "success", purpose: "attribute", plain: cart, tenant: "acme", comment: "the strict profile, for a tenant", text: sealed(cbc, "acme", "attribute", pad(cart))},
 		"ok-empty-set":     m("success", "a manifest of nothing", manifest[:strings.Index(manifest, `"set":[`)]+`"set":[]}`),
 		"shape-empty":      bad("nothing but dots", "...."),
 		"shape-cbc-tag":    bad("the strict profile with a tag of 16 bytes", cbcParts(cbc, cart, 22)),
@@ -340,12 +308,16 @@ func scenarios(gcm, cbc key) map[string]scenario {
 		"claims-escape":    claims("an escaped name", strings.Replace(cart, `"name":"cart"`, `"name":"\u0063art"`, 1)),
 		"manifest-bnd":     m("malformed", "no binding", strings.Replace(manifest, `"bnd":"cookie:abc"`, `"bnd":""`, 1)),
 		"manifest-control": m("malformed", "a control character in the subject", strings.Replace(manifest, "ada", "a\tda", 1)),
+		"manifest-idle":    {expect: "expired", purpose: "manifest", now: now + 1800 + 30, comment: "one second after the end by idleness and leeway", text: sealed(gcm, "", "manifest", pad(manifest))},
+		"manifest-end":     m("expired", "absolute end and leeway are over, the end by idleness is not", strings.Replace(manifest, fmt.Sprintf(`"iat":%d,"exp":%d,"axp":%d`, now, now+1800, now+43200), fmt.Sprintf(`"iat":%d,"exp":%d,"axp":%d`, now-60, now+1740, now-30), 1)),
+		"manifest-session": {expect: "binding", purpose: "manifest", session: uid, comment: "a manifest of another session", text: sealed(gcm, "", "manifest", pad(manifest))},
+		"manifest-future":  m("not yet valid", "sealed 31 s in the future", strings.Replace(manifest, fmt.Sprintf(`"iat":%d`, now), fmt.Sprintf(`"iat":%d`, now+31), 1)),
 		"ok-nobody":        m("success", "a manifest of nobody's session", nobody),
 		"manifest-sat":     m("malformed", "a subject without its time", strings.Replace(manifest, fmt.Sprintf(`"sat":%d`, now-600), `"sat":0`, 1)),
 		"manifest-no-sub":  m("malformed", "a time without a subject", strings.Replace(nobody, `"sat":0`, `"sat":1`, 1)),
 		"manifest-slot":    m("malformed", "a slot of 11 characters", strings.Replace(manifest, "AAAAAAAAAAAA", "AAAAAAAAAAA", 1)),
 		"ok-grant":         grant("success", "a right outside any session", granted),
-		"ok-grant-cbc":     {expect: "success", purpose: "grant", plain: granted, tenant: "acme", comment: "a grant under the strict profile, for a tenant", text: sealed(cbc, "acme", "grant", pad(granted))},
+		"ok-grant-cbc":     {stale: true, expect: "success", purpose: "grant", plain: granted, tenant: "acme", comment: "a grant under the strict profile, for a tenant", text: sealed(cbc, "acme", "grant", pad(granted))},
 		"auth-grant":       {expect: "auth", purpose: "attribute", comment: "a grant presented as an attribute", text: sealed(gcm, "", "grant", pad(granted))},
 		"auth-no-grant":    {expect: "auth", purpose: "grant", comment: "an attribute presented as a grant", text: sealed(gcm, "", "attribute", pad(granted))},
 		"grant-end":        {expect: "expired", purpose: "grant", now: now + 600, comment: "no leeway on a grant", text: sealed(gcm, "", "grant", pad(granted))},
