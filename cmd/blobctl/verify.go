@@ -19,13 +19,18 @@ const replayHelp = "also look whether a once-only envelope is spent, in this sto
 
 func newVerify() *cobra.Command {
 	var f checkFlags
+	var manifest bool
 	cmd := &cobra.Command{
 		Use: "verify --keyring DIR --policy FILE --app APP [FILE|-]", Args: cobra.MaximumNArgs(1),
 		Short: "Check envelopes, one a line; write nothing",
 		Long: `Check each envelope: form, key, authenticity, claims, session (if given), policy
 and, with --replay, whether it is spent. No store is written to. The worst result
-decides the exit code. A single envelope says nothing about the rest of its set.`,
+decides the exit code. A single envelope says nothing about the rest of its set.
+With --manifest they are manifests: their times are judged, not their holder.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if manifest {
+				return f.manifests(cmd, args)
+			}
 			return f.each(cmd, args, "verify", func(v session.Verifier, text string, id seal.ID, now time.Time) (session.Verified, error) {
 				return v.Verify(cmd.Context(), text, id, now)
 			}, printVerified)
@@ -33,6 +38,9 @@ decides the exit code. A single envelope says nothing about the rest of its set.
 	}
 	f.add(cmd)
 	f.addReplay(cmd, replayHelp)
+	cmd.Flags().BoolVar(&manifest, "manifest", false, "the envelopes are manifests")
+	cmd.MarkFlagsMutuallyExclusive("manifest", "grant")
+	cmd.MarkFlagsMutuallyExclusive("manifest", "replay")
 	return cmd
 }
 
@@ -109,14 +117,19 @@ func (f *checkFlags) each(cmd *cobra.Command, args []string, command string,
 	return eachEnvelope(cmd, args, func(line int, text string) error {
 		verified, err := check(v, text, id, now)
 		if err != nil {
-			if f.json {
-				f := classify(err).(*failure)
-				return firstError(printJSON(cmd, command, map[string]any{"line": line, "good": false, "exit": f.code, "reason": printable(f.Error())}), f)
-			}
-			return err
+			return f.refused(cmd, command, line, err)
 		}
 		return print(cmd, command, line, verified, f.json)
 	})
+}
+
+// refused is err, which is told in JSON as well if that is wanted.
+func (f *checkFlags) refused(cmd *cobra.Command, command string, line int, err error) error {
+	if !f.json {
+		return err
+	}
+	failed := classify(err).(*failure)
+	return firstError(printJSON(cmd, command, map[string]any{"line": line, "good": false, "exit": failed.code, "reason": printable(failed.Error())}), failed)
 }
 
 func firstError(errs ...error) error {
