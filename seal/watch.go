@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -28,6 +29,7 @@ type Watched struct {
 	seen     string
 	interval time.Duration
 	maxStale time.Duration
+	envelope int
 	told     func(*Ring, error)
 
 	mu     sync.RWMutex
@@ -48,6 +50,9 @@ type WatchConfig struct {
 	// MaxStale ends the use of a ring that could not be read again for so long;
 	// it must be two intervals or more. Zero: the last good ring has no end.
 	MaxStale time.Duration
+	// MaxEnvelope is the limit of each ring, as in [Ring.WithMaxEnvelope]. Zero:
+	// [MaxEnvelope], the most that package session takes.
+	MaxEnvelope int
 	// Reloaded is told of each new ring, and of each look that failed. The ring is
 	// the one in use: it may be a new one although there is an error, where its
 	// version could not be noted. Nil: nobody is told.
@@ -72,7 +77,7 @@ func WatchRing(dir string, cfg WatchConfig) (*Watched, error) {
 	if cfg.Seen == "" {
 		cfg.Seen = filepath.Join(dir, SeenFile)
 	}
-	w := &Watched{dir: dir, options: cfg.Options, seen: cfg.Seen, interval: cfg.Interval, maxStale: cfg.MaxStale, told: cfg.Reloaded}
+	w := &Watched{dir: dir, options: cfg.Options, seen: cfg.Seen, interval: cfg.Interval, maxStale: cfg.MaxStale, envelope: cmp.Or(cfg.MaxEnvelope, MaxEnvelope), told: cfg.Reloaded}
 	ring, err := w.load()
 	if err != nil {
 		return nil, err
@@ -144,7 +149,10 @@ func (w *Watched) look() (ring *Ring, unread, err error) {
 	if err == nil && unread == nil {
 		err = seen.judge(w.dir, ring)
 	}
-	return ring, unread, err
+	if err != nil {
+		return nil, unread, err
+	}
+	return ring.WithMaxEnvelope(w.envelope), unread, nil
 }
 
 // adopt takes ring if it is newer than the present one.
