@@ -1,6 +1,6 @@
 # The same commands locally and in CI; each target is a script in ci/.
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
-# make fuzz T=10m PKG=./seal: how long each target runs, and of which packages.
+# make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
 .PHONY: test need lint go durable adapters model drain keyservice fuzz client interop browser demo headless bench
 
 test: need lint go durable adapters model drain keyservice fuzz client interop browser headless ## everything

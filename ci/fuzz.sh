@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs each fuzz target of the packages PKG (default ./...) for T (default 10s).
+# Runs each fuzz target of the packages PKG (default ./...) for T (default 10s). The
+# targets through the public API, FuzzOpen among them, are in ./fuzz.
 # Every target that stands in a test file must be found and must run, so that
 # neither a package that does not build nor a build tag can hide one; and of all
 # packages together there are not fewer than there were.
