@@ -18,10 +18,11 @@ import (
 // areas are the names for -only: each stands for some groups. An area holds
 // what one wants to see together.
 var areas = map[string][]string{
-	"":        {"seal", "open", "restore"},
-	"seal":    {"seal", "open", "restore"},
-	"open":    {"open"},
-	"restore": {"restore"},
+	"":          {"seal", "open", "restore", "stateless"},
+	"seal":      {"seal", "open", "restore"},
+	"open":      {"open"},
+	"restore":   {"restore"},
+	"stateless": {"stateless"},
 }
 
 // sizes of the values, in bytes: one small, one middling, the largest that an
@@ -29,8 +30,12 @@ var areas = map[string][]string{
 var sizes = []int{256, 4096, policy.MaxValueBytes, 64 << 10}
 
 func main() {
+	if name := os.Getenv(serveVariable); name != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serve(name))
+		os.Exit(1)
+	}
 	var o options
-	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open or restore; all of it if empty")
+	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore or stateless; all of it if empty")
 	flag.StringVar(&o.one, "one", "", "only this `group/case/system`, for a profile; no ratios then")
 	flag.StringVar(&o.json, "json", "results.json", "write the results to this `file`")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`")
@@ -52,7 +57,7 @@ type options struct {
 func (o options) run() error {
 	groups, known := areas[o.only]
 	if !known || o.rounds < 1 || o.batch <= 0 || flag.NArg() > 0 {
-		return fmt.Errorf("nothing to measure: -only is seal, open or restore, rounds and batch are above zero")
+		return fmt.Errorf("nothing to measure: -only is seal, open, restore or stateless, rounds and batch are above zero")
 	}
 	runtime.GOMAXPROCS(1)
 	b, err := newBench()
@@ -141,6 +146,9 @@ func newBench() (*bench, error) {
 }
 
 func (b *bench) group(group string, o options) (out []Result, err error) {
+	if group == "stateless" {
+		return wholeRequests(o)
+	}
 	cases := []func() (string, []contender, error){func() (string, []contender, error) { return b.restore(sizes[0]) }}
 	if group != "restore" {
 		cases = nil
@@ -169,6 +177,24 @@ func (b *bench) group(group string, o options) (out []Result, err error) {
 	return out, nil
 }
 
+// wholeRequests measures what a server spends on a request with a session.
+func wholeRequests(o options) ([]Result, error) {
+	names := slices.DeleteFunc(slices.Clone(sites), func(name string) bool { return o.one != "" && o.one != "stateless/request/"+name })
+	if len(names) == 0 {
+		return nil, nil
+	}
+	list, stop, err := requests(names)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	results, err := compete("stateless", "request", list, o.rounds, o.batch)
+	if err == nil {
+		fmt.Print(table(results))
+	}
+	return results, err
+}
+
 // tooLarge reports that no attribute may have so many bytes.
 func tooLarge(system string, n int) bool {
 	return strings.HasPrefix(system, "attribute") && n > policy.MaxValueBytes
@@ -192,7 +218,7 @@ func (b *bench) single(group string, n int) (name string, list []contender, err 
 		if group == "seal" {
 			f = s.sealing(plain)
 		}
-		list = append(list, contender{s.name, s.expiry, wire, f})
+		list = append(list, contender{system: s.name, expiry: s.expiry, wire: wire, op: f})
 	}
 	return strconv.Itoa(n), list, nil
 }
@@ -214,7 +240,7 @@ func (b *bench) restore(n int) (name string, list []contender, err error) {
 		if err != nil {
 			return "", nil, err
 		}
-		list = append(list, contender{s.name, s.expiry, wire, f})
+		list = append(list, contender{system: s.name, expiry: s.expiry, wire: wire, op: f})
 	}
 	return fmt.Sprintf("%dx%d", attributes, n), list, nil
 }

@@ -109,7 +109,7 @@ func (k *kit) restores(sets []session.Presented, push bool) contender {
 	if push {
 		name = "session+push"
 	}
-	return contender{name, true, wire(sets[0]), restore}
+	return contender{system: name, expiry: true, wire: wire(sets[0]), op: restore}
 }
 
 // attributesOf opens and judges a whole set, with an opener of its own as a
@@ -117,7 +117,7 @@ func (k *kit) restores(sets []session.Presented, push bool) contender {
 func (k *kit) attributesOf(p session.Presented) contender {
 	var c seal.Claims
 	room := make([]byte, 0, seal.MaxEnvelope)
-	return contender{"attribute", true, wire(p), func() error {
+	return contender{system: "attribute", expiry: true, wire: wire(p), op: func() error {
 		now := time.Now()
 		opener := k.ring.NewOpener(k.scope, now)
 		defer opener.Wipe()

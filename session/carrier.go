@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sealedblob/sealedblob/seal"
@@ -89,18 +90,20 @@ func (st *Stateless) brought(r *http.Request) (b brought) {
 	return b
 }
 
+// collect reads the cookies by itself: all that net/http would check of a value,
+// and more, is checked when it is opened.
 func (b *brought) collect(r *http.Request, prefix string) {
-	for _, c := range r.Cookies() {
-		number, ours := strings.CutPrefix(c.Name, prefix)
-		if !ours {
-			continue
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			number, ours := strings.CutPrefix(name, prefix)
+			if !ours || len(number) != 1 || number[0] < '0' || number[0] >= '0'+maxParts {
+				continue // no part of any set
+			}
+			i := number[0] - '0'
+			b.any, b.wrong = true, b.wrong || b.there[i]
+			b.there[i], b.cookies[i] = true, value
 		}
-		if len(number) != 1 || number[0] < '0' || number[0] >= '0'+maxParts {
-			continue // no part of any set
-		}
-		i := number[0] - '0'
-		b.any, b.wrong = true, b.wrong || b.there[i]
-		b.there[i], b.cookies[i] = true, c.Value
 	}
 }
 
@@ -198,11 +201,11 @@ func (w *statelessWriter) keep(text string) {
 	age := w.session.Load().secondsLeft()
 	parts := (len(text) + maxPart - 1) / maxPart
 	for i := range parts {
-		part := text[i*maxPart : min((i+1)*maxPart, len(text))]
+		count := ""
 		if i == 0 {
-			part = string(rune('0'+parts)) + "." + part
+			count = strconv.Itoa(parts) + "."
 		}
-		w.setCookie(i, part, age)
+		w.setCookie(i, count, text[i*maxPart:min((i+1)*maxPart, len(text))], age)
 	}
 	w.drop(parts)
 	private(w.Header(), "Cookie")
@@ -223,17 +226,18 @@ func (w *statelessWriter) forget() {
 func (w *statelessWriter) drop(from int) {
 	for i := from; i < maxParts; i++ {
 		if w.held.there[i] {
-			w.setCookie(i, "", -1)
+			w.setCookie(i, "", "", 0)
 		}
 	}
 }
 
-func (w *statelessWriter) setCookie(number int, value string, maxAge int) {
-	c := w.st.m.cookie(w.r, value, maxAge)
-	prefix := StatelessCookieName
-	if !c.Secure {
-		prefix = LoopbackStatelessCookieName
+// setCookie writes the line that http.SetCookie would: a set's text needs none of
+// its checks, which cost as much as sealing it. Without an age the cookie ends.
+func (w *statelessWriter) setCookie(number int, count, part string, age int) {
+	prefix, secure := StatelessCookieName, "; Secure"
+	if w.st.m.plainLoopback(w.r) {
+		prefix, secure = LoopbackStatelessCookieName, ""
 	}
-	c.Name = prefix + string(rune('0'+number))
-	http.SetCookie(w.ResponseWriter, c)
+	line := prefix + strconv.Itoa(number) + "=" + count + part + "; Path=/; Max-Age=" + strconv.Itoa(age) + "; HttpOnly" + secure + "; SameSite=Lax"
+	w.Header().Add("Set-Cookie", line)
 }

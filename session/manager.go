@@ -50,10 +50,11 @@ type Config struct {
 
 // Manager holds the sessions that live on this node. It is safe for concurrent use.
 type Manager struct {
-	cfg   Config
-	scope seal.Scope
-	log   *slog.Logger
-	epoch int64 // nothing is issued before the store's memory began
+	cfg    Config
+	scope  seal.Scope
+	log    *slog.Logger
+	shared *shared // keys of all sessions of a [Stateless]; nil: each has its own
+	epoch  int64   // nothing is issued before the store's memory began
 
 	strict bool // the policy's, which looks at every rule
 

@@ -160,8 +160,8 @@ func (m *Manager) verify(ctx context.Context, p Presented, set *verified) error 
 		return fmt.Errorf("%w: keyring: %w", ErrUnavailable, err)
 	}
 	set.now = m.now()
-	opener := ring.NewOpener(m.scope, set.now)
-	defer opener.Wipe()
+	opener, done := m.opener(ring, set.now)
+	defer done()
 	if err := set.open(opener, p); err != nil {
 		return err
 	}

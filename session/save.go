@@ -46,6 +46,7 @@ type Client interface {
 // replica is the newest sealed set and what changed since.
 type replica struct {
 	sealer   *seal.Sealer
+	shared   bool // other sessions use the sealer too
 	manifest string
 	set      map[string]string // envelope by slot, exactly as the manifest lists
 	sealedAt time.Time
@@ -62,10 +63,10 @@ func (r *replica) gone(slot string) {
 }
 
 func (r *replica) wipe() {
-	if r.sealer != nil {
+	if r.sealer != nil && !r.shared {
 		r.sealer.Wipe()
-		r.sealer = nil
 	}
+	r.sealer = nil
 }
 
 // Save seals what is dirty, with a new manifest one generation on, and pushes
@@ -131,11 +132,12 @@ func (s *Session) renewSealer(ring *seal.Ring, now time.Time) error {
 }
 
 func (s *Session) freshSealer(ring *seal.Ring, now time.Time) error {
-	sealer, err := ring.NewSealer(s.m.scope, now)
+	sealer, err := s.m.sealer(ring, now)
 	if err != nil {
 		return err
 	}
 	s.replica.wipe()
+	s.replica.shared = s.m.shared != nil
 	s.replica.sealer, s.replica.dirty, s.replica.full, s.replica.removed = sealer, true, true, nil
 	for _, a := range s.attrs {
 		a.dirty, a.slot = !a.local, ""

@@ -84,6 +84,7 @@ func NewStateless(ctx context.Context, cfg StatelessConfig) (*Stateless, error) 
 	if most := cfg.Policy.Session().Idle / 4; st.checkEvery < 0 || st.checkEvery > most {
 		return nil, fmt.Errorf("session: CheckEvery %v, want at most %v, a quarter of the idle time", st.checkEvery, most)
 	}
+	m.shared = newShared(m.scope, len(cfg.Policy.Rules()))
 	for _, rule := range cfg.Policy.Rules() {
 		switch {
 		case rule.Authority == policy.AuthorityServer:

@@ -701,3 +701,28 @@ func TestStatelessConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// Keys are shared by the sessions of a node for a while, and no longer than the
+// limits allow.
+func TestStatelessSalts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := remembersNothing(t)
+		st := c.stateless(nil)
+		salt := func() string {
+			v := newVisitor(t)
+			v.cart(st, "tea")
+			e, err := seal.InspectUnverified(strings.Split(v.one()[2:], "~")[0])
+			must(t, err)
+			return e.Salt
+		}
+		first := salt()
+		time.Sleep(9 * time.Minute)
+		if salt() != first {
+			t.Error("another salt within ten minutes")
+		}
+		time.Sleep(time.Minute + time.Second)
+		if salt() == first {
+			t.Error("the same salt after ten minutes")
+		}
+	})
+}
