@@ -3,7 +3,7 @@
     python opener.py VECTORS [SPEC.md]
 
 runs every vector in the folder VECTORS (SPEC §14) and, if SPEC.md is given, its
-worked example (§13). It shares nothing with package seal: AES and Ed25519 come
+worked example (§13), and holds the vectors against its grammar. It shares nothing with package seal: AES and Ed25519 come
 from `cryptography`, age from `pyrage`, the rest is the standard library.
 """
 
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import unicodedata
 
+import grammar
 import pyrage
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -430,6 +431,7 @@ class Ring:
             raise BadRing("ring.age: not signed by this signer") from None
         except (pyrage.IdentityError, pyrage.DecryptError, Refused, ValueError) as error:
             raise BadRing(str(error)) from None
+        self.plaintext, self.content = plaintext, content
         self.parse(content)
         if (folder / "ring.seen").exists():
             seen = private(folder / "ring.seen").decode()
@@ -574,7 +576,12 @@ def run_example(spec):
     text = spec[spec.index("## 13 "):spec.index("## 14 ")]
     secret = bytes.fromhex(re.search(r"^secret +([0-9a-f]{64})", text, re.M)[1])
     salt = bytes.fromhex(re.search(r"^salt +([0-9a-f]{32})", text, re.M)[1])
-    attribute, manifest, slot = re.findall(r"^(?:attribute|manifest|slot) key +([0-9a-f]{64})$", text, re.M)
+    attribute, manifest, slot, grant = re.findall(
+        r"^(?:attribute|manifest|slot|grant) key +([0-9a-f]{64})$", text, re.M
+    )
+    own_salt = bytes.fromhex(re.search(r"Its salt is its own, `([0-9a-f]{32})`", text)[1])
+    infos = [bytes.fromhex("".join(re.findall(r"^([0-9a-f]{4} [0-9a-f]*)", block, re.M)))
+             for block in re.findall(r"^```\n(000e .*?)^```", text, re.M | re.S)]
     slots = re.findall(r'[Ss]lot of [`"]cart[`"](?: is `| +)([A-Za-z0-9_-]{12})', text)
     long_key = "".join(re.search(r"^([0-9a-f]{64})\n([0-9a-f]{64})$", text, re.M).groups())
     plaintexts = re.findall(r"^\{.*\}$", text, re.M)
@@ -585,15 +592,54 @@ def run_example(spec):
     yield "manifest key", derive(secret, gcm, "shop", "", "manifest", salt).hex() == manifest
     yield "slot key", derive(secret, gcm, "shop", "", "slot", salt).hex() == slot
     yield "attribute key, other profile", derive(secret, cbc, "shop", "", "attribute", salt).hex() == long_key
+    yield "grant key", derive(secret, gcm, "shop", "", "grant", own_salt).hex() == grant
+    wanted = zip((attribute, long_key, grant), infos, strict=True)
+    yield "infos", [key for key, info in wanted if hkdf_sha256(secret, info, len(key) // 2).hex() != key] == []
     yield "slots", [slot_of(secret, enc, "shop", "", salt, "cart") for enc in RING_ENCS] == slots
-    yield "envelopes", len(envelopes) == 3 and len(plaintexts) == 2
-    cases = ((attribute, plaintexts[0], Claims), (manifest, plaintexts[1], Manifest), (long_key, plaintexts[0], Claims))
-    for text, (key, plaintext, kind) in zip(envelopes, cases):
-        padded = decrypt(Envelope(text.encode()), bytes.fromhex(key))
+    yield "envelopes", len(envelopes) == 4 and len(plaintexts) == 3
+    cases = ((attribute, salt, plaintexts[0], Claims), (manifest, salt, plaintexts[1], Manifest),
+             (long_key, salt, plaintexts[0], Claims), (grant, own_salt, plaintexts[2], Claims))
+    for text, (key, kid_salt, plaintext, kind) in zip(envelopes, cases, strict=True):
+        envelope = Envelope(text.encode())
+        padded = decrypt(envelope, bytes.fromhex(key))
         found = unpad(padded)
-        kind(found)
-        check_padding(found, len(padded), None)
+        check_padding(found, len(padded), getattr(kind(found), "pad", None))
         yield "plaintext", found.decode() == plaintext
+        yield "kid", (envelope.key_id, envelope.salt) == ("ExampleK", kid_salt)
+
+
+# What a vector must be or must not be of its rule: those that the grammar can tell.
+NO_ENVELOPE = re.compile(r"shape-(?!large|trailing|cbc-tag|tag-moved)|header-(?!enc)")
+NO_PLAINTEXT = re.compile(
+    r"claims-(?:order|space|twice|unknown|case|number|no-value|two|zero|negative|name|tail|escape)"
+    r"|pad-(?:twice|place)|manifest-(?:escape|bnd|control|slot)"
+)
+
+
+def run_grammar(spec, folder):
+    """The vectors' texts and plaintexts against the grammar of the document."""
+    rules = grammar.Grammar(spec)
+    yield "rules without a definition: " + ", ".join(rules.undefined()), not rules.undefined()
+    with tempfile.TemporaryDirectory() as private_folder:
+        ring = Ring(copy_keys(folder, pathlib.Path(private_folder, "keys")))
+    yield "ring", rules.matches("ring", ring.plaintext.decode()) and rules.matches("content", ring.content.decode())
+    yield "handshake", rules.matches("handshake", '{"v":1}') and not rules.matches("handshake", '{"v":2}')
+    for path in sorted(folder.glob("*.txt")):
+        fields, data = read_vector(path.read_bytes())
+        text = data.decode("latin-1")
+        header = b64decode(text.split(".")[0].encode()).decode() if re.match(r"[A-Za-z0-9_-]+\.", text) else ""
+        form = rules.matches("envelope", text) and rules.matches("header-json", header)
+        if NO_ENVELOPE.match(path.stem):
+            yield path.stem + " is no envelope", not form
+        elif fields["expect"] != "malformed":
+            yield path.stem + " is an envelope", form
+        purpose, bad = fields["purpose"], NO_PLAINTEXT.match(path.stem)
+        if bad or fields["expect"] == "success":
+            envelope = Envelope(data)
+            key = ring.key(envelope, fields["app"], fields.get("tenant", ""), purpose)
+            plaintext = unpad(decrypt(envelope, key)).decode()
+            rule = "manifest" if purpose == "manifest" else "claims"
+            yield f"{path.stem}: its plaintext as {rule}", rules.matches(rule, plaintext) != bool(bad)
 
 
 def report(name, passed, failed):
@@ -607,12 +653,16 @@ def main(arguments):
     code = report("independent opener, all vectors", passed, failed)
     code |= report("independent opener, what the good ones say", read, 0)
     if len(arguments) > 1:
-        results = list(run_example(pathlib.Path(arguments[1]).read_text()))
-        for name, good in results:
-            if not good:
-                print("FAIL  worked example:", name)
-        good = sum(ok for _, ok in results)
-        code |= report("independent opener, worked example", good, len(results) - good)
+        spec = pathlib.Path(arguments[1]).read_text()
+        for what, results in (
+            ("worked example", list(run_example(spec))),
+            ("grammar", list(run_grammar(spec, pathlib.Path(arguments[0])))),
+        ):
+            for name, good in results:
+                if not good:
+                    print(f"FAIL  {what}: {name}")
+            good = sum(ok for _, ok in results)
+            code |= report("independent opener, " + what, good, len(results) - good)
     return code
 
 
