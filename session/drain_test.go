@@ -25,11 +25,17 @@ func (p *answering) Push(push session.Push) {
 	go p.acknowledge()
 }
 
+func (p *answering) Renewed(s *session.Session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.of = s
+}
+
 func (p *answering) acknowledge() {
 	p.mu.Lock()
-	held := p.version
+	held, of := p.version, p.of
 	p.mu.Unlock()
-	_ = p.of.Acknowledge(context.Background(), p, held) // that it moved says Detached
+	_ = of.Acknowledge(context.Background(), p, held) // that it moved says Detached
 }
 
 // open attaches a browser that answers.

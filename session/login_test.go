@@ -390,7 +390,6 @@ func TestLoginDuringADrain(t *testing.T) {
 			var err error
 			renewed, err = session.FromContext(r.Context()).Login(r.Context(), "ada", trusted)
 			must(t, err)
-			p.of = renewed
 			must(t, renewed.Save(r.Context()))
 			<-slow
 			must(t, session.Set(r.Context(), policy.Attr[string]("cart"), "late"))
