@@ -100,7 +100,7 @@ func nothingThere(dir string, identity bool) error {
 	}
 	for _, name := range names {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %s is already there: %w", ErrRing, filepath.Join(dir, name), fs.ErrExist)
+			return fmt.Errorf("%w: %s: %w", ErrRing, filepath.Join(dir, name), fs.ErrExist)
 		}
 	}
 	return nil
@@ -303,7 +303,7 @@ func changeRing(ctx context.Context, dir string, a *ringAccess, change func(*rin
 	}
 	noting := noteSeen(filepath.Join(dir, SeenFile), ring.note()) // so that an older ring, and its recipients, can't come back
 	if err := errors.Join(written, noting); err != nil {
-		return nil, fmt.Errorf("the keyring is changed to version %d, but: %w", ring.version, err)
+		return nil, fmt.Errorf("seal: the keyring is changed to version %d, but: %w", ring.version, err)
 	}
 	return ring, nil
 }
@@ -321,7 +321,7 @@ func loadDoc(dir string, a *ringAccess, verifier ed25519.PublicKey) (*ringDoc, *
 		return nil, nil, nil, err
 	}
 	if err := a.refuseSample("signer", verifier); err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, VerifierFile), err)
+		return nil, nil, nil, refusedAt(filepath.Join(dir, VerifierFile), err)
 	}
 	ids, err := a.opening(dir).identities()
 	if err != nil {
@@ -329,16 +329,22 @@ func loadDoc(dir string, a *ringAccess, verifier ed25519.PublicKey) (*ringDoc, *
 	}
 	doc, err := readRingDoc(file, ids, verifier)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, nil, refusedAt(path, err)
 	}
 	ring, err := a.ring(doc)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, nil, refusedAt(path, err)
 	}
 	if err := seen.judge(dir, ring); err != nil {
 		return nil, nil, nil, err
 	}
 	return doc, ring, ids, nil
+}
+
+// refusedAt is an [ErrRing] that names the path first, then the reason.
+func refusedAt(path string, err error) error {
+	reason := strings.TrimPrefix(err.Error(), ErrRing.Error()+": ")
+	return fmt.Errorf("%w: %s: %s", ErrRing, path, reason)
 }
 
 func loadVerifier(dir string) (ed25519.PublicKey, error) {
@@ -417,7 +423,7 @@ func checkDir(dir string) error {
 }
 
 // errUnsynced says that a file was replaced, and that a power cut may undo it.
-var errUnsynced = errors.New("seal: replaced, but the directory could not be synced")
+var errUnsynced = errors.New("replaced, but the directory could not be synced")
 
 // writeFile replaces path so that a crash leaves the old or the new content:
 // temporary file, fsync, rename, fsync of the directory. It returns

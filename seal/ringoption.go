@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 )
@@ -88,15 +89,18 @@ func (a *ringAccess) identities() (*identities, error) {
 	ids := &identities{}
 	for _, s := range a.sources {
 		text, err := s.read()
+		if errors.Is(err, ErrRing) {
+			return nil, err // it names the file
+		}
 		if err != nil {
-			return nil, fmt.Errorf("seal: the identity of the keyring: %w", err)
+			return nil, fmt.Errorf("seal: opening the keyring: %s: %w", s.name, err)
 		}
 		if err := s.add(ids, text); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name, err)
+			return nil, refusedAt(s.name, err)
 		}
 		for _, r := range ids.recipients {
 			if err := a.refuseSample("identity", []byte(r)); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, err)
+				return nil, refusedAt(s.name, err)
 			}
 		}
 	}

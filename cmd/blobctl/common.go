@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +36,7 @@ func (f *checkFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.tenant, "tenant", "", "tenant the envelope is bound to")
 	flags.StringVar(&f.session, "session", "", "require this session `ID`")
 	if f.may == readOnly { // what is spent is spent now
+		f.opening.addSamples(cmd)
 		flags.StringVar(&f.at, "at", "", "judge at this `TIME` (RFC 3339 or Unix seconds) instead of now")
 	}
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
@@ -122,12 +126,27 @@ func loadPolicy(path string) (*policy.Policy, error) {
 	return p, nil
 }
 
-func keyringError(err error) error {
-	f := &failure{code: exitUsage, err: err}
-	if strings.Contains(err.Error(), "no such file") && !strings.Contains(err.Error(), "noting the version") {
-		f.hint = "make one with: blobctl keyring init --dir DIR"
+// keyringError is for a keyring that can't be loaded.
+func keyringError(err error) error { return &failure{exitUsage, err, keyringHint(err)} }
+
+// keyringHint says what to do about a file that is not there.
+func keyringHint(err error) string {
+	var missing *fs.PathError
+	if !errors.Is(err, seal.ErrRing) || !errors.As(err, &missing) || !errors.Is(missing, fs.ErrNotExist) {
+		return ""
 	}
-	return f
+	switch filepath.Base(missing.Path) {
+	case seal.IdentityFile:
+		return "say what opens the keyring: --identity FILE, --passphrase-file FILE or --passphrase"
+	case seal.SignerFile, seal.VerifierFile:
+		return "bring it from where the keyring was made, or make one with: blobctl keyring init --dir DIR"
+	case seal.RingFile:
+		return "make one with: blobctl keyring init --dir DIR"
+	}
+	if missing.Op == "lstat" { // the folder; other files are opened
+		return "make one with: blobctl keyring init --dir DIR"
+	}
+	return ""
 }
 
 // access is what a command may do with a replay store.

@@ -49,10 +49,12 @@ func classify(err error) error {
 	case errors.Is(err, replay.ErrBeforeEpoch):
 		return &failure{exitRefused, err, "the store is younger than the envelope and can't know whether it was spent; seal --replay makes the store first"}
 	case errors.Is(err, seal.ErrAuth):
-		return &failure{exitRefused, err, "changed, or sealed for another --app or --tenant, or a manifest"}
+		return &failure{exitRefused, err, "changed, or sealed for another --app, --tenant or purpose: a grant wants --grant, a manifest --manifest, an attribute neither"}
 	case session.Outward(err) == session.ErrRejected:
 		return fail(exitRefused, err)
-	case errors.Is(err, seal.ErrRing), errors.Is(err, policy.ErrPolicy), errors.Is(err, seal.ErrNoPrimary):
+	case errors.Is(err, seal.ErrRing):
+		return keyringError(err)
+	case errors.Is(err, policy.ErrPolicy), errors.Is(err, seal.ErrNoPrimary):
 		return fail(exitUsage, err)
 	}
 	return fail(exitFailure, err)

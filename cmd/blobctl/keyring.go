@@ -137,6 +137,7 @@ func newKeyringList() *cobra.Command {
 		},
 	}
 	f.add(cmd, false)
+	f.opening.addSamples(cmd)
 	return cmd
 }
 
@@ -206,6 +207,7 @@ and node: treat it as a secret.`,
 		},
 	}
 	f.add(cmd, false)
+	f.opening.addSamples(cmd)
 	cmd.Flags().StringVar(&app, "app", "", "application the envelope is bound to (required)")
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant the envelope is bound to")
 	cmd.Flags().BoolVar(&manifest, "manifest", false, "the envelope is a manifest")

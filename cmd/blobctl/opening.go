@@ -24,7 +24,12 @@ func (f *openingFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.identities, "identity", nil, "identity `FILE` that opens the keyring: age or SSH private key; may be repeated (default: identity.txt in the keyring)")
 	flags.StringVar(&f.passphraseFile, "passphrase-file", "", "`FILE` with the passphrase that opens the keyring")
 	flags.BoolVar(&f.ask, "passphrase", false, "ask for the passphrase on the terminal")
-	flags.BoolVar(&f.samples, "insecure-sample-keys", false, "accept the published keys of the test vectors")
+}
+
+// addSamples is for commands that read alone: nothing is sealed under a published
+// key, nor is a session taken from one.
+func (f *openingFlags) addSamples(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.samples, "insecure-sample-keys", false, "accept the published keys of the test vectors")
 }
 
 // options are for the library. A passphrase is asked for once, twice if it is new.

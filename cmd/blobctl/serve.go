@@ -19,7 +19,7 @@ import (
 
 type serveFlags struct {
 	listen, name, keyring, seen, policy, app, tenant, replay string
-	timeout, maxInterval, reload, drain, spread              time.Duration
+	timeout, maxInterval, reload, maxStale, drain, spread    time.Duration
 	maxSessions                                              int
 	opening                                                  openingFlags
 }
@@ -44,6 +44,7 @@ as a rule, and no longer than --drain. A second signal ends it at once.`,
 	flags.StringVar(&f.keyring, "keyring", "", "keyring `DIR`ectory (required)")
 	flags.StringVar(&f.seen, "keyring-seen", "", "`FILE` that notes the highest ring version seen (default: ring.seen in the keyring)")
 	flags.DurationVar(&f.reload, "keyring-reload", seal.ReloadInterval, "how often to look for a changed keyring; SIGHUP asks at once")
+	flags.DurationVar(&f.maxStale, "keyring-max-stale", 0, "end the use of a keyring that could not be read for so long: two reload intervals or more; 0: no end")
 	flags.StringVar(&f.policy, "policy", "", "policy `FILE` that declares login, cart and ticket (required)")
 	flags.StringVar(&f.replay, "replay", "", "replay store: file:`PATH`, shared by the nodes of this host (required)")
 	flags.StringVar(&f.app, "app", "shop", "application to bind to")
@@ -61,6 +62,9 @@ as a rule, and no longer than --drain. A second signal ends it at once.`,
 }
 
 func runServe(cmd *cobra.Command, f serveFlags) error {
+	if f.maxStale < 0 || f.maxStale > 0 && f.maxStale < 2*f.reload {
+		return usage("--keyring-max-stale wants 0, or twice --keyring-reload or more")
+	}
 	if f.timeout < 0 || f.maxInterval < 0 || f.maxSessions < 0 || f.drain < 0 || f.spread < 0 || f.reload <= 0 {
 		return usage("--bayeux-timeout, --bayeux-max-interval, --drain, --spread and --max-sessions can't be negative, --keyring-reload must be above zero")
 	}
@@ -103,16 +107,24 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	return serve(ctx, stop, l, node, f.drain, log)
 }
 
-// watch follows the keyring, also when SIGHUP asks to look at once.
+// watch follows the keyring, also when SIGHUP asks to look at once. A node without
+// a primary key does not start: it could seal nothing.
 func (f serveFlags) watch(ctx context.Context, log *slog.Logger, hup <-chan os.Signal) (*seal.Watched, error) {
-	keys, err := seal.WatchRing(f.keyring, seal.WatchConfig{Interval: f.reload, Seen: f.seen, Options: f.opening.options(false), Reloaded: func(r *seal.Ring, err error) {
+	keys, err := seal.WatchRing(f.keyring, seal.WatchConfig{Interval: f.reload, Seen: f.seen, MaxStale: f.maxStale, Options: f.opening.options(false), Reloaded: func(r *seal.Ring, err error) {
 		if err != nil {
-			log.Error("keyring not reloaded, the old one stays", "ring", r.Version(), "err", err)
+			log.Error("looking for a changed keyring", "ring_in_use", r.Version(), "err", err)
 			return
 		}
 		log.Info("keyring reloaded", "ring", r.Version())
 	}})
 	if err != nil {
+		return nil, err
+	}
+	ring, err := keys.Ring(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ring.Primary(time.Now()); err != nil {
 		return nil, err
 	}
 	go keys.Run(ctx, hup)

@@ -191,3 +191,47 @@ func TestServeRefusesNegativeTimes(t *testing.T) {
 		}
 	}
 }
+
+// A keyring that can't be read any more serves for --keyring-max-stale.
+func TestServeEndsTheUseOfAStaleKeyring(t *testing.T) {
+	for flag, wantStale := range map[string]bool{"400ms": true, "0": false} {
+		dir := t.TempDir()
+		n := serveIn(t, dir, "--keyring-reload", "50ms", "--keyring-max-stale", flag, "--drain", "100ms")
+		must(t, os.Chmod(filepath.Join(dir, "keys", seal.RingFile), 0o644))
+		time.Sleep(600 * time.Millisecond)
+		answers(http.DefaultClient, "POST", n.url+"/api/cart", `{"item":"tea"}`)
+		must(t, n.process.Process.Signal(syscall.SIGTERM))
+		n.ends(30 * time.Second)
+		if got := strings.Contains(n.log.String(), "could not be read for over 400ms"); got != wantStale {
+			t.Errorf("--keyring-max-stale %s: log %s", flag, n.log)
+		}
+		if !strings.Contains(n.log.String(), `"ring_in_use":1`) {
+			t.Errorf("a look that failed is not logged: %s", n.log)
+		}
+	}
+	if code, _ := run("serve", "--keyring", "keys", "--policy", "p", "--replay", "mem:", "--keyring-max-stale", "119s"); code != exitUsage {
+		t.Errorf("a --keyring-max-stale below two reload intervals: exit code %d", code)
+	}
+}
+
+// A node whose keyring has no primary key could seal nothing.
+func TestServeNeedsAPrimaryKey(t *testing.T) {
+	dir := t.TempDir()
+	keys, policyFile := filepath.Join(dir, "keys"), filepath.Join(dir, "policy.json")
+	_, err := seal.InitRing(keys, seal.A256GCM, time.Now().Add(time.Hour))
+	must(t, err)
+	must(t, os.WriteFile(policyFile, []byte(shop.PolicyFile), 0o600))
+	code, text := run("serve", "--listen", "127.0.0.1:0", "--keyring", keys, "--policy", policyFile, "--replay", "mem:")
+	if code != exitUsage || !strings.Contains(text, seal.ErrNoPrimary.Error()) {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+}
+
+// run is one command line in this process, and what it prints.
+func run(args ...string) (code int, text string) {
+	var out bytes.Buffer
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // for a node that runs and should not
+	defer cancel()
+	code = execute(ctx, args, strings.NewReader(""), &out, &out)
+	return code, out.String()
+}
