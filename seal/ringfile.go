@@ -206,7 +206,8 @@ func validVerifier(key ed25519.PublicKey) bool {
 // ParseRing reads the signed plaintext of a ring (SPEC §11), for a [Source] that
 // decrypts it by other means than age. verifier is the key of [VerifierFile]. Of
 // the options only [InsecureSampleKeys] counts. Unlike [Watched] it remembers
-// nothing: the caller must refuse a version below one that he has accepted.
+// nothing: the caller must refuse a version below one that he has accepted, as the
+// source in examples/clevis does.
 func ParseRing(plain []byte, verifier ed25519.PublicKey, options ...RingOption) (*Ring, error) {
 	if len(plain) > MaxRing || !validVerifier(verifier) {
 		return nil, fmt.Errorf("%w: over %d bytes, or no verifier", ErrRing, MaxRing)

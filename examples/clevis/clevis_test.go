@@ -3,17 +3,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/sealedblob/sealedblob/seal"
 )
 
@@ -21,14 +25,14 @@ import (
 // last good ring serves without it.
 const (
 	interval = 100 * time.Millisecond
-	maxStale = 5 * time.Second
+	patient  = 5 * time.Second
 )
 
 // A node with a real Tang server that goes away and comes back.
 func TestNodeFollowsTheKeyService(t *testing.T) {
 	tang := newTang(t)
 	dir, wrapped := wrappedKeyring(t, tang)
-	keys, err := follow(dir, wrapped, interval, maxStale)
+	keys, err := follow(dir, wrapped, interval, patient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,17 +47,19 @@ func TestNodeFollowsTheKeyService(t *testing.T) {
 	tang.stop()
 	if _, err := unwrap(wrapped); err == nil {
 		t.Fatal("the identity opens without the service: nothing is tested")
+	} else if !strings.Contains(err.Error(), tang.address) {
+		t.Errorf("what clevis says of the service is lost: %v", err)
 	}
 	stopped := time.Now()
 	expect(t, node.URL, 200) // the last good ring
-	if time.Since(stopped) > maxStale {
+	if time.Since(stopped) > patient {
 		t.Fatal("too slow a machine: the ring would be stale by now")
 	}
 	await(t, node.URL, 503)
-	if after := time.Since(stopped); after < maxStale/2 {
+	if after := time.Since(stopped); after < patient/2 {
 		t.Errorf("given up %v after the service", after)
 	}
-	if _, err := follow(dir, wrapped, interval, maxStale); err == nil {
+	if _, err := follow(dir, wrapped, interval, patient); err == nil {
 		t.Error("a node starts without the service")
 	}
 	tang.start()
@@ -67,10 +73,97 @@ func TestAnotherKeyService(t *testing.T) {
 	tang.stop()
 	tang.keys(t.TempDir())
 	tang.start()
-	if keys, err := follow(dir, wrapped, interval, maxStale); err == nil {
+	if keys, err := follow(dir, wrapped, interval, patient); err == nil {
 		ring, _ := keys.Ring(t.Context())
 		t.Errorf("opened without the key: version %d", ring.Version())
 	}
+}
+
+// A node that has the service open the whole ring: it follows a rotation, takes no
+// older ring, neither while it runs nor at its next start, and ends with the service.
+func TestWholeRing(t *testing.T) {
+	tang := newTang(t)
+	keyring, folder := filepath.Join(t.TempDir(), "keys"), t.TempDir()
+	_, err := seal.InitRing(keyring, seal.A256GCM, time.Now())
+	must(t, err)
+	ring, signer, seen := filepath.Join(folder, "ring.jwe"), filepath.Join(keyring, seal.VerifierFile), filepath.Join(folder, "ring.version")
+	older := wrap(t, tang, plaintext(t, keyring))
+	must(t, os.WriteFile(ring, older, 0o600))
+	w, err := newWholeRing(ring, signer, seen, patient)
+	must(t, err)
+	var source seal.Source = w
+
+	now := time.Now()
+	_, err = seal.RotateRing(t.Context(), keyring, seal.A256GCM, now, now.Add(2*seal.ReloadInterval))
+	must(t, err)
+	newer := wrap(t, tang, plaintext(t, keyring))
+	must(t, os.WriteFile(ring, newer, 0o600))
+	must(t, w.look())
+	if keys, err := source.Ring(t.Context()); err != nil || keys.Version() != 2 {
+		t.Fatalf("after the rotation: %v", err)
+	}
+	must(t, os.WriteFile(ring, older, 0o600))
+	if err := w.look(); err == nil {
+		t.Error("an older ring is taken")
+	}
+	if keys, err := source.Ring(t.Context()); err != nil || keys.Version() != 2 {
+		t.Errorf("after an older one: %v", err)
+	}
+	if _, err := newWholeRing(ring, signer, seen, patient); err == nil {
+		t.Error("the next start takes the older ring")
+	}
+	other := filepath.Join(t.TempDir(), "keys")
+	_, err = seal.InitRing(other, seal.A256GCM, time.Now())
+	must(t, err)
+	if _, err := newWholeRing(ring, filepath.Join(other, seal.VerifierFile), filepath.Join(folder, "none"), patient); err == nil {
+		t.Error("another signer's ring is taken")
+	}
+	tang.stop()
+	must(t, os.WriteFile(ring, newer, 0o600))
+	if err := w.look(); err == nil {
+		t.Error("the ring opens without the service")
+	}
+	w.maxStale = 0
+	if _, err := source.Ring(t.Context()); err == nil {
+		t.Error("a stale ring is used")
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plaintext is what the key service's owner has it encrypt: age -d -i identity.txt ring.age.
+func plaintext(t *testing.T, keyring string) []byte {
+	t.Helper()
+	identity, err := os.Open(filepath.Join(keyring, seal.IdentityFile))
+	must(t, err)
+	defer identity.Close()
+	ids, err := age.ParseIdentities(identity)
+	must(t, err)
+	file, err := os.Open(filepath.Join(keyring, seal.RingFile))
+	must(t, err)
+	defer file.Close()
+	in, err := age.Decrypt(file, ids...)
+	must(t, err)
+	plain, err := io.ReadAll(in)
+	must(t, err)
+	return plain
+}
+
+// wrap encrypts to tang.
+func wrap(t *testing.T, tang *tangServer, plain []byte) []byte {
+	t.Helper()
+	clevis := exec.Command("clevis", "encrypt", "tang", fmt.Sprintf(`{"url":"http://%s"}`, tang.address), "-y")
+	clevis.Stdin = bytes.NewReader(plain)
+	out, err := clevis.Output()
+	if err != nil {
+		t.Fatalf("clevis encrypt: %v", err)
+	}
+	return out
 }
 
 // wrappedKeyring is a keyring whose identity is encrypted to tang, and nowhere else.
@@ -81,23 +174,10 @@ func wrappedKeyring(t *testing.T, tang *tangServer) (dir, wrapped string) {
 		t.Fatal(err)
 	}
 	plain := filepath.Join(dir, seal.IdentityFile)
-	in, err := os.Open(plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	clevis := exec.Command("clevis", "encrypt", "tang", fmt.Sprintf(`{"url":"http://%s"}`, tang.address), "-y")
-	clevis.Stdin = in
-	out, err := clevis.Output()
-	if err != nil {
-		t.Fatalf("clevis encrypt: %v", err)
-	}
-	if err := os.WriteFile(wrapped, out, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(plain); err != nil {
-		t.Fatal(err)
-	}
+	identity, err := os.ReadFile(plain)
+	must(t, err)
+	must(t, os.WriteFile(wrapped, wrap(t, tang, identity), 0o600))
+	must(t, os.Remove(plain))
 	return dir, wrapped
 }
 
