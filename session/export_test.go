@@ -18,5 +18,11 @@ func ObservedForTest(store replay.Store, o Observer) replay.Store { return obser
 // OutcomeForTest classes an error.
 func OutcomeForTest(err error) (Result, Reason) { return outcome(err) }
 
+// ReadProofForTest reads a proof that is about nothing.
+func ReadProofForTest(text string) error {
+	_, _, err := readProof(text, about("", ""))
+	return err
+}
+
 // RefusalsForTest are the errors that [Outward] calls rejected.
 func RefusalsForTest() []error { return refusals }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -143,6 +144,41 @@ func TestKeyMovesWithTheSession(t *testing.T) {
 	for range 3 { // each node learns the key from the manifest
 		m := o.node()
 		o.restored("the owner", m, o.proved(m, o.request()))
+	}
+}
+
+// The set that a client gets as soon as it has proved its key is bound to it.
+func TestFirstSetNamesTheKey(t *testing.T) {
+	o := newKeyholder(t)
+	o.home = o.node()
+	s, err := o.home.Start()
+	must(t, err)
+	must(t, s.Set(t.Context(), "cart", []string{"tea"}))
+	must(t, s.Save(t.Context()))
+	o.s, o.cookie, o.b = s, cookieOf(t, s.Holder()), &browser{}
+	o.sync(o.home)
+	o.challenge(o.node(), o.request())
+}
+
+// A long proof is refused unread.
+func TestLongProofIsNotRead(t *testing.T) {
+	long := strings.Repeat("A", 100<<10) + "." + strings.Repeat("A", 100<<10) + ".A"
+	if n := testing.AllocsPerRun(10, func() { _ = session.ReadProofForTest(long) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// A challenge is a step, no refusal: it is in no log of refusals.
+func TestChallengeIsNoRefusal(t *testing.T) {
+	o := newKeyholder(t)
+	var log strings.Builder
+	m, err := session.New(t.Context(), session.Config{
+		Keys: o.ring, Policy: o.policy, Store: o.store, App: "shop", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	must(t, err)
+	o.challenge(m, o.request())
+	if log.Len() != 0 {
+		t.Errorf("log: %s", log.String())
 	}
 }
 
@@ -292,6 +328,11 @@ func TestChallengeExpires(t *testing.T) {
 		if _, a := o.bring(m, o.prove(r, soon)); a.State != session.StateRetry {
 			t.Errorf("from the future: %+v", a.WireReply)
 		}
+		ahead, err := o.ring.Challenge(seal.Scope{App: "shop"}, o.s.ID(), time.Now().Add(time.Second))
+		must(t, err)
+		if _, b := o.bring(o.home, o.prove(session.WireRequest{V: 1}, ahead)); b.Push == nil {
+			t.Errorf("of a clock that is ahead by the leeway: %+v", b.WireReply)
+		}
 		last := o.prove(r, a.Challenge)
 		time.Sleep(59 * time.Second)
 		o.restored("after 59 s", m, last)
@@ -391,8 +432,7 @@ func TestJoiningNeedsTheKey(t *testing.T) {
 			t.Errorf("%s, the owner: %+v", name, a)
 		}
 	}
-	old := session.WireRequest{V: 2, Proof: "x"}
-	o.refused("another protocol", o.home, old)
+	o.refused("another protocol", o.home, session.WireRequest{V: 2}) // and not asked for a proof
 	if o.s.Key() == "" || len(o.s.Key()) != 43 {
 		t.Errorf("key %q", o.s.Key())
 	}

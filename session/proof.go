@@ -92,8 +92,11 @@ var errProof = errors.New("session: no proof of this request")
 // readProof checks everything of a proof but its challenge, which it returns
 // with the key.
 func readProof(text, about string) (jwkText, challenge string, err error) {
+	if len(text) > maxProof {
+		return "", "", errProof
+	}
 	parts := strings.SplitN(text, ".", 4)
-	if len(text) > maxProof || len(parts) != 3 {
+	if len(parts) != 3 {
 		return "", "", errProof
 	}
 	header, ok1 := bytes64(parts[0])
