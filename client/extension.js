@@ -43,10 +43,10 @@ export class SealedExtension {
   /** Messages that CometD counts before its first connect; one that an extension swallows would be waited for without end. */
   #counted = 0;
 
-  /** @param {{store?: BlobStore}} [options] */
+  /** @param {{store?: BlobStore, key?: import("./key.js").SessionKey}} [options] */
   constructor(options = {}) {
     this.store = options.store ?? new BlobStore();
-    this.#protocol = new SealedProtocol(this.store);
+    this.#protocol = new SealedProtocol(this.store, options.key);
   }
 
   /**

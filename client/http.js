@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SessionKey } from "./key.js";
 import { conclude } from "./protocol.js";
 import { WIRE_VERSION, isObject, readAnswer } from "./wire.js";
 
@@ -12,6 +13,7 @@ import { WIRE_VERSION, isObject, readAnswer } from "./wire.js";
 
 /**
  * @typedef {object} SealedHTTPOptions
+ * @property {SessionKey} [key] Default that of the store's name.
  * @property {string | URL} [url] Where the server restores; default "/sealed/restore".
  * @property {typeof fetch} [fetch]
  * @property {RequestCredentials} [credentials] Default "same-origin".
@@ -56,6 +58,7 @@ export class SealedHTTP {
   constructor(store, options = {}) {
     this.#store = store;
     this.#options = {
+      key: options.key ?? new SessionKey(store.name),
       url: options.url ?? "/sealed/restore",
       fetch: options.fetch ?? globalThis.fetch.bind(globalThis),
       credentials: options.credentials ?? /** @type {const} */ ("same-origin"),
@@ -105,7 +108,7 @@ export class SealedHTTP {
    */
   async sync() {
     const gen = this.#store.version;
-    const { body } = await this.#post(gen === null ? { v: WIRE_VERSION } : { v: WIRE_VERSION, gen });
+    const { body } = await this.#ask(gen === null ? { v: WIRE_VERSION } : { v: WIRE_VERSION, gen }, null);
     if (isObject(body) && body.push !== undefined) this.#store.apply(body.push);
     return this.#store.version;
   }
@@ -122,13 +125,26 @@ export class SealedHTTP {
       const presented = this.#store.beginEpisode();
       if (!presented) return null;
       const { attempt, manifest, blobs } = presented;
-      const { answer, body } = await this.#post({ v: WIRE_VERSION, attempt, manifest, blobs });
+      const { answer, body } = await this.#ask({ v: WIRE_VERSION, attempt, manifest, blobs }, presented);
       if (!answer || answer.state === "retry") continue; // the same attempt again
       const disowned = conclude(this.#store, presented, answer) ? presented : null;
       if (isObject(body) && body.push !== undefined) this.#store.apply(body.push, disowned);
       return answer;
     }
     return null;
+  }
+
+  /**
+   * Sends the request, and once more with a proof if the server wants one.
+   *
+   * @param {object} request
+   * @param {import("./key.js").Presented | null} presented
+   */
+  async #ask(request, presented) {
+    const first = await this.#post(request);
+    const challenge = first.answer?.challenge;
+    const proof = challenge === undefined ? null : await this.#options.key.prove(challenge, presented);
+    return proof === null ? first : this.#post({ ...request, proof });
   }
 
   /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SessionKey } from "./key.js";
 import { compareFences } from "./version.js";
 import { PUSH_CHANNEL, WIRE_VERSION, isObject, readAnswer } from "./wire.js";
 
@@ -37,10 +38,23 @@ export class SealedProtocol {
    * @type {Episode | null}
    */
   #disowned = null;
+  #key;
+  /**
+   * The proof for a handshake that presents this, once it is made. Signing takes a moment, and a handshake can't wait for it: one that is sent too early is answered
+   * with another challenge.
+   *
+   * @type {{presented: Episode | null, text: string} | null}
+   */
+  #proof = null;
+  #challenged = false;
 
-  /** @param {BlobStore} store */
-  constructor(store) {
+  /**
+   * @param {BlobStore} store
+   * @param {SessionKey} [key]
+   */
+  constructor(store, key = new SessionKey(store.name)) {
     this.#store = store;
+    this.#key = key;
   }
 
   /**
@@ -90,9 +104,17 @@ export class SealedProtocol {
     this.#answered = false;
     this.#disowned = null;
     this.#asked = { id: message.id, presented: episode };
-    if (!episode) return { v: WIRE_VERSION };
+    const proof = this.#proof && isSame(this.#proof.presented, episode) ? { proof: this.#proof.text } : {};
+    if (!episode) return { v: WIRE_VERSION, ...proof };
     const { attempt, manifest, blobs } = episode;
-    return { v: WIRE_VERSION, attempt, manifest, blobs };
+    return { v: WIRE_VERSION, attempt, manifest, blobs, ...proof };
+  }
+
+  /** @param {string} challenge */
+  async #sign(challenge) {
+    const { presented } = this.#asked;
+    const text = await this.#key.prove(challenge, presented);
+    if (text !== null && this.#challenged) this.#proof = { presented, text };
   }
 
   /** @param {BayeuxMessage} message */
@@ -107,6 +129,9 @@ export class SealedProtocol {
     const answer = readAnswer(ext.sealed);
     // Without an answer of ours the server does not know of sealed sessions, or failed before it came to them: nothing was decided.
     if (answer && answer.state !== "retry") this.#conclude(answer);
+    this.#challenged = answer?.challenge !== undefined;
+    if (answer?.challenge !== undefined) void this.#sign(answer.challenge);
+    else if (answer) this.#proof = null;
     this.#answered = message.successful === true && answer?.state !== "retry";
     if (answer) this.#store.announce(answer);
   }
@@ -116,6 +141,14 @@ export class SealedProtocol {
     const { presented } = this.#asked;
     if (presented && conclude(this.#store, presented, answer)) this.#disowned = presented;
   }
+}
+
+/**
+ * @param {Episode | null} one
+ * @param {Episode | null} other
+ */
+function isSame(one, other) {
+  return one?.attempt === other?.attempt && one?.manifest === other?.manifest;
 }
 
 /**

@@ -88,6 +88,11 @@ export class BlobStore extends EventTarget {
     this.#listen(options.events === undefined ? defaultEvents() : options.events);
   }
 
+  /** The key of the record in the storage: what belongs to this store goes by this name elsewhere too. */
+  get name() {
+    return this.#key;
+  }
+
   /** The version held, or null. */
   get version() {
     return this.#read()?.gen ?? null;

@@ -18,6 +18,7 @@ export const MAX_SET = 512 * 1024;
 const MAX_SLOTS = 1024;
 const SLOT = /^[A-Za-z0-9_-]{1,64}$/;
 const ENVELOPE = /^[A-Za-z0-9_.-]+$/;
+const CHALLENGE = /^[A-Za-z0-9_.-]{1,128}$/;
 const ATTEMPT = /^[A-Za-z0-9_-]{22}$/;
 
 /** @typedef {Readonly<Record<string, string>>} Blobs Envelopes by slot. */
@@ -47,6 +48,7 @@ const ATTEMPT = /^[A-Za-z0-9_-]{22}$/;
  * @property {"restored" | "refused" | "none" | "retry"} state
  * @property {string | null} gen
  * @property {string[]} dropped Slots that the server left out of the restored session.
+ * @property {string} [challenge] Only with "retry": to be signed with the session's key for the repetition.
  */
 
 /**
@@ -154,5 +156,8 @@ export function readAnswer(value) {
   if (!isObject(value) || value.v !== WIRE_VERSION) return null;
   const state = value.state;
   if (state !== "restored" && state !== "refused" && state !== "none" && state !== "retry") return null;
-  return { state, gen: isVersion(value.gen) ? value.gen : null, dropped: readSlots(value.dropped) ?? [] };
+  /** @type {Answer} */
+  const answer = { state, gen: isVersion(value.gen) ? value.gen : null, dropped: readSlots(value.dropped) ?? [] };
+  const { challenge } = value;
+  return state === "retry" && typeof challenge === "string" && CHALLENGE.test(challenge) ? { ...answer, challenge } : answer;
 }
