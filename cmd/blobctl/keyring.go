@@ -102,8 +102,8 @@ then only opens.`,
 			if err != nil {
 				return err
 			}
-			if least := 2 * seal.ReloadInterval; in < 0 || in > seal.MaxActivation || in < least && !force {
-				return usage("--activate-in wants %v to %v; less than that only with --force, for a ring that no node has read", least, seal.MaxActivation)
+			if least := 2 * seal.ReloadInterval; in < 0 || in < least && !force {
+				return usage("--activate-in wants %v or more; less than that only with --force, for a ring that no node has read", least)
 			}
 			rotate := seal.RotateRing
 			if force {

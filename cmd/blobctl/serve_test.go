@@ -209,8 +209,8 @@ func TestServeEndsTheUseOfAStaleKeyring(t *testing.T) {
 			t.Errorf("a look that failed is not logged: %s", n.log)
 		}
 	}
-	if code, _ := run("serve", "--keyring", "keys", "--policy", "p", "--replay", "mem:", "--keyring-max-stale", "119s"); code != exitUsage {
-		t.Errorf("a --keyring-max-stale below two reload intervals: exit code %d", code)
+	if code, text := run("serve", "--keyring", "keys", "--policy", "p", "--replay", "mem:", "--keyring-max-stale", "119s"); code != exitUsage || !strings.Contains(text, "--keyring-max-stale wants") {
+		t.Errorf("a --keyring-max-stale below two reload intervals: exit code %d: %s", code, text)
 	}
 }
 
