@@ -465,8 +465,14 @@ class Ring:
                 self.activations.append((key["activate"], len(self.activations), key["id"]))
         if self.version < 1 or not 1 <= len(ring["keys"]) <= 256 or len(self.keys) != len(ring["keys"]):
             raise BadRing("ring.age: number of keys")
-        if not 1 <= len(ring["recipients"]) <= 64:
-            raise BadRing("ring.age: number of recipients")
+        if not 1 <= len(ring["recipients"]) <= 64 or len(set(ring["recipients"])) != len(ring["recipients"]):
+            raise BadRing("ring.age: number of recipients, or one that is there twice")
+        live = [secret for _, secret, ended in self.keys.values() if not ended]
+        if len(set(live)) != len(live):
+            raise BadRing("ring.age: one secret for two keys")
+        times = [ring["created"]] + [key[m] for key in ring["keys"] for m in ("created", "activate")]
+        if self.version >= 1 << 53 or not all(isinstance(t, int) and 0 <= t <= 253402300799 for t in times):
+            raise BadRing("ring.age: a number out of range")
 
     def primary(self, now):
         """The ID of the key that seals at now: activated last, the later one on a tie."""
