@@ -188,7 +188,7 @@ func wholeRequests(o options) ([]Result, error) {
 		return nil, err
 	}
 	defer stop()
-	results, err := compete("stateless", "request", list, o.rounds, o.batch)
+	results, err := compete("stateless", "request", list, o.rounds, 8*o.batch) // each server is cold at first
 	if err == nil {
 		fmt.Print(table(results))
 	}

@@ -3,10 +3,12 @@ package session
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sealedblob/sealedblob/seal"
 )
@@ -27,24 +29,16 @@ const (
 	between = '~' // no character of an envelope, and allowed in a cookie
 )
 
-// setText is the one text of a set: the manifest, then each envelope behind a
-// tilde and its slot, ascending by slot.
-func setText(p Push) string {
-	slots := make([]string, 0, len(p.Set))
-	n := len(p.Manifest)
-	for slot, envelope := range p.Set {
-		slots, n = append(slots, slot), n+1+len(slot)+len(envelope)
+// appendSet appends the one text of a set: the manifest, then each envelope behind
+// a tilde and its slot, ascending by slot.
+func appendSet(b []byte, p Push) []byte {
+	b = append(b, p.Manifest...)
+	for _, slot := range slices.Sorted(maps.Keys(p.Set)) {
+		b = append(b, between)
+		b = append(b, slot...)
+		b = append(b, p.Set[slot]...)
 	}
-	slices.Sort(slots)
-	var b strings.Builder
-	b.Grow(n)
-	b.WriteString(p.Manifest)
-	for _, slot := range slots {
-		b.WriteByte(between)
-		b.WriteString(slot)
-		b.WriteString(p.Set[slot])
-	}
-	return b.String()
+	return b
 }
 
 // parseSet reads the one text of a set, and nothing else.
@@ -164,21 +158,15 @@ func (w *statelessWriter) send() {
 		}
 		return
 	}
-	err := s.m.saveAfter(w.r.Context(), s)
+	ctx := w.r.Context() // who went away gets nothing, and nothing is left here
+	err := s.Save(ctx)
+	s.m.unsealed(ctx, s, err)
 	switch {
 	case w.push != nil && w.push.End:
 		w.forget()
 	case err == nil && w.push == nil, errors.Is(err, ErrMoved): // of a move the handler was told
 	case err == nil:
-		text := setText(*w.push)
-		if len(text) <= w.st.maxText {
-			w.keep(text)
-			return
-		}
-		err = fmt.Errorf("%w: a set of %d characters, the limit is %d", ErrTooLarge, len(text), w.st.maxText)
-		s.m.log.Error("set not sent", "session", short(s.id), "err", err)
-		s.m.note(w.r.Context(), KindUnsealed, s.id, "", err)
-		w.replace(err)
+		w.keep(*w.push)
 	default:
 		w.replace(err)
 	}
@@ -191,14 +179,27 @@ func (w *statelessWriter) replace(err error) {
 	http.Error(w.ResponseWriter, "the session could not be kept", HTTPStatus(err))
 }
 
-// keep tells the client to carry text from now on.
-func (w *statelessWriter) keep(text string) {
+// texts are where sets are put together, used again because they are large.
+var texts = sync.Pool{New: func() any { return new([]byte) }}
+
+// keep tells the client to carry p's set from now on.
+func (w *statelessWriter) keep(p Push) {
+	room := texts.Get().(*[]byte)
+	defer texts.Put(room)
+	*room = appendSet((*room)[:0], p)
+	text, s := *room, w.session.Load()
+	if len(text) > w.st.maxText {
+		err := fmt.Errorf("%w: a set of %d characters, the limit is %d", ErrTooLarge, len(text), w.st.maxText)
+		s.m.unsealed(w.r.Context(), s, err)
+		w.replace(err)
+		return
+	}
 	if w.st.header {
-		w.Header().Set(StatusHeader, text)
+		w.Header().Set(StatusHeader, string(text))
 		private(w.Header(), StatusHeader)
 		return
 	}
-	age := w.session.Load().secondsLeft()
+	age := s.secondsLeft()
 	parts := (len(text) + maxPart - 1) / maxPart
 	for i := range parts {
 		count := ""
@@ -226,18 +227,18 @@ func (w *statelessWriter) forget() {
 func (w *statelessWriter) drop(from int) {
 	for i := from; i < maxParts; i++ {
 		if w.held.there[i] {
-			w.setCookie(i, "", "", 0)
+			w.setCookie(i, "", nil, 0)
 		}
 	}
 }
 
 // setCookie writes the line that http.SetCookie would: a set's text needs none of
 // its checks, which cost as much as sealing it. Without an age the cookie ends.
-func (w *statelessWriter) setCookie(number int, count, part string, age int) {
+func (w *statelessWriter) setCookie(number int, count string, part []byte, age int) {
 	prefix, secure := StatelessCookieName, "; Secure"
 	if w.st.m.plainLoopback(w.r) {
 		prefix, secure = LoopbackStatelessCookieName, ""
 	}
-	line := prefix + strconv.Itoa(number) + "=" + count + part + "; Path=/; Max-Age=" + strconv.Itoa(age) + "; HttpOnly" + secure + "; SameSite=Lax"
+	line := prefix + strconv.Itoa(number) + "=" + count + string(part) + "; Path=/; Max-Age=" + strconv.Itoa(age) + "; HttpOnly" + secure + "; SameSite=Lax"
 	w.Header().Add("Set-Cookie", line)
 }

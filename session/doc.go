@@ -11,6 +11,10 @@
 // [Manager.Restore], so that there is one order of checks to review
 // (docs/SPEC.md §7). [Manager.RestoreHandler] does so over plain HTTP.
 //
+// [Stateless] serves the same sessions without keeping them: the whole set comes
+// with each request, in cookies or in a header. [IssueGrant], [TakeGrant] and
+// [GrantPage] are for rights outside any session, such as one-time links.
+//
 // What the caller must still do: run [Manager.Run], call [Manager.Drain] before
 // the node stops, serve over TLS, and treat [ErrUnavailable] as "try again",
 // never as "no session".

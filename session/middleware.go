@@ -63,25 +63,28 @@ func (m *Manager) Middleware(next http.Handler) http.Handler {
 		defer func() { rw.session.Load().leave() }() // it may have been renewed
 		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, &rw.headerHook)))
 		rw.commit()
-		_ = m.saveAfter(r.Context(), rw.session.Load()) // the next request tries again
+		m.saveAfter(r.Context(), rw.session.Load())
 	})
 }
 
 // saveAfter seals even when the client went away in the middle.
-func (m *Manager) saveAfter(ctx context.Context, s *Session) error {
+func (m *Manager) saveAfter(ctx context.Context, s *Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
 	defer cancel()
-	err := s.Save(ctx)
+	m.unsealed(ctx, s, s.Save(ctx)) // the next request tries again
+}
+
+// unsealed tells of changes that were not sealed, if err says so.
+func (m *Manager) unsealed(ctx context.Context, s *Session, err error) {
 	if err == nil || errors.Is(err, ErrEnded) {
-		return err
+		return
 	}
 	m.note(ctx, KindUnsealed, s.id, "", err)
 	if errors.Is(err, ErrMoved) {
 		m.log.Warn("session moved during a request; its changes are lost", "session", short(s.id))
-		return err
+		return
 	}
 	m.log.Error("session not sealed", "session", short(s.id), "err", err)
-	return err
 }
 
 // forRequest finds the request's session, which it must leave again, or makes a

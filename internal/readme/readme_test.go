@@ -35,13 +35,17 @@ func blocks(t *testing.T, language string) (out []string) {
 }
 
 func TestGoCodeIsTheExample(t *testing.T) {
-	example, err := os.ReadFile("../../examples/hello/main.go")
-	if err != nil {
-		t.Fatal(err)
+	var examples []byte
+	for _, name := range []string{"hello", "stateless"} {
+		example, err := os.ReadFile("../../examples/" + name + "/main.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples = append(examples, example...)
 	}
 	for _, block := range blocks(t, "go") {
-		if !bytes.Contains(example, []byte(block)) {
-			t.Errorf("examples/hello/main.go does not have:\n%s", block)
+		if !bytes.Contains(examples, []byte(block)) {
+			t.Errorf("no example has:\n%s", block)
 		}
 	}
 }
