@@ -64,9 +64,9 @@ func TestBoundSessionOutlivesItsNode(t *testing.T) {
 			if _, holds := thief.keeper.Held(); holds || thief.keeper.Last().State != sessionext.StateRefused {
 				t.Errorf("the thief joined: %+v", thief.keeper.Last())
 			}
-			reply := handshake(t, v, `{"v":1}`)
-			if reply.State != sessionext.StateRetry || reply.Challenge == "" || reply.Gen != "" {
-				t.Errorf("without a proof: %+v", reply)
+			reply, wait := advised(t, v, `{"v":1}`)
+			if reply.State != sessionext.StateRetry || reply.Challenge == "" || reply.Gen != "" || wait > 100 {
+				t.Errorf("without a proof: %+v after %d ms", reply, wait)
 			}
 		})
 	}
