@@ -3,7 +3,8 @@
 # make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
 .PHONY: test need lint go durable adapters model drain keyservice fuzz client interop browser demo headless bench
 
-test: need lint go durable adapters model drain keyservice fuzz client interop browser headless ## everything
+# make model and make drain are the larger forms of tests that are among "go".
+test: need lint go durable adapters keyservice fuzz client interop browser headless ## everything
 
 need:     ; ci/need.sh
 lint:     ; ci/lint.sh
