@@ -256,7 +256,8 @@ type Spender interface {
 //  3. All or none. A batch of rights is spent whole or not at all, and a restore
 //     that is not granted spends and changes nothing.
 //  4. Owner. The same owner learns that it holds a right ([Mine]) for as long as
-//     the right is kept; nobody else does. The zero Owner is an owner like any.
+//     the right is kept; nobody else does. A claim or take by the zero Owner is
+//     [ErrNoOwner], and spends nothing.
 //  5. Kept. A record is kept at least until the latest KeepUntil that it was given.
 //  6. Horizon. A KeepUntil that has passed by the store's clock, or is at or below
 //     the largest one purged, is [ErrBeyondHorizon], also when the clock went back.

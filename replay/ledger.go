@@ -127,6 +127,9 @@ func (l *Ledger) claim(now time.Time, owner Owner, rights []Right) (Outcome, err
 	if len(rights) == 0 {
 		return Lost, errNoRights
 	}
+	if owner == (Owner{}) {
+		return Lost, ErrNoOwner
+	}
 	outcome := Mine
 	for _, r := range rights {
 		if err := l.admit(now, r); err != nil {

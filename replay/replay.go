@@ -25,7 +25,8 @@ import (
 type ID [16]byte
 
 // Owner is the caller's own random attempt token. A retry that carries the same
-// Owner learns the outcome of the first try; everybody else has lost.
+// Owner learns the outcome of the first try; everybody else has lost. The zero
+// Owner claims nothing: see [ErrNoOwner].
 type Owner [16]byte
 
 // NewID derives the record name of raw (a uid, sid or subject, as authenticated)
@@ -80,6 +81,9 @@ var (
 	// KeepUntil that the store ever purged. A final refusal, also when the clock
 	// was stepped back since.
 	ErrBeyondHorizon = errors.New("replay: at or below the purge horizon")
+	// ErrNoOwner says that a claim or take came without an owner. All who forget
+	// theirs would be one owner, and each would hold what any of them won.
+	ErrNoOwner = errors.New("replay: claim without an owner")
 	// ErrFull says that the store is at its capacity. Nothing live is evicted.
 	ErrFull = errors.New("replay: store is full")
 	// ErrClosed says that the store was closed.

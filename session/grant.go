@@ -91,7 +91,7 @@ func ReadGrant[T any](ctx context.Context, m *Manager, right policy.OnceAttribut
 // TakeGrant and the effect leaves the grant spent.
 //
 // The errors are those of [ReadGrant], and replay.ErrReplayed if the grant is
-// spent. Nothing is spent unless all other checks have passed. Any error that
+// spent, or replay.ErrNoOwner for the zero owner. Nothing is spent unless all other checks have passed. Any error that
 // [Outward] maps to [ErrUnavailable] means that we could not tell.
 func TakeGrant[T any](ctx context.Context, m *Manager, right policy.OnceAttribute[T], text string, owner replay.Owner, spender replay.Spender) (value T, err error) {
 	defer func() { m.note(ctx, KindGrant, seal.ID{}, right.Name(), err) }()

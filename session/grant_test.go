@@ -65,6 +65,48 @@ func TestGrantIsSpentOnce(t *testing.T) {
 	}
 }
 
+// Who forgets the owner would take the grant again and again: as the same one.
+func TestNothingIsTakenWithoutAnOwner(t *testing.T) {
+	c, _, m := granting(t)
+	text := issue(t, m)
+	for range 2 {
+		if v, err := session.TakeGrant(t.Context(), m, reset, text, replay.Owner{}, nil); !errors.Is(err, replay.ErrNoOwner) || v != "" {
+			t.Errorf("TakeGrant = %q, %v", v, err)
+		}
+		// A store of others may know nothing of the rule.
+		if _, err := session.TakeGrant(t.Context(), m, reset, text, replay.Owner{}, lenient{}); !errors.Is(err, replay.ErrNoOwner) {
+			t.Errorf("TakeGrant from a store that grants = %v", err)
+		}
+	}
+	s, err := m.Start()
+	must(t, err)
+	must(t, s.Set(t.Context(), "ticket", "row 7"))
+	var seat string
+	for _, store := range []replay.Spender{c.store, lenient{}} {
+		if out, err := s.TakeTx(t.Context(), store, "ticket", replay.Owner{}, &seat); !errors.Is(err, replay.ErrNoOwner) || out.Granted() {
+			t.Errorf("TakeTx = %v, %v", out, err)
+		}
+	}
+	if err := s.Take(t.Context(), "ticket", replay.Owner{}, &seat); !errors.Is(err, replay.ErrNoOwner) {
+		t.Errorf("Take = %v", err)
+	}
+	must(t, s.Take(t.Context(), "ticket", owner(), &seat)) // nothing was spent
+	if _, err := session.TakeGrant(t.Context(), m, reset, text, owner(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// lenient grants everything.
+type lenient struct{}
+
+func (lenient) Claim(context.Context, replay.Owner, ...replay.Right) (replay.Outcome, error) {
+	return replay.Won, nil
+}
+
+func (lenient) Take(context.Context, replay.Place, replay.Owner, replay.Right) (replay.Verdict, replay.Outcome, error) {
+	return replay.Granted, replay.Won, nil
+}
+
 func TestGrantRaceHasOneWinner(t *testing.T) {
 	c, _, m := granting(t)
 	text := issue(t, m)

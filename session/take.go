@@ -23,7 +23,7 @@ import (
 //
 // It returns an error wrapping [replay.ErrReplayed] if the right is spent,
 // [ErrNoAttribute] if there is none at this time, [ErrMoved] if the session
-// lives elsewhere, [ErrEnded], or [ErrUnavailable] if the store could not tell.
+// lives elsewhere, [replay.ErrNoOwner] for the zero owner, [ErrEnded], or [ErrUnavailable] if the store could not tell.
 func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, into any) (err error) {
 	defer func() { s.m.note(ctx, KindTake, s.id, name, err) }()
 	if err := s.taking.wait(ctx); err != nil { // who loses in the store must not take the winner's value away
@@ -90,6 +90,9 @@ func (s *Session) TakeTx(ctx context.Context, spender replay.Spender, name strin
 
 // claim asks for the right under the session's fence.
 func (s *Session) claim(ctx context.Context, spender replay.Spender, owner replay.Owner, r ownRight) (replay.Outcome, error) {
+	if owner == (replay.Owner{}) {
+		return replay.Lost, replay.ErrNoOwner
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
 	defer cancel()
 	verdict, outcome, err := spender.Take(ctx, r.at, owner, r.Right)

@@ -68,7 +68,8 @@ func (v Verifier) Verify(ctx context.Context, text string, session seal.ID, now 
 }
 
 // Take verifies a once-only envelope and spends its right for owner; the claim
-// is the last check, so that a bad envelope burns nothing. It needs a Store.
+// is the last check, so that a bad envelope burns nothing. It needs a Store, and
+// an owner: the zero one is replay.ErrNoOwner.
 func (v Verifier) Take(ctx context.Context, text string, session seal.ID, now time.Time, owner replay.Owner) (Verified, replay.Outcome, error) {
 	if v.Store == nil {
 		return Verified{}, replay.Lost, errors.New("session: taking needs a replay store")
@@ -88,6 +89,9 @@ func (v Verifier) Take(ctx context.Context, text string, session seal.ID, now ti
 func (v Verifier) spend(ctx context.Context, in replay.Spender, out *Verified, owner replay.Owner) (replay.Outcome, error) {
 	if !out.Claims.Once {
 		return replay.Lost, fmt.Errorf("%w: %s is not once-only", policy.ErrNotAllowed, out.Claims.Name)
+	}
+	if owner == (replay.Owner{}) { // whatever the store of others makes of it
+		return replay.Lost, replay.ErrNoOwner
 	}
 	outcome, err := in.Claim(ctx, owner, v.right(out.Claims))
 	if err != nil {

@@ -9,6 +9,14 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
+// someOwner is o, or a fresh owner if there is none.
+func someOwner(o replay.Owner) replay.Owner {
+	if o == (replay.Owner{}) {
+		return newOwner()
+	}
+	return o
+}
+
 func oneByOne(f *faulty, _ *backend) {
 	f.claim = func(ctx context.Context, o replay.Owner, rights []replay.Right) (replay.Outcome, error) {
 		if len(rights) == 0 {
@@ -106,12 +114,14 @@ var claimFaults = []fault{
 			return f.Store.Claim(ctx, o, rights...)
 		}
 	}},
-	{"the zero owner is nobody", []string{"claim/zero owner is an owner like any"}, func(f *faulty, _ *backend) {
+	{"claims without an owner are anybody's", []string{cNoOwner}, func(f *faulty, _ *backend) {
 		f.claim = func(ctx context.Context, o replay.Owner, rights []replay.Right) (replay.Outcome, error) {
-			if o == (replay.Owner{}) {
-				o = newOwner()
-			}
-			return f.Store.Claim(ctx, o, rights...)
+			return f.Store.Claim(ctx, someOwner(o), rights...)
+		}
+	}},
+	{"takes without an owner are anybody's", []string{cNoOwner}, func(f *faulty, _ *backend) {
+		f.take = func(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+			return f.Store.Take(ctx, by, someOwner(o), r)
 		}
 	}},
 	{"a duplicate loses to itself", []string{cDup}, func(f *faulty, _ *backend) {

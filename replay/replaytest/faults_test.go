@@ -22,6 +22,7 @@ const (
 	cBatch    = "claim/batch is all or none"
 	cMixed    = "claim/batch of own and new"
 	cDup      = "claim/batch with duplicates"
+	cNoOwner  = "claim/zero owner is refused"
 	cKeep     = "horizon/remembered until KeepUntil, refused after"
 	cPast     = "horizon/what is past is refused"
 	cBack     = "horizon/survives a clock that steps back"

@@ -1,6 +1,7 @@
 package replaytest
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -16,7 +17,7 @@ var rightChecks = []check{
 	{name: "claim/batch with duplicates", clause: 3, run: batchDuplicates},
 	{name: "claim/race of overlapping batches", clause: 1, run: batchRace},
 	{name: "claim/of nothing is an error", run: claimNothing},
-	{name: "claim/zero owner is an owner like any", clause: 4, run: claimZeroOwner},
+	{name: "claim/zero owner is refused", clause: 4, run: claimZeroOwner},
 	{name: "spent/reports and writes nothing", run: spentReports},
 	{name: "ids/namespaces and kinds are apart", clause: 12, run: idsApart},
 }
@@ -132,14 +133,16 @@ func claimNothing(k *kit) {
 	}
 }
 
-// A store that takes the zero owner for "nobody" lets the second claim win.
+// All callers who forget their owner would hold what the first of them won.
 func claimZeroOwner(k *kit) {
-	s, a, b := k.open(), k.right(), k.right()
-	s.claim(replay.Won, replay.Owner{}, a)
-	s.claim(replay.Mine, replay.Owner{}, a)
-	s.claim(replay.Lost, newOwner(), a)
-	s.claim(replay.Won, newOwner(), b)
-	s.claim(replay.Lost, replay.Owner{}, b)
+	s, sid, a := k.open(), newID("sid"), k.right()
+	if o, err := s.Claim(k.Context(), replay.Owner{}, a); o != replay.Lost || !errors.Is(err, replay.ErrNoOwner) {
+		k.Fatalf("Claim without an owner = %v, %v", o, err)
+	}
+	if v, o, err := s.Take(k.Context(), k.place(sid, 0, 0), replay.Owner{}, a); v != replay.Refused || o != replay.Lost || !errors.Is(err, replay.ErrNoOwner) {
+		k.Fatalf("Take without an owner = %v, %v, %v", v, o, err)
+	}
+	s.claim(replay.Won, newOwner(), a)
 }
 
 func spentReports(k *kit) {
