@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
-	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/seal"
 )
 
@@ -22,9 +21,9 @@ type attribute struct {
 	dirty    bool          // differs from what is sealed
 	slot     string        // where it is sealed; empty: never was
 	jti      seal.ID
-	shown    bool          // it is in a set that a client was given
-	local    bool          // it is never sealed
-	burnt    *replay.Owner // who spent the right when it was restored
+	shown    bool // it is in a set that a client was given
+	local    bool // it is never sealed
+	burnt    bool // the restore that brought it spent the right: its use is another
 }
 
 func (a *attribute) expired(now time.Time) bool { return !now.Before(a.expires.Add(a.grace)) }

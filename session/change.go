@@ -159,8 +159,11 @@ func (s *Session) notice(rule policy.Rule, next []byte) (n notice) {
 	if old != nil && old.expired(time.Now()) {
 		old = nil
 	}
-	if old != nil && rule.Once && old.shown && old.burnt == nil {
+	if old != nil && rule.Once && old.shown {
 		r := right(s.m.scope, s.m.cfg.Policy, old.uid, old.issued, old.absolute)
+		if old.burnt {
+			r.ID = useOf(s.m.scope, old.uid)
+		}
 		n.spend = &r
 	}
 	n.protect = rule.Protected() && s.version != (Version{}) && (old != nil || next != nil)

@@ -358,12 +358,14 @@ func (m *Manager) reserve(id seal.ID) (release func(), err error) {
 	}, nil
 }
 
-// rights lists the once-only attributes' records, ascending by slot: those to be
-// looked at, and those that this restore spends.
+// rights lists the once-only attributes' records, ascending by slot: one of each
+// to be looked at, and those that this restore spends. Of these it looks at the
+// use, which must not come back with the same attempt.
 func (m *Manager) rights(set *verified) (look []replay.ID, burn []replay.Burn) {
 	for i := range set.items {
 		switch it := &set.items[i]; {
 		case it.decision.Burn:
+			look = append(look, useOf(m.scope, it.claims.UID))
 			burn = append(burn, replay.Burn{Right: right(m.scope, m.cfg.Policy, it.claims.UID, time.Unix(it.claims.IssuedAt, 0), time.Unix(it.claims.AbsoluteExpires, 0))})
 		case it.claims.Once:
 			look = append(look, record(m.scope, "right", it.claims.UID[:]))
@@ -378,23 +380,16 @@ func (set *verified) withhold(p *policy.Policy, answer replay.Restored) error {
 	look, burn := answer.Spent, answer.Burnt
 	for i := range set.items {
 		it := &set.items[i]
-		switch {
-		case it.decision.Burn:
-			if len(burn) == 0 {
+		if it.claims.Once {
+			if len(look) == 0 || it.decision.Burn && len(burn) == 0 {
 				return errAnswer
 			}
-			if !burn[0].Granted() {
+			if look[0] || it.decision.Burn && !burn[0].Granted() {
 				it.gone = replay.ErrReplayed
 			}
-			burn = burn[1:]
-		case it.claims.Once:
-			if len(look) == 0 {
-				return errAnswer
+			if look = look[1:]; it.decision.Burn {
+				burn = burn[1:]
 			}
-			if look[0] {
-				it.gone = replay.ErrReplayed
-			}
-			look = look[1:]
 		}
 		if !answer.BehindWatermark || it.gone != nil {
 			continue
@@ -451,8 +446,7 @@ func (m *Manager) revive(p Presented, set *verified, fence uint64) (*Session, []
 			values = append(values, it.claims.Value...)
 			a := it.attribute(values[start:len(values):len(values)], m.cfg.Policy.Session().Leeway)
 			if it.decision.Burn { // it came here, and goes nowhere else
-				owner := p.Attempt
-				a.local, a.dirty, a.burnt = true, false, &owner
+				a.local, a.dirty, a.burnt = true, false, true
 			}
 			kept = append(kept, a)
 			s.attrs[it.claims.Name] = &kept[len(kept)-1]

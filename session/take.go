@@ -34,8 +34,8 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	if err != nil {
 		return err
 	}
-	if right.of.burnt != nil {
-		owner = *right.of.burnt // the restore holds it; whoever takes it here first has it
+	if right.of.burnt {
+		right.ID = useOf(s.m.scope, right.of.uid) // the restore holds the right itself, and may be repeated
 	}
 	outcome, err := s.claim(ctx, s.m.cfg.Store, owner, right)
 	if err != nil {

@@ -147,6 +147,10 @@ func right(scope seal.Scope, p *policy.Policy, uid seal.ID, issued, absolute tim
 	return replay.Right{ID: record(scope, "right", uid[:]), Issued: issued, KeepUntil: keepUntil(p, absolute)}
 }
 
+// useOf is the record of the use of a right that a restore spends. The right's own
+// is the attempt's, and tells a repetition of the restore that it won.
+func useOf(scope seal.Scope, uid seal.ID) replay.ID { return record(scope, "use", uid[:]) }
+
 func record(scope seal.Scope, kind string, raw []byte) replay.ID {
 	return replay.NewID(strconv.Itoa(len(scope.App))+":"+scope.App+scope.Tenant, kind, raw)
 }

@@ -1,0 +1,60 @@
+package session_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/session"
+)
+
+// What random programs found, each in its shortest form.
+
+// more, but not after it was used or given up.
+func TestRightThatARestoreBurntIsUsedOnce(t *testing.T) {
+	for what, use := range map[string]func(*testing.T, *session.Session){
+		"taken": func(t *testing.T, s *session.Session) {
+			must(t, s.Take(t.Context(), "ticket", replay.Owner{1}, new(string)))
+		},
+		"deleted":  func(t *testing.T, s *session.Session) { must(t, s.Delete(t.Context(), "ticket")) },
+		"replaced": func(t *testing.T, s *session.Session) { must(t, s.Set(t.Context(), "ticket", "row 8")) },
+	} {
+		c := newCluster(t).with(burning)
+		s, err := c.node().Start()
+		must(t, err)
+		must(t, s.Set(t.Context(), "ticket", "row 7"))
+		must(t, s.Save(t.Context()))
+		set := connected(t, s).set(s.Holder())
+		first, err := c.node().Restore(t.Context(), set)
+		must(t, err)
+		use(t, first.Session)
+		again, err := c.node().Restore(t.Context(), set)
+		must(t, err)
+		if len(again.Dropped) != 1 || !errors.Is(again.Dropped[0].Reason, replay.ErrReplayed) {
+			t.Errorf("%s: dropped %v", what, again.Dropped)
+		}
+		if err := again.Session.Take(t.Context(), "ticket", replay.Owner{2}, new(string)); !errors.Is(err, session.ErrNoAttribute) {
+			t.Errorf("%s, and taken after the restore was repeated: %v", what, err)
+		}
+	}
+}
+
+// A Take of a right that a restore burnt is repeated with its owner, like any.
+func TestLostAnswerOfABurntRight(t *testing.T) {
+	c := newCluster(t).with(burning)
+	store := c.counted()
+	s, err := c.node().Start()
+	must(t, err)
+	must(t, s.Set(t.Context(), "ticket", "row 7"))
+	must(t, s.Save(t.Context()))
+	r, err := c.node().Restore(t.Context(), connected(t, s).set(s.Holder()))
+	must(t, err)
+	store.lost = "take"
+	if err := r.Session.Take(t.Context(), "ticket", replay.Owner{1}, new(string)); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("Take = %v", err)
+	}
+	if err := r.Session.Take(t.Context(), "ticket", replay.Owner{2}, new(string)); !errors.Is(err, replay.ErrReplayed) {
+		t.Errorf("another owner: %v", err)
+	}
+	must(t, r.Session.Take(t.Context(), "ticket", replay.Owner{1}, new(string)))
+}
