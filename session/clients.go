@@ -42,11 +42,15 @@ func (s *Session) Detach(c Client) {
 // of the session. If that is not the newest set, the newest is pushed in full:
 // so a lost push is sent again. A client that holds a higher fence has learnt
 // that the session moved; then the session is let go here and Acknowledge
-// returns [ErrMoved].
+// returns [ErrMoved]. A session that was idle for too long is over: [ErrEnded].
 func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) error {
 	if s.behind(held) {
 		s.m.passivate(s)
 		return ErrMoved
+	}
+	if s.over(time.Now()) { // and was not swept yet, or is gone
+		s.m.remove(s, ErrEnded)
+		return s.Err()
 	}
 	s.touch()
 	if err := s.hold(c, held); err != nil {
@@ -143,8 +147,8 @@ func (s *Session) due(now time.Time, after time.Duration) error {
 	return nil
 }
 
-// lapsed reports that the last client left some time ago and holds everything.
-// s.mu is held.
+// lapsed reports that the last client left some time ago and holds everything: of
+// a session that was never sealed nobody holds anything. s.mu is held.
 func (s *Session) lapsed(now time.Time, after time.Duration) bool {
-	return len(s.clients) == 0 && !s.alone.IsZero() && s.kept == s.version && now.Sub(s.alone) >= after
+	return len(s.clients) == 0 && !s.alone.IsZero() && s.kept == s.version && s.replica.manifest != "" && now.Sub(s.alone) >= after
 }

@@ -3,6 +3,8 @@ package session_test
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/session"
@@ -57,4 +59,38 @@ func TestLostAnswerOfABurntRight(t *testing.T) {
 		t.Errorf("another owner: %v", err)
 	}
 	must(t, r.Session.Take(t.Context(), "ticket", replay.Owner{1}, new(string)))
+}
+
+// sweep comes.
+func TestAcknowledgementOfASessionThatIsOver(t *testing.T) {
+	lives(t, func(t *testing.T, _ *cluster, m *session.Manager, s *session.Session) {
+		must(t, s.Set(t.Context(), "plain", 1))
+		must(t, s.Save(t.Context()))
+		b := connected(t, s)
+		time.Sleep(30 * time.Minute)
+		if err := s.Acknowledge(t.Context(), b, b.version); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("Acknowledge = %v", err)
+		}
+		if _, live := m.Live(s.Holder()); live || !b.detached {
+			t.Errorf("live %t, detached %t", live, b.detached)
+		}
+	})
+}
+
+// A session that was never sealed is with nobody else: it does not lapse.
+func TestSessionThatWasNeverSealedDoesNotLapse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"role":{"authority":"server"}}}`)
+		m := c.node()
+		s, err := m.Start()
+		must(t, err)
+		must(t, s.Set(t.Context(), "role", "admin"))
+		b := connected(t, s)
+		s.Detach(b)
+		time.Sleep(time.Minute)
+		runFor(t, m, 1500*time.Millisecond)
+		if v, err := get(t, s, "role"); v != "admin" || err != nil {
+			t.Errorf("the role is %q, %v", v, err)
+		}
+	})
 }
