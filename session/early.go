@@ -108,9 +108,14 @@ func (a *arrivals) wake(h Holder, over bool) {
 	}
 }
 
-// enter finds h's session for a request, which must leave it again.
-func (m *Manager) enter(h Holder) (*Session, state) {
+// enter finds h's session for a request, which must leave it again. Of one that
+// nobody used here for too long it asks the store: a copy left behind must not make
+// an empty session of one that is in use on another node.
+func (m *Manager) enter(ctx context.Context, h Holder) (*Session, state) {
 	s, where := m.locate(h)
+	if where == over && !m.livesHere(ctx, s) {
+		where = elsewhere
+	}
 	if where != here {
 		return nil, where
 	}
@@ -127,14 +132,14 @@ func (m *Manager) await(ctx context.Context, h Holder) (s *Session, where state)
 	defer func() { m.noteEarly(ctx, h, where, why, time.Since(began)) }()
 	at := m.arrivals.park(h, m.cfg.Early)
 	if at == nil {
-		return m.enter(h)
+		return m.enter(ctx, h)
 	}
 	defer m.arrivals.leave(h, at)
 	timeout := time.NewTimer(m.cfg.Early.Wait)
 	defer timeout.Stop()
 	for {
 		news, useful := m.arrivals.next(at) // before looking, so that nothing is missed
-		s, where = m.enter(h)
+		s, where = m.enter(ctx, h)
 		if where == here || where == over || !useful || where == elsewhere && m.draining.Load() {
 			why = ReasonNothingHere
 			return s, where

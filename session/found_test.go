@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,6 +76,30 @@ func TestAcknowledgementOfASessionThatIsOver(t *testing.T) {
 			t.Errorf("live %t, detached %t", live, b.detached)
 		}
 	})
+}
+
+// use elsewhere, whether the cookie tells of the move or not.
+func TestIdleCopyOfASessionInUseElsewhere(t *testing.T) {
+	for _, hinted := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			time.Sleep(2 * time.Second)
+			m := c.node()
+			s, b := shopping(t, m)
+			h := s.Holder()
+			r, err := c.node().Restore(t.Context(), b.set(h))
+			must(t, err)
+			if hinted {
+				h = r.Session.Holder()
+			}
+			time.Sleep(31 * time.Minute)
+			cookie := &http.Cookie{Name: session.LoopbackCookieName, Value: session.CookieValueForTest(h)}
+			res := do(m.Middleware(http.HandlerFunc(handler)), request("GET", "/?cart=new", cookie))
+			if res.StatusCode != http.StatusServiceUnavailable || len(res.Cookies()) != 0 {
+				t.Errorf("hinted %t: %d, %v", hinted, res.StatusCode, res.Cookies())
+			}
+		})
+	}
 }
 
 // A session that was never sealed is with nobody else: it does not lapse.

@@ -142,19 +142,19 @@ const (
 	departing // here, but about to leave: no request enters any more
 )
 
-// locate finds h's session and lets go of it if its time is over or if it has
-// moved, as a hint of a higher fence says.
+// locate finds h's session and lets go of it if it has moved, as a hint of a
+// higher fence says, or if its time is over; that one it still returns.
 func (m *Manager) locate(h Holder) (*Session, state) {
 	s := m.find(h)
 	switch {
 	case s == nil:
 		return nil, elsewhere
-	case s.over(time.Now()):
-		m.remove(s, ErrEnded)
-		return nil, over
 	case h.Fence > s.Version().Fence:
 		m.passivate(s)
 		return nil, elsewhere
+	case s.over(time.Now()):
+		m.remove(s, ErrEnded)
+		return s, over
 	}
 	return s, here
 }
@@ -163,7 +163,10 @@ func (m *Manager) locate(h Holder) (*Session, state) {
 // of a higher fence says that the session has moved: then it is let go here.
 func (m *Manager) Live(h Holder) (*Session, bool) {
 	s, where := m.locate(h)
-	return s, where == here
+	if where != here {
+		return nil, false
+	}
+	return s, true
 }
 
 // find looks for h's session in memory and changes nothing.

@@ -96,7 +96,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, w
 		return nil, elsewhere // somebody put a second cookie there: not an empty session
 	}
 	if has {
-		if s, where = m.enter(h); !anew && (where == elsewhere || where == departing) {
+		if s, where = m.enter(r.Context(), h); !anew && (where == elsewhere || where == departing) {
 			s, where = m.await(r.Context(), h)
 		}
 		switch {
