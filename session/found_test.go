@@ -119,3 +119,21 @@ func TestSessionThatWasNeverSealedDoesNotLapse(t *testing.T) {
 		}
 	})
 }
+
+// A client that saw none of two renewals follows them.
+func TestClientThatMissedARenewal(t *testing.T) {
+	c := newCluster(t)
+	s, b := shopping(t, c.node())
+	r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+	must(t, err)
+	b = connected(t, r.Session)
+	held := *b.version
+	b.deaf = true
+	s = login(t, login(t, r.Session, "ada"), "ada")
+	must(t, s.Save(t.Context()))
+	b.deaf = false
+	must(t, s.Acknowledge(t.Context(), b, &held))
+	if last := b.pushes[len(b.pushes)-1]; last.Version != s.Version() || last.Over != held {
+		t.Errorf("pushed %v over %v, want %v over %v", last.Version, last.Over, s.Version(), held)
+	}
+}

@@ -131,7 +131,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 		return nil, s.ended
 	}
 	n := s.m.session(next, next.binding(), s.m.now())
-	n.absolute, n.former, n.version, n.login = s.absolute, s.version, Version{Gen: s.version.Gen}, l
+	n.absolute, n.former, n.version, n.login = s.absolute, s.newest(), Version{Gen: s.version.Gen}, l
 	n.key = s.key
 	n.attrs, n.unsure, n.alone, n.replica.dirty = s.attrs, s.unsure, s.alone, true
 	n.visit = s.visit.renewed()

@@ -250,6 +250,15 @@ func (s *Session) whole() Push {
 	return Push{Version: s.version, Over: s.replaces(), Manifest: s.replica.manifest, Set: maps.Clone(s.replica.set)}
 }
 
+// newest is the newest version that a client may hold of this ID or a former one:
+// a client that was away may have seen none of the last renewals. s.mu is held.
+func (s *Session) newest() Version {
+	if s.version.Less(s.former) {
+		return s.former
+	}
+	return s.version
+}
+
 // replaces is the newest version of the session's former ID, if its own
 // versions are not above it. s.mu is held.
 func (s *Session) replaces() Version {

@@ -17,7 +17,7 @@ type Session struct {
 	holder   Holder    // its Fence is not used; see Version
 	binding  string    // of the holder; that of the manifest names the key as well
 	absolute time.Time // axp: never moves
-	former   Version   // of the session that a renewal put this one in the place of
+	former   Version   // the newest of the sessions that renewals put this one in the place of
 
 	// What asks the store takes its turn, so that s.mu is not held meanwhile. A
 	// generation is sealed in a change's turn: a watermark names the next one.
