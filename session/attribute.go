@@ -129,7 +129,8 @@ func (s *Session) extendIdle(name string, a *attribute) {
 	}
 }
 
-// fits checks the policy's size limits with encoded in place.
+// fits checks the policy's size limits, and that of a set's text, with encoded in
+// place.
 func (s *Session) fits(rule policy.Rule, encoded []byte) error {
 	total, count := len(encoded), 1
 	for name, a := range s.attrs {
@@ -146,7 +147,7 @@ func (s *Session) fits(rule policy.Rule, encoded []byte) error {
 	case total > limits.MaxBytes:
 		return fmt.Errorf("%w: %d bytes in all, the limit is %d", ErrTooLarge, total, limits.MaxBytes)
 	}
-	return s.visit.fits(s, rule, len(encoded))
+	return s.sealedFits(rule, len(encoded))
 }
 
 // drop removes an attribute and remembers the slot for the next push.

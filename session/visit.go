@@ -2,12 +2,9 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/sealedblob/sealedblob/policy"
 	"github.com/sealedblob/sealedblob/replay"
-	"github.com/sealedblob/sealedblob/seal"
 )
 
 // visit is the one request of a [Stateless] session; nil for all others.
@@ -76,48 +73,4 @@ func (s *Session) sealedAs(now time.Time) time.Time {
 		return s.visit.asked
 	}
 	return now
-}
-
-// What claims and manifest have beside their texts, at most: SPEC §4 and §5.
-const (
-	claimsBytes   = len(`{"jti":"","iat":1234567890,"exp":1234567890,"axp":1234567890,"sid":"","gen":1234567890123456,"name":"","pv":"","val":}`) + 2*22
-	onceBytes     = len(`,"uid":"","once":true`) + 22
-	padBytes      = len(`,"pad":1234567`)
-	manifestBytes = len(`{"sid":"","sub":"","sat":1234567890,"fence":1234567890123456,"gen":1234567890123456,"iat":1234567890,"exp":1234567890,"axp":1234567890,"bnd":"","pv":"","set":[]}`) + 22
-	entryBytes    = len(`{"slot":"","jti":"","exp":1234567890},`) + seal.SlotLen + 22
-)
-
-// fits refuses a value of n bytes with which the set's text would be over its
-// limit. It is told the worst of the two profiles, so that it refuses at most 70
-// characters an attribute too early, and never too late. s.mu is held.
-func (v *visit) fits(s *Session, rule policy.Rule, n int) error {
-	if v == nil {
-		return nil
-	}
-	total, entries := v.room(rule, n), 1
-	for name, a := range s.attrs {
-		if name != rule.Name {
-			other, _ := s.m.cfg.Policy.Rule(name)
-			total, entries = total+v.room(other, len(a.value)), entries+1
-		}
-	}
-	subject := 2 * len(s.login.subject) // each of its bytes may be escaped
-	total += seal.EnvelopeLen(seal.A256CBCHS512, manifestBytes+subject+len(s.binding)+len(s.m.cfg.Policy.Version())+entries*entryBytes, 0)
-	if total > v.st.maxText {
-		return fmt.Errorf("%w: a set of %d characters with %s, the limit is %d", ErrTooLarge, total, rule.Name, v.st.maxText)
-	}
-	return nil
-}
-
-// room is what an attribute with a value of n bytes takes of the set's text.
-func (v *visit) room(rule policy.Rule, n int) int {
-	n += claimsBytes + len(rule.Name) + len(v.st.m.cfg.Policy.Version())
-	if rule.Once {
-		n += onceBytes
-	}
-	pad := padding(rule)
-	if pad != 0 {
-		n += padBytes
-	}
-	return 1 + seal.SlotLen + seal.EnvelopeLen(seal.A256CBCHS512, n, pad)
 }
