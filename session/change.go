@@ -89,10 +89,7 @@ func (s *Session) change(ctx context.Context, rule policy.Rule, e edit) error {
 		return err
 	}
 	defer s.changing.done()
-	s.mu.Lock()
-	next, err := s.edited(rule, e)
-	n := s.notice(rule, next)
-	s.mu.Unlock()
+	next, n, err := s.prepare(rule, e)
 	if err != nil {
 		return err
 	}
@@ -105,6 +102,17 @@ func (s *Session) change(ctx context.Context, rule policy.Rule, e edit) error {
 		return err
 	}
 	return s.apply(rule, next)
+}
+
+// prepare calls e and says what the store must know first. The lock is given back
+// whatever e does, as the application's functions may panic.
+func (s *Session) prepare(rule policy.Rule, e edit) (next []byte, n notice, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if next, err = s.edited(rule, e); err != nil {
+		return nil, n, err
+	}
+	return next, s.notice(rule, next), nil
 }
 
 // edited returns what e makes of the attribute. s.mu is held.

@@ -53,7 +53,7 @@ func Delete[T any](ctx context.Context, a policy.Typed[T]) error {
 // the present value, or the zero value if there is none at this time, and returns
 // the new one. It is called under the session's lock: it must not use the session
 // and must not wait for anything. An error of change leaves the attribute as it
-// was and is returned. Otherwise the errors are those of [Session.Set], and
+// was and is returned; if it panics, the attribute is as it was too. Otherwise the errors are those of [Session.Set], and
 // [ErrNoSession].
 func Update[T any](ctx context.Context, a policy.Attribute[T], change func(T) (T, error)) error {
 	s, err := inContext(ctx)
