@@ -84,6 +84,9 @@ func NewStateless(ctx context.Context, cfg StatelessConfig) (*Stateless, error) 
 	if most := cfg.Policy.Session().Idle / 4; st.checkEvery < 0 || st.checkEvery > most {
 		return nil, fmt.Errorf("session: CheckEvery %v, want at most %v, a quarter of the idle time", st.checkEvery, most)
 	}
+	if !st.remembers {
+		st.checkEvery = 0 // nothing is put off
+	}
 	m.shared = newShared(m.scope, len(cfg.Policy.Rules()))
 	for _, rule := range cfg.Policy.Rules() {
 		switch {
@@ -215,10 +218,14 @@ func (st *Stateless) bearer() string {
 }
 
 // ask puts the store's one question, if it is due, and says when the set was
-// last known to be good.
+// last known to be good. With nobody to ask that is now: a session that is used
+// would else end with the idle time of its first set.
 func (st *Stateless) ask(ctx context.Context, set *verified) (asked time.Time, err error) {
 	last := time.Unix(set.manifest.IssuedAt, 0)
-	if !st.remembers || !st.fenced && st.checkEvery > 0 && set.now.Before(last.Add(st.checkEvery)) {
+	if !st.remembers {
+		return set.now, nil
+	}
+	if !st.fenced && st.checkEvery > 0 && set.now.Before(last.Add(st.checkEvery)) {
 		return last, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, st.m.cfg.StoreTimeout)

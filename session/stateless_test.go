@@ -493,6 +493,37 @@ func TestStatelessIdleIsMovedInSteps(t *testing.T) {
 	})
 }
 
+// A session that is used lives on where there is no store, and is sealed anew in
+// steps alone.
+func TestStatelessIdleWithoutAStore(t *testing.T) {
+	for _, every := range []time.Duration{0, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"1s"},"attributes":{"cart":{"ttl":"6h"}}}`)
+			c.store = replay.None{}
+			st, v, sealed := c.stateless(func(cfg *session.StatelessConfig) { cfg.CheckEvery = every }), newVisitor(t), 0
+			v.cart(st, "tea")
+			const visits, pause = 40, 3 * time.Minute
+			for i := range visits {
+				time.Sleep(pause)
+				got, w := v.cart(st, "")
+				if len(got) != 1 || w.Code != 200 {
+					t.Fatalf("after %v: %v, %d", time.Duration(i+1)*pause, got, w.Code)
+				}
+				if len(w.Header()["Set-Cookie"]) > 0 {
+					sealed++
+				}
+			}
+			if most := visits/2 + 1; sealed > most {
+				t.Errorf("sealed %d times in %d visits, want at most %d", sealed, visits, most)
+			}
+			time.Sleep(31 * time.Minute)
+			if got, _ := v.cart(st, ""); len(got) > 0 {
+				t.Errorf("after the idle time: %v", got)
+			}
+		})
+	}
+}
+
 func TestStatelessLogout(t *testing.T) {
 	for name, every := range map[string]time.Duration{"at once": 0, "within a minute": time.Minute} {
 		t.Run(name, func(t *testing.T) {
