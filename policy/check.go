@@ -30,17 +30,13 @@ func (p *Policy) checkSession() (problems Problems) {
 
 // checkRules checks each rule, and all of them together.
 func (p *Policy) checkRules() (problems Problems) {
-	required := 0
 	for _, name := range p.names {
 		r := p.rules[name]
 		for _, f := range r.faults(p.session) {
 			problems.add(r.from.of(f.member), quoted(name), f.member, "%s", f.text)
 		}
-		if r.Required {
-			required++
-		}
 	}
-	if required > p.session.MaxAttributes {
+	if required := len(p.required); required > p.session.MaxAttributes {
 		problems.add(p.sessionFrom.of("max_attributes"), "session", "max_attributes", "%d is less than the %d attributes that are required", p.session.MaxAttributes, required)
 	}
 	return problems

@@ -108,11 +108,11 @@ func undeclared(name string) Decision {
 // and a time of issue in the future refuse the set; an expired attribute is
 // dropped or refuses, as its rule says.
 func (p *Policy) Judge(f Facts) Decision {
-	rule, known := p.Rule(f.Name)
-	if !known {
+	rule := p.rules[f.Name]
+	if rule == nil {
 		return undeclared(f.Name)
 	}
-	d := Decision{Verdict: AcceptAttribute, Expires: p.end(rule, f)}
+	d := Decision{Verdict: AcceptAttribute, Expires: p.end(&rule.Rule, f)}
 	add := func(verdict Verdict, rule string, err error, format string, args ...any) {
 		d.Verdict = min(d.Verdict, verdict)
 		d.Violations = append(d.Violations, Violation{f.Name, rule, err, fmt.Sprintf(format, args...)})
@@ -176,7 +176,7 @@ func (p *Policy) JudgeStore(f StoreFacts) Decision {
 
 // end is the effective expiry under today's rule. When the value was last used
 // is not sealed, so that a shorter idle time holds from the next sealing on.
-func (p *Policy) end(rule Rule, f Facts) time.Time {
+func (p *Policy) end(rule *Rule, f Facts) time.Time {
 	end := earlier(f.Expires, f.IssuedAt.Add(orDefault(rule.TTL, p.session.Absolute)))
 	if rule.Absolute > 0 { // counted from the first setting, which was no later
 		end = earlier(end, f.IssuedAt.Add(rule.Absolute))
@@ -227,8 +227,8 @@ func (p *Policy) JudgeSession(f SessionFacts) Decision {
 }
 
 func (p *Policy) missing(names []string) (out []string) {
-	for _, name := range p.names {
-		if p.rules[name].Required && !slices.Contains(names, name) {
+	for _, name := range p.required {
+		if !slices.Contains(names, name) {
 			out = append(out, name)
 		}
 	}

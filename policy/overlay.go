@@ -36,7 +36,7 @@ func Overlay(base *Policy, text []byte) (*Policy, error) {
 		changes[r.Name] = r
 	}
 	for _, name := range base.names {
-		r, change := base.rules[name], changes[name]
+		r, change := *base.rules[name], changes[name]
 		r.from = maps.Clone(r.from)
 		tighten(name, ruleMembers, &r.Rule, r.from, change.Rule, change.from, &problems)
 		rules = append(rules, r)

@@ -110,9 +110,12 @@ const (
 type Policy struct {
 	session     SessionRule
 	sessionFrom sources
-	rules       map[string]declared
+	rules       map[string]*declared
 	names       []string // ascending
-	revision    string   // the base's and those of its overlays, joined by "-"
+	required    []string // of them; this and the next two are asked at each restore
+	strict      bool
+	needsKey    bool
+	revision    string // the base's and those of its overlays, joined by "-"
 	overlays    int
 	version     string
 }
@@ -166,7 +169,7 @@ func said[R any](members []member[R], r R) sources {
 // build makes a policy, however it was written, or tells all that is wrong.
 func build(revision string, overlays int, session SessionRule, from sources, rules []declared) (*Policy, error) {
 	p := &Policy{
-		session: session.withDefaults(), sessionFrom: from, rules: make(map[string]declared, len(rules)),
+		session: session.withDefaults(), sessionFrom: from, rules: make(map[string]*declared, len(rules)),
 		revision: revision, overlays: overlays,
 	}
 	problems := p.checkSession()
@@ -176,10 +179,11 @@ func build(revision string, overlays int, session SessionRule, from sources, rul
 			problems.add(r.from.of(""), quoted(r.Name), "", "is declared twice")
 			continue
 		}
-		p.rules[r.Name] = r
+		p.rules[r.Name] = &r
 		p.names = append(p.names, r.Name)
 	}
 	slices.Sort(p.names)
+	p.summarize()
 	if len(problems) == 0 { // rules are compared with the session's
 		problems = p.checkRules()
 	}
@@ -193,6 +197,17 @@ func build(revision string, overlays int, session SessionRule, from sources, rul
 	return p, nil
 }
 
+func (p *Policy) summarize() {
+	for _, name := range p.names {
+		r := p.rules[name]
+		if r.Required {
+			p.required = append(p.required, name)
+		}
+		p.strict = p.strict || r.Rollback == RollbackRefuse
+		p.needsKey = p.needsKey || r.Binding == BindingKey
+	}
+}
+
 // Version identifies the effective rules: the revision, a dot and a digest; 14
 // to 64 characters of base64url and one dot. Equal rules of one revision have
 // the same version, wherever they were written; an overlay's revision follows
@@ -204,8 +219,10 @@ func (p *Policy) Session() SessionRule { return p.session }
 
 // Rule finds an attribute's rule with its defaults filled in.
 func (p *Policy) Rule(name string) (Rule, bool) {
-	r, ok := p.rules[name]
-	return r.Rule, ok
+	if r := p.rules[name]; r != nil {
+		return r.Rule, true
+	}
+	return Rule{}, false
 }
 
 // Rules lists all rules by name.
@@ -230,16 +247,12 @@ func (p *Policy) NeedsStore() (name string, needed bool) {
 // Strict says that a set older than a protected change is to be refused as a
 // whole, because a rule has RollbackRefuse. The attribute need not be in the
 // set: the set may be older than it.
-func (p *Policy) Strict() bool {
-	return slices.ContainsFunc(p.names, func(name string) bool { return p.rules[name].Rollback == RollbackRefuse })
-}
+func (p *Policy) Strict() bool { return p.strict }
 
 // NeedsKey says that every set must be bound to a key that its presenter proves,
 // because a rule has BindingKey. The attribute need not be in the set: the set may
 // be older than it.
-func (p *Policy) NeedsKey() bool {
-	return slices.ContainsFunc(p.names, func(name string) bool { return p.rules[name].Binding == BindingKey })
-}
+func (p *Policy) NeedsKey() bool { return p.needsKey }
 
 func (s SessionRule) withDefaults() SessionRule {
 	s.MaxAttributes = orDefault(s.MaxAttributes, MaxAttributes)
