@@ -29,8 +29,9 @@ type attribute struct {
 func (a *attribute) expired(now time.Time) bool { return !now.Before(a.expires.Add(a.grace)) }
 
 // Get decodes the attribute's JSON value into the pointer into and counts as
-// a use of the session, not of a right: only [Session.Take] spends. It returns [ErrNoAttribute] if there is none at this time, [ErrEnded]
-// or [ErrMoved] if the session is over here.
+// a use of the session, not of a right: only [Session.Take] spends. It returns
+// [ErrNoAttribute] if there is none at this time, [ErrEnded] or [ErrMoved] if the
+// session is over here.
 func (s *Session) Get(name string, into any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

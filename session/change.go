@@ -199,7 +199,8 @@ func (s *Session) tell(ctx context.Context, n notice) error {
 	s.mu.Lock()
 	s.replica.dirty = true
 	s.mu.Unlock()
-	return s.heed(s.m.cfg.Store.Protect(ctx, n.at))
+	verdict, err := s.m.cfg.Store.Protect(ctx, n.at)
+	return s.heed(ctx, verdict, err)
 }
 
 // spend makes a right of no use to anybody. It is no matter who spent it.
@@ -211,7 +212,7 @@ func (s *Session) spend(ctx context.Context, n notice) error {
 			return nil // nobody can spend it any more
 		}
 	}
-	return s.heed(verdict, err)
+	return s.heed(ctx, verdict, err)
 }
 
 // final says that a store refused for good.

@@ -47,8 +47,9 @@ func (s *Session) Login(ctx context.Context, subject string, check func(context.
 // this request alone. If that has begun the error is [ErrTooLate]. Outside HTTP
 // the caller hands the new [Session.Holder] to its owner.
 //
-// It asks the store once. [ErrUnavailable] says that it could not tell: repeat
-// it. [ErrMoved] and [ErrEnded] say that there is nothing to renew here. With
+// It asks the store once. [ErrUnavailable] says that it could not tell: repeat it,
+// since the old ID may have ended; the session stays for that, and what asks the
+// store is unavailable in it until then. [ErrMoved] and [ErrEnded] say that there is nothing to renew here. With
 // replay.None old sets restore until they expire. Not promised: that the client
 // has the new set; if the node dies before, the session is over.
 func (s *Session) Renew(ctx context.Context) (*Session, error) {
@@ -118,7 +119,26 @@ func (s *Session) retire(ctx context.Context) (Holder, error) {
 	if errors.Is(err, replay.ErrNoStore) {
 		return next, nil
 	}
-	return next, s.heed(verdict, err)
+	return next, s.heed(ctx, verdict, err)
+}
+
+// errRenewing is what the store's refusal means of a session whose renewal may
+// have happened: the ID has ended, and what follows it is not known here yet.
+var errRenewing = fmt.Errorf("%w: a renewal was not answered; repeat it", ErrUnavailable)
+
+// renewing reports whether it was the session's own renewal that ended its ID,
+// as it is when the answer was lost, or is still on its way. Then the session is
+// kept for the repetition. It asks the store, which knows the successor, again;
+// one that can't tell ends nothing.
+func (s *Session) renewing(ctx context.Context) bool {
+	s.mu.Lock()
+	next, at := s.next, s.place(0)
+	s.mu.Unlock()
+	if next == (Holder{}) {
+		return false
+	}
+	verdict, err := s.m.cfg.Store.Renew(ctx, at, s.m.sessionKey(next.Session))
+	return verdict == replay.Granted || err != nil && Outward(err) == ErrUnavailable
 }
 
 // become moves everything to a session of its own. It is another object, so that

@@ -265,6 +265,57 @@ func TestLostAnswerOfARenewal(t *testing.T) {
 	}
 }
 
+// A session whose renewal was not answered is kept for the repetition: that its ID
+// was revoked is its own doing. Somebody else's revocation ends it all the same.
+func TestSessionWaitsForItsRenewal(t *testing.T) {
+	for what, ends := range map[string]bool{"its own renewal": false, "a logout": true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t).with(refusing)
+			store := c.counted()
+			time.Sleep(2 * time.Second)
+			m := c.node()
+			s, err := m.Start()
+			must(t, err)
+			must(t, s.Set(t.Context(), "role", "user"))
+			must(t, s.Save(t.Context()))
+			b := connected(t, s)
+			store.lost = "renew"
+			if ends {
+				store.lost = ""
+				store.hook = func(_ context.Context, op string) error {
+					if op == "renew" {
+						return errDisk // and it did not happen
+					}
+					return nil
+				}
+			}
+			if _, err := s.Login(t.Context(), "ada", trusted); !errors.Is(err, session.ErrUnavailable) {
+				t.Fatalf("Login = %v", err)
+			}
+			if ends {
+				store.hook = nil
+				id := s.ID()
+				must(t, c.store.Revoke(t.Context(), replay.NewID("4:shop", "session", id[:]), time.Now().Add(13*time.Hour)))
+			}
+			time.Sleep(15 * time.Second)
+			must(t, s.Acknowledge(t.Context(), b, b.version))
+			runFor(t, m, 2500*time.Millisecond)
+			if ended := s.Err() != nil; ended != ends || b.ended != ends {
+				t.Fatalf("%s: the session is %v, its client was told of an end: %t", what, s.Err(), b.ended)
+			}
+			if ends {
+				return
+			}
+			if err := s.Set(t.Context(), "role", "admin"); !errors.Is(err, session.ErrUnavailable) || s.Err() != nil {
+				t.Errorf("a protected change: %v, and the session is %v", err, s.Err())
+			}
+			if v, err := get(t, login(t, s, "ada"), "role"); v != "user" || err != nil {
+				t.Errorf("after the repetition: %q, %v", v, err)
+			}
+		})
+	}
+}
+
 // A copy that was left behind on another node can't be renewed.
 func TestRenewalOfACopyLeftBehind(t *testing.T) {
 	c := newCluster(t)

@@ -293,7 +293,7 @@ func (m *Manager) flush(ctx context.Context, now time.Time) {
 		return
 	}
 	for i, s := range of {
-		if m.follow(s, verdicts[i]) && verdicts[i] == replay.Granted && err == nil {
+		if stays := m.follow(ctx, s, verdicts[i]); stays && verdicts[i] != replay.Refused && err == nil {
 			s.reported(now, acks[i].Version)
 		}
 	}
@@ -301,11 +301,11 @@ func (m *Manager) flush(ctx context.Context, now time.Time) {
 
 // follow lets go of a session of which the store says that it is over or lives
 // elsewhere, and reports whether it stays.
-func (m *Manager) follow(s *Session, v replay.Verdict) (stays bool) {
-	switch v {
-	case replay.Revoked:
+func (m *Manager) follow(ctx context.Context, s *Session, v replay.Verdict) (stays bool) {
+	switch {
+	case v == replay.Revoked && !s.renewing(ctx):
 		m.remove(s, ErrEnded)
-	case replay.Superseded:
+	case v == replay.Superseded:
 		m.passivate(s)
 	default:
 		return true
@@ -327,7 +327,7 @@ func (m *Manager) livesHere(ctx context.Context, s *Session) bool {
 	if err != nil || len(verdicts) != 1 {
 		return true
 	}
-	return m.follow(s, verdicts[0])
+	return m.follow(ctx, s, verdicts[0])
 }
 
 func (m *Manager) sessionKey(id seal.ID) replay.ID { return record(m.scope, "session", id[:]) }

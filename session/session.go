@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -137,10 +138,12 @@ func (s *Session) place(gen uint64) replay.Place {
 
 // heed does what the store says of a session that it does not grant something,
 // and returns why.
-func (s *Session) heed(v replay.Verdict, err error) error {
+func (s *Session) heed(ctx context.Context, v replay.Verdict, err error) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", Outward(err), err)
+	case v == replay.Revoked && s.renewing(ctx):
+		return errRenewing
 	case v == replay.Revoked:
 		s.m.remove(s, ErrEnded)
 		return ErrEnded

@@ -96,7 +96,7 @@ func (s *Session) claim(ctx context.Context, spender replay.Spender, owner repla
 	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
 	defer cancel()
 	verdict, outcome, err := spender.Take(ctx, r.at, owner, r.Right)
-	if err := s.heed(verdict, err); err != nil {
+	if err := s.heed(ctx, verdict, err); err != nil {
 		return replay.Lost, err
 	}
 	return outcome, nil

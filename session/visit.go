@@ -55,7 +55,7 @@ func (s *Session) fence(ctx context.Context) error {
 	answer, err := s.m.cfg.Store.Restore(ctx, replay.RestoreRequest{
 		Session: at.Session, Set: v.brought, Issued: v.issued, KeepUntil: at.KeepUntil, Login: at.Login, Attempt: v.attempt, Strict: true,
 	})
-	if err := s.heed(answer.Verdict, err); err != nil {
+	if err := s.heed(ctx, answer.Verdict, err); err != nil {
 		return err
 	}
 	v.fenced = true
