@@ -160,6 +160,13 @@ func (w *statelessWriter) send() {
 	}
 	ctx := w.r.Context() // who went away gets nothing, and nothing is left here
 	err := s.Save(ctx)
+	if err == nil && w.push != nil {
+		if err = s.visit.newest(ctx, s); errors.Is(err, ErrMoved) {
+			s.m.unsealed(ctx, s, err)
+			w.replace(err) // the handler does not know that its changes are lost
+			return
+		}
+	}
 	s.m.unsealed(ctx, s, err)
 	switch {
 	case w.push != nil && w.push.End:

@@ -109,6 +109,12 @@ func (st *Stateless) Manager() *Manager { return st.m }
 // Middleware gives each request its session and sends the changed set back
 // with the response's header.
 //
+// Where the policy has an attribute that must not be rolled back, a changed set
+// goes out only if no other request moved the session on meanwhile: else the
+// response is 503, as with [ErrMoved]. A handler that panics has what it changed
+// before sealed into the response's header, for whoever recovers and answers:
+// the store may know of a protected change already.
+//
 // A visitor who brings nothing, or a set that is past its time or was logged
 // out, gets a new session ([Session.New]). Any other set that is refused is
 // answered with 401, and the client is told to drop it; next never sees an empty
@@ -129,9 +135,11 @@ func (st *Stateless) Middleware(next http.Handler) http.Handler {
 			return
 		}
 		rw.session.Store(s)
+		defer func() { // after a panic too, for whoever recovers and answers
+			rw.commit()
+			rw.session.Load().kill(ErrTooLate) // whoever kept it is told
+		}()
 		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, &rw.headerHook)))
-		rw.commit()
-		rw.session.Load().kill(ErrTooLate) // whoever kept it is told
 	})
 }
 

@@ -82,7 +82,7 @@ func TestStatelessOrdinaryChangeMovesNoFence(t *testing.T) {
 	old := v.copy()
 	store.asked = 0
 	v.cart(st, "milk")
-	if store.asked != 1 {
+	if store.asked != 2 { // when the set came, and before the new one goes
 		t.Errorf("%d operations for an ordinary change", store.asked)
 	}
 	if got, w := old.cart(st, ""); w.Code != 200 || len(got) != 1 || balance(t, st, old) != 100 {
@@ -132,6 +132,58 @@ func TestStatelessProtectedChangeAndABrokenStore(t *testing.T) {
 	})
 	if n := balance(t, st, v); n != 30 {
 		t.Errorf("balance %d", n)
+	}
+}
+
+// An older request's answer that comes last must not put its set over the newer one.
+func TestStatelessOlderResponseComesLast(t *testing.T) {
+	st, _, v := protectedVisitor(t)
+	other := v.copy()
+	w := v.visit(st, func(ctx context.Context, s *session.Session) {
+		other.visit(st, func(ctx context.Context, s *session.Session) { must(t, s.Set(ctx, "balance", 40)) })
+		must(t, s.Set(ctx, "cart", []string{"milk"}))
+	})
+	if w.Code != 503 || len(w.Header()["Set-Cookie"]) > 0 {
+		t.Errorf("the older response: %d, %v", w.Code, w.Header())
+	}
+	if n := balance(t, st, other); n != 40 {
+		t.Errorf("balance %d", n)
+	}
+}
+
+// Nor a set go out of which nobody could tell.
+func TestStatelessStoreDownBeforeTheResponse(t *testing.T) {
+	st, store, v := protectedVisitor(t)
+	before := v.one()
+	w := v.visit(st, func(ctx context.Context, s *session.Session) {
+		must(t, s.Set(ctx, "cart", []string{"milk"}))
+		store.broken = errors.New("the cable")
+	})
+	if w.Code != 503 || v.one() != before {
+		t.Errorf("%d, %v", w.Code, w.Header())
+	}
+}
+
+// A protected change is known to the store when its handler panics: the client
+// gets the set with it from whoever recovers.
+func TestStatelessPanicAfterAProtectedChange(t *testing.T) {
+	st, _, v := protectedVisitor(t)
+	w := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+			w.WriteHeader(500)
+		}()
+		st.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			must(t, session.FromContext(r.Context()).Set(r.Context(), "balance", 40))
+			panic("a mistake")
+		})).ServeHTTP(w, v.request())
+	}()
+	v.keep(w)
+	if n := balance(t, st, v); w.Code != 500 || n != 40 {
+		t.Errorf("%d, balance %d", w.Code, n)
 	}
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
@@ -73,4 +74,26 @@ func (s *Session) sealedAs(now time.Time) time.Time {
 		return s.visit.asked
 	}
 	return now
+}
+
+// newest asks once more, before the client is told to carry what was sealed,
+// whether the session still is under its fence. If another request of the client
+// moved it on, and was answered first, this set would lock the client out.
+func (v *visit) newest(ctx context.Context, s *Session) error {
+	if v.fenced || !v.st.fenced || v.brought == (Version{}) {
+		return nil // no other request can have moved it on
+	}
+	s.mu.Lock()
+	at := s.place(0)
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
+	defer cancel()
+	verdicts, err := s.m.cfg.Store.Acknowledge(ctx, at) // generation 0: a question
+	switch {
+	case err != nil || len(verdicts) != 1:
+		return errors.Join(ErrUnavailable, err)
+	case verdicts[0] != replay.Granted:
+		return ErrMoved
+	}
+	return nil
 }
