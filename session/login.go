@@ -161,6 +161,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 	for c := range s.clients {
 		n.clients[c] = nil
 	}
+	s.renewed = true
 	s.ended, s.attrs, s.unsure, s.clients = ErrMoved, map[string]*attribute{}, map[string]*attribute{}, map[Client]*Version{}
 	s.replica.wipe()
 	if rw != nil { // the request goes on, with the new one
@@ -230,7 +231,9 @@ func validSubject(subject string) error {
 
 // Logout ends the session everywhere: when it returns nil, no set of the
 // session restores on any node. If the store could not tell, it returns
-// [ErrUnavailable] and the session goes on. With replay.None only the copy on
+// [ErrUnavailable] and the session goes on. [ErrMoved] says that it was renewed
+// on this node and goes on under another ID, for whoever has the new cookie: the
+// request that asked is to be repeated with that. With replay.None only the copy on
 // this node ends, and its sets restore until they expire.
 func (s *Session) Logout(ctx context.Context) (err error) {
 	if s.unborn() {
@@ -244,5 +247,10 @@ func (s *Session) Logout(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s.m.remove(s, ErrEnded)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.renewed { // also while the store was asked
+		return ErrMoved
+	}
 	return nil
 }

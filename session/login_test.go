@@ -265,6 +265,30 @@ func TestLostAnswerOfARenewal(t *testing.T) {
 	}
 }
 
+// A request that began before a login logs nobody out, and is told so.
+func TestLogoutOfARenewedSession(t *testing.T) {
+	c := newCluster(t)
+	m := c.node()
+	s, _ := shopping(t, m)
+	renewed := login(t, s, "ada")
+	if err := s.Logout(t.Context()); !errors.Is(err, session.ErrMoved) || renewed.Err() != nil {
+		t.Errorf("Logout = %v, and the renewed session is %v", err, renewed.Err())
+	}
+	must(t, renewed.Logout(t.Context()))
+
+	spy := c.spied()
+	m = c.node()
+	s, _ = shopping(t, m)
+	spy.revoke = func(context.Context) (error, bool) {
+		spy.revoke = nil
+		renewed = login(t, s, "ada") // in the middle of the logout
+		return nil, false
+	}
+	if err := s.Logout(t.Context()); !errors.Is(err, session.ErrMoved) || renewed.Err() != nil {
+		t.Errorf("Logout = %v, and the session renewed meanwhile is %v", err, renewed.Err())
+	}
+}
+
 // A session whose renewal was not answered is kept for the repetition: that its ID
 // was revoked is its own doing. Somebody else's revocation ends it all the same.
 func TestSessionWaitsForItsRenewal(t *testing.T) {

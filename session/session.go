@@ -34,6 +34,7 @@ type Session struct {
 	login   login
 	key     string // thumbprint; empty: none
 	next    Holder // drawn for a renewal, and kept for its repetition
+	renewed bool   // it goes on as another session, of the ID of next
 	version Version
 	matters Version // the newest that did more than to move idle ends
 	used    time.Time
