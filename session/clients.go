@@ -79,24 +79,31 @@ func (s *Session) hold(c Client, held *Version) error {
 	return nil
 }
 
+// report is what to tell the store of a session.
+type report struct {
+	of      *Session
+	at      replay.Place
+	checked time.Time // when the store was last asked about it
+}
+
 // report says what to tell the store: the version that every connected client
 // holds, if the store does not know it yet; or, for a session that is in use
 // and was not asked about lately, its fence alone.
-func (s *Session) report(now time.Time) (at replay.Place, due bool) {
+func (s *Session) report(now time.Time) (r report, due bool) {
 	if !s.mu.TryLock() { // one session must not hold up all
-		return replay.Place{}, false
+		return report{}, false
 	}
 	defer s.mu.Unlock()
 	if s.ended != nil || s.begin != nil {
-		return replay.Place{}, false
+		return report{}, false
 	}
 	if v := s.floor(); !s.floorKnown() && s.stored.Less(v) {
-		return s.place(v.Gen), true
+		return report{s, s.place(v.Gen), s.checked}, true
 	}
 	if s.used.After(s.checked) && now.Sub(s.checked) >= checkEvery {
-		return s.place(0), true
+		return report{s, s.place(0), s.checked}, true
 	}
-	return replay.Place{}, false
+	return report{}, false
 }
 
 // floorKnown reports that the store knows all of the floor that matters: an

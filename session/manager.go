@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -265,38 +266,54 @@ func (m *Manager) sweep(now time.Time) {
 // in use here has moved or was logged out elsewhere.
 const checkEvery = 10 * time.Second
 
-// flush raises the floors in the store, in one batch: only what every connected
+// maxReports is how many sessions one call tells the store of, so that it can
+// answer in time however many there are.
+const maxReports = 1000
+
+// flush raises the floors in the store, in few calls: only what every connected
 // client of a session holds, because a push lost in a crash must not lock its
-// owner out. The answers tell which sessions no longer live here.
+// owner out. The answers tell which sessions no longer live here. Of whom the
+// store was not asked for longest come first, since it may not get to all.
 func (m *Manager) flush(ctx context.Context, now time.Time) {
-	var acks []replay.Place
-	var of []*Session
+	var due []report
 	for _, s := range m.all() {
-		if at, due := s.report(now); due {
-			acks, of = append(acks, at), append(of, s)
+		if r, is := s.report(now); is {
+			due = append(due, r)
 		}
 	}
-	if len(acks) == 0 {
-		return
+	slices.SortFunc(due, func(a, b report) int { return a.checked.Compare(b.checked) })
+	for some := range slices.Chunk(due, maxReports) {
+		if !m.tellStore(ctx, now, some) {
+			return // the next second tries again
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+}
+
+// tellStore is one call of flush, and says whether the store answered.
+func (m *Manager) tellStore(ctx context.Context, now time.Time, due []report) (answered bool) {
+	places := make([]replay.Place, len(due))
+	for i := range due {
+		places[i] = due[i].at
+	}
+	limited, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
-	verdicts, err := m.cfg.Store.Acknowledge(ctx, acks...)
+	verdicts, err := m.cfg.Store.Acknowledge(limited, places...)
 	if err != nil {
-		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(acks), "err", err)
+		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(due), "err", err)
 		if !errors.Is(err, replay.ErrFull) {
-			return
+			return false
 		}
 	}
-	if len(verdicts) != len(of) { // a store that breaks its contract
-		m.log.Error("the store gave no verdicts", "sessions", len(of), "verdicts", len(verdicts))
-		return
+	if len(verdicts) != len(due) { // a store that breaks its contract
+		m.log.Error("the store gave no verdicts", "sessions", len(due), "verdicts", len(verdicts))
+		return false
 	}
-	for i, s := range of {
-		if stays := m.follow(ctx, s, verdicts[i]); stays && verdicts[i] != replay.Refused && err == nil {
-			s.reported(now, acks[i].Version)
+	for i, r := range due {
+		if stays := m.follow(ctx, r.of, verdicts[i]); stays && verdicts[i] != replay.Refused && err == nil {
+			r.of.reported(now, r.at.Version)
 		}
 	}
+	return true
 }
 
 // follow lets go of a session of which the store says that it is over or lives
