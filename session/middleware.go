@@ -124,12 +124,13 @@ type responseWriter struct {
 	held Holder // what the request's cookie said; zero if it was not used
 }
 
-// setCookie writes the cookie if the client's differs from the session's.
+// setCookie writes the cookie if the client's differs from the session's. Of a
+// session that is over it writes none: the client may have its successor's.
 func (w *responseWriter) setCookie() {
 	switch s := w.session.Load(); {
 	case errors.Is(s.Err(), ErrEnded):
 		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, "", -1))
-	case !s.unborn() && s.Holder() != w.held:
+	case s.Err() == nil && !s.unborn() && s.Holder() != w.held:
 		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, s.Holder().cookieValue(), s.secondsLeft()))
 	default:
 		return

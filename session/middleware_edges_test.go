@@ -105,3 +105,20 @@ func TestTabWithTheSetOfAnOlderFence(t *testing.T) {
 		}
 	})
 }
+
+// A response whose session was renewed while it was made does not write the old
+// cookie over the new one.
+func TestLateResponseKeepsTheNewCookie(t *testing.T) {
+	c := newCluster(t)
+	s, b := shopping(t, c.node())
+	m := c.node()
+	brought := cookieOf(t, s.Holder())
+	r, err := m.Restore(t.Context(), b.set(s.Holder())) // over Bayeux: the cookie has the older fence
+	must(t, err)
+	slow := do(m.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		login(t, r.Session, "ada") // by another request
+	})), request("GET", "/", brought))
+	if cookies := slow.Cookies(); len(cookies) != 0 {
+		t.Errorf("the late response says %v", cookies)
+	}
+}
