@@ -20,6 +20,7 @@ type headerHook struct {
 	before    func()
 	committed atomic.Bool // others may ask
 	replaced  bool        // before has answered itself
+	ended     atomic.Bool // it is this request that ended its session
 }
 
 func (w *headerHook) commit() {

@@ -49,9 +49,10 @@ func (s *Session) Login(ctx context.Context, subject string, check func(context.
 //
 // It asks the store once. [ErrUnavailable] says that it could not tell: repeat it,
 // since the old ID may have ended; the session stays for that, and what asks the
-// store is unavailable in it until then. [ErrMoved] and [ErrEnded] say that there is nothing to renew here. With
-// replay.None old sets restore until they expire. Not promised: that the client
-// has the new set; if the node dies before, the session is over.
+// store is unavailable in it until then. [ErrMoved] and [ErrEnded] say that there
+// is nothing to renew here. With replay.None old sets restore until they expire.
+// Not promised: that the client has the new set; if the node dies before, the
+// session is over.
 func (s *Session) Renew(ctx context.Context) (*Session, error) {
 	s.mu.Lock()
 	l := s.login
@@ -61,10 +62,7 @@ func (s *Session) Renew(ctx context.Context) (*Session, error) {
 
 func (s *Session) renew(ctx context.Context, l login) (renewed *Session, err error) {
 	defer func() { s.m.note(ctx, KindRenew, s.id, "", err) }()
-	rw, _ := ctx.Value(contextKey{}).(*headerHook)
-	if rw != nil && rw.session.Load() != s {
-		rw = nil // another visitor's request gets no cookie of this session
-	}
+	rw := s.request(ctx) // another visitor's gets no cookie of this session
 	if rw != nil && rw.committed.Load() {
 		return nil, ErrTooLate
 	}
@@ -202,7 +200,7 @@ func (m *Manager) EndLogins(ctx context.Context, subject string) (err error) {
 	}
 	for _, s := range m.all() {
 		if s.loggedIn(subject, before.Unix()) {
-			m.remove(s, ErrEnded)
+			m.end(ctx, s)
 		}
 	}
 	return err
@@ -235,6 +233,9 @@ func validSubject(subject string) error {
 // on this node and goes on under another ID, for whoever has the new cookie: the
 // request that asked is to be repeated with that. With replay.None only the copy on
 // this node ends, and its sets restore until they expire.
+//
+// Give it the request's context: its response deletes the cookie, and no other
+// one does, which might hit that of a session that began since.
 func (s *Session) Logout(ctx context.Context) (err error) {
 	if s.unborn() {
 		return nil
@@ -246,7 +247,7 @@ func (s *Session) Logout(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, replay.ErrNoStore) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.m.remove(s, ErrEnded)
+	s.m.end(ctx, s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.renewed { // also while the store was asked

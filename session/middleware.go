@@ -32,6 +32,23 @@ func FromContext(ctx context.Context) *Session {
 	return nil
 }
 
+// request is the response writer of ctx's request, if s is its session; else nil.
+func (s *Session) request(ctx context.Context) *headerHook {
+	rw, _ := ctx.Value(contextKey{}).(*headerHook)
+	if rw != nil && rw.session.Load() == s {
+		return rw
+	}
+	return nil
+}
+
+// end ends a session for good, at the word of ctx's request.
+func (m *Manager) end(ctx context.Context, s *Session) {
+	if rw := s.request(ctx); rw != nil {
+		rw.ended.Store(true)
+	}
+	m.remove(s, ErrEnded)
+}
+
 // NewContext returns a context with s, for code that was not called by
 // [Manager.Middleware]. It seals nothing: call [Session.Save] after changes.
 func NewContext(ctx context.Context, s *Session) context.Context {
@@ -124,14 +141,16 @@ type responseWriter struct {
 	held Holder // what the request's cookie said; zero if it was not used
 }
 
-// setCookie writes the cookie if the client's differs from the session's. Of a
-// session that is over it writes none: the client may have its successor's.
+// setCookie writes the cookie if the client's differs from the session's, and
+// deletes it in the request that ended the session. In any other response it
+// leaves it alone when the session is over: the client may have a newer one.
 func (w *responseWriter) setCookie() {
-	switch s := w.session.Load(); {
-	case errors.Is(s.Err(), ErrEnded):
-		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, "", -1))
-	case s.Err() == nil && !s.unborn() && s.Holder() != w.held:
+	s := w.session.Load()
+	switch lives := s.Err() == nil && !s.unborn(); {
+	case lives && s.Holder() != w.held:
 		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, s.Holder().cookieValue(), s.secondsLeft()))
+	case !lives && w.ended.Load():
+		http.SetCookie(w.ResponseWriter, s.m.cookie(w.r, "", -1))
 	default:
 		return
 	}

@@ -122,3 +122,36 @@ func TestLateResponseKeepsTheNewCookie(t *testing.T) {
 		t.Errorf("the late response says %v", cookies)
 	}
 }
+
+// A response whose session was logged out while it was made does not delete the
+// cookie: the browser may have a new session by then.
+func TestLateResponseDeletesNoCookie(t *testing.T) {
+	for what, end := range map[string]func(*session.Manager, *session.Session) error{
+		"Logout":    func(_ *session.Manager, s *session.Session) error { return s.Logout(t.Context()) },
+		"EndLogins": func(m *session.Manager, _ *session.Session) error { return m.EndLogins(t.Context(), "ada") },
+	} {
+		c := newCluster(t)
+		m := c.node()
+		s, _ := shopping(t, m)
+		s = login(t, s, "ada")
+		slow := do(m.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			must(t, end(m, s)) // by another request
+		})), request("GET", "/", cookieOf(t, s.Holder())))
+		if cookies := slow.Cookies(); len(cookies) != 0 {
+			t.Errorf("%s: the late response says %v", what, cookies)
+		}
+	}
+}
+
+// The request that ends all logins of its own user loses its cookie.
+func TestEndLoginsDeletesTheCallersCookie(t *testing.T) {
+	m := newCluster(t).node()
+	s, _ := shopping(t, m)
+	s = login(t, s, "ada")
+	out := do(m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		must(t, m.EndLogins(r.Context(), "ada"))
+	})), request("GET", "/", cookieOf(t, s.Holder()))).Cookies()
+	if len(out) != 1 || out[0].MaxAge >= 0 {
+		t.Errorf("cookies %v", out)
+	}
+}
