@@ -138,6 +138,10 @@ type statelessWriter struct {
 	r    *http.Request
 	held brought
 	push *Push // the newest set, if there is one to send
+	// spare says that what it brought may be over because another request of the
+	// client logged in meanwhile, whose new cookies must not be dropped.
+	spare     bool
+	anonymous bool // nobody was logged in with what it brought
 }
 
 // Push implements [Client].
@@ -153,7 +157,7 @@ func (w *statelessWriter) Detached() {}
 func (w *statelessWriter) send() {
 	s := w.session.Load()
 	if s.unborn() {
-		if !w.held.empty() { // what it brought is over
+		if !w.held.empty() && !w.spare { // what it brought is over
 			w.forget()
 		}
 		return

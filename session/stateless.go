@@ -27,7 +27,8 @@ type StatelessConfig struct {
 	// CheckEvery is how long a set is taken without asking the store again
 	// whether its session or its login has been revoked: so soon a logout
 	// reaches requests with a copied set. Zero: every request asks, in one round
-	// trip. At most a quarter of the policy's idle time. A policy with an
+	// trip, and once more if it changed something; otherwise a change that is
+	// under way during a login can undo the login in the client. At most a quarter of the policy's idle time. A policy with an
 	// attribute whose rollback is refused or dropped asks at each request all
 	// the same, and with [replay.None] nobody asks.
 	CheckEvery time.Duration
@@ -109,9 +110,9 @@ func (st *Stateless) Manager() *Manager { return st.m }
 // Middleware gives each request its session and sends the changed set back
 // with the response's header.
 //
-// Where the policy has an attribute that must not be rolled back, a changed set
-// goes out only if no other request moved the session on meanwhile: else the
-// response is 503, as with [ErrMoved]. A handler that panics has what it changed
+// Where each request asks the store, it is asked again before a changed set goes
+// out. If another request moved the session on meanwhile, or renewed it, as a
+// login does, the response is 503, as with [ErrMoved]. A handler that panics has what it changed
 // before sealed into the response's header, for whoever recovers and answers:
 // the store may know of a protected change already.
 //
@@ -156,6 +157,7 @@ func (st *Stateless) session(r *http.Request, rw *statelessWriter) (*Session, er
 	s, err := st.open(r.Context(), text, rw)
 	if ended(err) {
 		st.m.log.Info("session is over", "reason", err.Error())
+		rw.spare = rw.anonymous && errors.Is(err, ErrRevoked)
 		return st.begin(rw), nil
 	}
 	return s, err
@@ -183,6 +185,7 @@ func (st *Stateless) open(ctx context.Context, text string, rw *statelessWriter)
 	if err := st.m.verify(ctx, p, set); err != nil {
 		return nil, err
 	}
+	rw.anonymous = set.manifest.Subject == ""
 	asked, err := st.ask(ctx, set)
 	if err != nil {
 		return nil, err
@@ -225,6 +228,9 @@ func (st *Stateless) bearer() string {
 	return "bearer:cookie"
 }
 
+// asksAlways reports that no set is taken without asking the store.
+func (st *Stateless) asksAlways() bool { return st.remembers && (st.fenced || st.checkEvery == 0) }
+
 // ask puts the store's one question, if it is due, and says when the set was
 // last known to be good. With nobody to ask that is now: a session that is used
 // would else end with the idle time of its first set.
@@ -233,7 +239,7 @@ func (st *Stateless) ask(ctx context.Context, set *verified) (asked time.Time, e
 	if !st.remembers {
 		return set.now, nil
 	}
-	if !st.fenced && st.checkEvery > 0 && set.now.Before(last.Add(st.checkEvery)) {
+	if !st.asksAlways() && set.now.Before(last.Add(st.checkEvery)) {
 		return last, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, st.m.cfg.StoreTimeout)

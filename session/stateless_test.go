@@ -71,8 +71,9 @@ func TestStatelessCarriesTheSession(t *testing.T) {
 	}
 }
 
-// What the store is asked: nothing without one, one question a request with one,
-// and nothing in between when it may be asked less often.
+// What the store is asked: nothing without one, one question a request with one
+// and another before a change goes out, and nothing in between when it may be
+// asked less often.
 func TestStatelessLoadOnTheStore(t *testing.T) {
 	c, store := remembersNothing(t)
 	none := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{}}}`)
@@ -83,7 +84,7 @@ func TestStatelessLoadOnTheStore(t *testing.T) {
 		store *tally
 		want  int
 	}{
-		"each request": {c.stateless(nil), store, 10},
+		"each request": {c.stateless(nil), store, 20},
 		"seldom":       {c.stateless(seldom), store, 0},
 	} {
 		v := newVisitor(t)
@@ -601,6 +602,40 @@ func TestStatelessStoreLostItsMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Other requests of the browser are under way while one logs in. Their answers,
+// which come last, must not take the login away.
+func TestStatelessLoginAndOtherRequests(t *testing.T) {
+	begin := func(t *testing.T) (*session.Stateless, *visitor) {
+		c, _ := remembersNothing(t)
+		st, v := c.stateless(nil), newVisitor(t)
+		time.Sleep(2 * time.Second)
+		v.cart(st, "tea")
+		return st, v
+	}
+	login := func(st *session.Stateless, v *visitor) {
+		v.visit(st, func(ctx context.Context, s *session.Session) { loggedIn(t, ctx, s, "ada") })
+	}
+	synctest.Test(t, func(t *testing.T) {
+		st, v := begin(t)
+		late := v.copy()
+		login(st, v)
+		w := late.visit(st, func(context.Context, *session.Session) {})
+		if len(w.Header()["Set-Cookie"]) > 0 {
+			t.Errorf("a request that came after the login: %d, %v", w.Code, w.Header())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		st, v := begin(t)
+		w := v.visit(st, func(ctx context.Context, s *session.Session) {
+			login(st, v.copy())
+			must(t, s.Set(ctx, "cart", []string{"milk"}))
+		})
+		if w.Code != 503 || len(w.Header()["Set-Cookie"]) > 0 {
+			t.Errorf("a change under way during the login: %d, %v", w.Code, w.Header())
+		}
+	})
 }
 
 func TestStatelessLoginsEnd(t *testing.T) {

@@ -78,10 +78,11 @@ func (s *Session) sealedAs(now time.Time) time.Time {
 
 // newest asks once more, before the client is told to carry what was sealed,
 // whether the session still is under its fence. If another request of the client
-// moved it on, and was answered first, this set would lock the client out.
+// moved it on, and was answered first, this set would lock the client out; if
+// another renewed it, as a login does, this set would throw the new one away.
 func (v *visit) newest(ctx context.Context, s *Session) error {
-	if v.fenced || !v.st.fenced || v.brought == (Version{}) {
-		return nil // no other request can have moved it on
+	if v.fenced || !v.st.asksAlways() || v.brought == (Version{}) {
+		return nil // no other request can have moved it on, or it was chosen not to look
 	}
 	s.mu.Lock()
 	at := s.place(0)
