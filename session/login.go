@@ -160,7 +160,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 		n.clients[c] = nil
 	}
 	s.renewed = true
-	s.ended, s.attrs, s.unsure, s.clients = ErrMoved, map[string]*attribute{}, map[string]*attribute{}, map[Client]*Version{}
+	s.ended, s.attrs, s.unsure, s.clients = ErrMoved, map[string]*attribute{}, map[string]doubt{}, map[Client]*Version{}
 	s.replica.wipe()
 	if rw != nil { // the request goes on, with the new one
 		s.leaving.requests--

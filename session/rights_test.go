@@ -35,6 +35,28 @@ func TestReplacedRightIsSpent(t *testing.T) {
 	}
 }
 
+// A Take whose answer was lost is repeated when the right was replaced meanwhile:
+// it is about the old right, and leaves the new one to be taken.
+func TestRepeatedTakeOfAReplacedRight(t *testing.T) {
+	c := newCluster(t)
+	store := &flaky{Store: c.store}
+	c.store = store
+	s, _ := shopping(t, c.node())
+	mine := owner()
+	var seat string
+	store.fail = 1
+	if err := s.Take(t.Context(), "ticket", mine, &seat); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("Take = %v", err)
+	}
+	must(t, s.Set(t.Context(), "ticket", "row 8"))
+	if err := s.Take(t.Context(), "ticket", mine, &seat); err != nil || seat != "row 7" {
+		t.Errorf("the repetition: %q, %v", seat, err)
+	}
+	if err := s.Take(t.Context(), "ticket", owner(), &seat); err != nil || seat != "row 8" {
+		t.Errorf("the new right: %q, %v", seat, err)
+	}
+}
+
 // The store is asked about a right that goes only if somebody may have it.
 func TestWhatReplacingARightCosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ type Session struct {
 	// generation is sealed in a change's turn: a watermark names the next one.
 	changing turn
 	taking   turn
-	unsure   map[string]*attribute // rights of which a Take could not tell; guarded by taking
+	unsure   map[string]doubt // rights of which a Take could not tell; guarded by taking
 
 	visit *visit // the one request of a [Stateless] session; nil for all others
 
@@ -57,7 +57,7 @@ type login struct {
 // session makes h's session, of which nothing is known yet.
 func (m *Manager) session(h Holder, binding string, now time.Time) *Session {
 	return &Session{
-		m: m, id: h.Session, holder: h, binding: binding, changing: newTurn(), taking: newTurn(), unsure: map[string]*attribute{},
+		m: m, id: h.Session, holder: h, binding: binding, changing: newTurn(), taking: newTurn(), unsure: map[string]doubt{},
 		used: now, checked: now, attrs: map[string]*attribute{}, clients: map[Client]*Version{},
 	}
 }

@@ -30,7 +30,7 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 		return err
 	}
 	defer s.taking.done()
-	right, err := s.ownRight(name, into)
+	right, err := s.ownRight(name, owner, into)
 	if err != nil {
 		return err
 	}
@@ -40,15 +40,17 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	outcome, err := s.claim(ctx, s.m.cfg.Store, owner, right)
 	if err != nil {
 		if errors.Is(err, ErrUnavailable) {
-			s.unsure[name] = right.of // the store may have noted the owner: keep the value for his repetition
+			s.unsure[name] = doubt{right.of, owner} // the store may have noted the owner: keep the value for his repetition
 		}
 		return err
 	}
 	s.forget(name, right.of)
+	if outcome.Granted() || s.unsure[name].owner == owner {
+		delete(s.unsure, name)
+	}
 	if !outcome.Granted() {
 		return fmt.Errorf("%w: %s", replay.ErrReplayed, name)
 	}
-	delete(s.unsure, name)
 	return nil
 }
 
@@ -73,7 +75,7 @@ func (s *Session) TakeTx(ctx context.Context, spender replay.Spender, name strin
 		return replay.Lost, err
 	}
 	defer s.taking.done()
-	right, err := s.ownRight(name, into)
+	right, err := s.ownRight(name, owner, into)
 	if err != nil {
 		return replay.Lost, err
 	}
@@ -111,6 +113,12 @@ func (s *Session) forget(name string, of *attribute) {
 	}
 }
 
+// doubt is a right that a Take could not tell about, and whose Take that was.
+type doubt struct {
+	of    *attribute
+	owner replay.Owner
+}
+
 // ownRight is a right, the attribute that it is of, and where.
 type ownRight struct {
 	replay.Right
@@ -118,12 +126,15 @@ type ownRight struct {
 	at replay.Place
 }
 
-func (s *Session) ownRight(name string, into any) (ownRight, error) {
+func (s *Session) ownRight(name string, owner replay.Owner, into any) (ownRight, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, err := s.live(name)
-	if doubt := s.unsure[name]; errors.Is(err, ErrNoAttribute) && doubt != nil && !doubt.expired(time.Now()) {
-		a, err = doubt, nil // gone from the session, but perhaps this owner's
+	// A repetition is about the right that its first try was about, though that is
+	// gone from the session or replaced; for others the store decides.
+	repeated := owner == s.unsure[name].owner
+	if doubt := s.unsure[name].of; doubt != nil && (repeated || errors.Is(err, ErrNoAttribute)) && !doubt.expired(time.Now()) {
+		a, err = doubt, nil
 	}
 	if err != nil {
 		return ownRight{}, err
