@@ -17,9 +17,11 @@ import (
 // returns from then on; the attributes are there.
 //
 // Check is asked whether the credentials are good, and its error is returned as
-// it is. It is called after the store was asked whether the subject's logins were
-// ended ([Manager.EndLogins]): so a password that is changed while it is checked
-// logs nobody in. Do the check in it, and nowhere else.
+// it is. The store is asked before and after whether the subject's logins were
+// ended ([Manager.EndLogins]): a password that is changed while it is checked
+// logs nobody in, and the error is [ErrUnavailable]. Do the check in it, and
+// nowhere else. Of an EndLogins of another node at the very moment of the renewal
+// this one learns as it does later, within about ten seconds of use.
 //
 // The errors are those of Renew. A session that nobody but this request knows
 // needs no new ID: it gets none, and nothing is written to the store.
@@ -35,7 +37,33 @@ func (s *Session) Login(ctx context.Context, subject string, check func(context.
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
-	return s.renew(ctx, login{subject, replay.LoginTime(now, cut).Unix()})
+	l := login{subject, replay.LoginTime(now, cut).Unix()}
+	if err := s.m.stands(ctx, l); err != nil {
+		return nil, err
+	}
+	before := s.m.loginsEnded.Load()
+	renewed, err := s.renew(ctx, l)
+	if err != nil || s.m.loginsEnded.Load() == before {
+		return renewed, err
+	}
+	// An EndLogins of this node may have looked through the sessions too early.
+	if err := s.m.stands(ctx, l); err != nil {
+		s.m.end(ctx, renewed)
+		return nil, err
+	}
+	return renewed, nil
+}
+
+// stands says whether a login's subject still is allowed to have it.
+func (m *Manager) stands(ctx context.Context, l login) error {
+	cut, err := m.cut(ctx, l.subject)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case cut.Unix() >= l.since:
+		return fmt.Errorf("%w: the subject's logins were ended meanwhile", ErrUnavailable)
+	}
+	return nil
 }
 
 // Renew gives the session a new ID and cookie secret, and returns it: the old
@@ -198,6 +226,7 @@ func (m *Manager) EndLogins(ctx context.Context, subject string) (err error) {
 	if err != nil && !errors.Is(err, replay.ErrNoStore) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	m.loginsEnded.Add(1) // before looking: a login that comes too late to be seen asks again
 	for _, s := range m.all() {
 		if s.loggedIn(subject, before.Unix()) {
 			m.end(ctx, s)

@@ -169,7 +169,7 @@ func TestRenewalIsTooLate(t *testing.T) {
 			t.Error("a request was given another's session")
 		}
 		_, _ = w.Write([]byte("x"))
-		store.since(t, "too late", map[string]int{"cut": 1}, func() {
+		store.since(t, "too late", map[string]int{"cut": 2}, func() {
 			if _, err := session.FromContext(r.Context()).Login(r.Context(), "ada", trusted); !errors.Is(err, session.ErrTooLate) {
 				t.Errorf("Login = %v", err)
 			}
@@ -194,7 +194,7 @@ func TestFirstLogin(t *testing.T) {
 			t.Errorf("Login = %v", err)
 		}
 	}))
-	store.since(t, "a first login", map[string]int{"cut": 1}, func() {
+	store.since(t, "a first login", map[string]int{"cut": 2}, func() {
 		res := do(h, request("POST", "/"))
 		if len(res.Cookies()) != 1 {
 			t.Fatalf("cookies %v", res.Cookies())
@@ -228,19 +228,49 @@ func TestLoginAsksInOrder(t *testing.T) {
 	}
 }
 
-// A password that is changed while the old one is checked logs nobody in.
+// A password that is changed while it is checked logs nobody in, whoever changes
+// it where; the visitor keeps the session.
 func TestPasswordChangedDuringALogin(t *testing.T) {
 	c := newCluster(t)
-	m := c.node()
+	here, elsewhere := c.node(), c.node()
+	for name, m := range map[string]*session.Manager{"here": here, "elsewhere": elsewhere} {
+		s, _ := shopping(t, here)
+		_, err := s.Login(t.Context(), "ada", func(ctx context.Context) error { return m.EndLogins(ctx, "ada") })
+		if !errors.Is(err, session.ErrUnavailable) || s.Subject() != "" || s.Err() != nil {
+			t.Errorf("%s: Login = %v, then %q in a session that is %v", name, err, s.Subject(), s.Err())
+		}
+		login(t, s, "ada") // with the new one
+	}
+}
+
+// The same at the moment of the renewal, which asks no more about the subject.
+func TestPasswordChangedDuringARenewal(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	m, other := c.node(), c.node()
+	during := func(m *session.Manager) {
+		store.hook = func(ctx context.Context, op string) error {
+			if op != "renew" {
+				return nil
+			}
+			store.hook = nil
+			return m.EndLogins(ctx, "ada")
+		}
+	}
 	s, b := shopping(t, m)
-	s, err := s.Login(t.Context(), "ada", func(ctx context.Context) error { return c.node().EndLogins(ctx, "ada") })
-	must(t, err)
+	during(m)
+	if _, err := s.Login(t.Context(), "ada", trusted); !errors.Is(err, session.ErrUnavailable) || b.renewed.Err() == nil {
+		t.Errorf("here: Login = %v, and the renewed session is %v", err, b.renewed.Err())
+	}
+	s, b = shopping(t, m)
+	during(other)
+	s = login(t, s, "ada")
 	must(t, s.Save(t.Context()))
 	if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); !errors.Is(err, session.ErrRevoked) {
-		t.Errorf("its set: %v", err)
+		t.Errorf("elsewhere: its set: %v", err)
 	}
 	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, new(string)); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("Take = %v", err)
+		t.Errorf("elsewhere: Take = %v", err)
 	}
 }
 

@@ -66,6 +66,8 @@ type Manager struct {
 
 	draining atomic.Bool // set under mu: nothing begins here any more
 	arrivals arrivals
+
+	loginsEnded atomic.Uint64 // how often EndLogins looked through the sessions
 }
 
 // New checks the configuration and asks the store for its epoch. A policy that
