@@ -71,10 +71,13 @@ type Manager struct {
 }
 
 // New checks the configuration and asks the store for its epoch. A policy that
-// needs a store is refused with [replay.None].
+// needs a store is refused with [replay.None], and so is any negative limit.
 func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Keys == nil || cfg.Policy == nil || cfg.Store == nil || cfg.App == "" {
 		return nil, errors.New("session: Keys, Policy, Store and App are required")
+	}
+	if cfg.MaxSessions < 0 || cfg.StoreTimeout < 0 || cfg.Lapse < 0 {
+		return nil, fmt.Errorf("session: MaxSessions %d, StoreTimeout %v and Lapse %v must not be negative", cfg.MaxSessions, cfg.StoreTimeout, cfg.Lapse)
 	}
 	if name, needed := cfg.Policy.NeedsStore(); needed && storeless(cfg.Store) {
 		return nil, fmt.Errorf("session: the rule of attribute %q needs a replay store; none is configured", name)
