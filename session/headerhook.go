@@ -20,7 +20,7 @@ type headerHook struct {
 	before    func()
 	committed atomic.Bool // others may ask
 	replaced  bool        // before has answered itself
-	ended     atomic.Bool // it is this request that ended its session
+	ended     atomic.Bool // the session of the request's cookie has ended, by this request or before it
 }
 
 func (w *headerHook) commit() {

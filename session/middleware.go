@@ -125,6 +125,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, w
 			return nil, where
 		}
 	}
+	rw.ended.Store(has || m.repeated(r)) // what it brought is over, or given up
 	s = m.newSession(func(s *Session) error {
 		if rw.committed.Load() {
 			return ErrTooLate
@@ -142,7 +143,8 @@ type responseWriter struct {
 }
 
 // setCookie writes the cookie if the client's differs from the session's, and
-// deletes it in the request that ended the session. In any other response it
+// deletes it in the request that ended the session, found it ended or gave it up,
+// unless another session began: it would only meet 503 from then on. In any other response it
 // leaves it alone when the session is over: the client may have a newer one.
 func (w *responseWriter) setCookie() {
 	s := w.session.Load()

@@ -155,3 +155,30 @@ func TestEndLoginsDeletesTheCallersCookie(t *testing.T) {
 		t.Errorf("cookies %v", out)
 	}
 }
+
+// A cookie of a session that is over, or that its client gave up, does not stay:
+// it would be answered with 503 as soon as this node has forgotten the session.
+func TestCookieOfAnEndedSessionIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newCluster(t).node()
+		h := m.Middleware(http.HandlerFunc(handler))
+		brought := do(h, request("GET", "/?cart=tea")).Cookies()
+		time.Sleep(31 * time.Minute)
+		if out := do(h, request("GET", "/", brought...)).Cookies(); len(out) != 1 || out[0].MaxAge >= 0 {
+			t.Errorf("after the idle end: %v", out)
+		}
+		gone := request("GET", "/", brought...) // by now nobody knows it here
+		if res := do(h, gone); res.StatusCode != http.StatusServiceUnavailable || len(res.Cookies()) != 0 {
+			t.Errorf("of a session that may be elsewhere: %d, %v", res.StatusCode, res.Cookies())
+		}
+		gone.Header.Set(session.StatusHeader, session.StatusNone)
+		if out := do(h, gone).Cookies(); len(out) != 1 || out[0].MaxAge >= 0 {
+			t.Errorf("given up: %v", out)
+		}
+		begins := request("GET", "/?cart=milk", brought...)
+		begins.Header.Set(session.StatusHeader, session.StatusNone)
+		if out := do(h, begins).Cookies(); len(out) != 1 || out[0].MaxAge <= 0 {
+			t.Errorf("given up, and another begun: %v", out)
+		}
+	})
+}
