@@ -101,7 +101,7 @@ func (st *story) fill(ctx context.Context, v *visitor, user string) error {
 	if err := v.connect(ctx); err != nil {
 		return err
 	}
-	_, err := v.waitSet(ctx, 3, session.Version{})
+	_, err := v.waitSet(ctx, 3, sessionext.Held{})
 	return err
 }
 
@@ -180,7 +180,7 @@ func (st *story) reloaded(ctx context.Context) (string, string, error) {
 
 func (st *story) expired(ctx context.Context) (string, string, error) {
 	// A fresh login, whose end nobody but the next node will notice.
-	before := st.held().Version
+	before := st.held()
 	if _, err := st.ada.do(ctx, "POST", "/api/login", map[string]string{"user": "ada"}); err != nil {
 		return "", "", err
 	}
@@ -292,7 +292,7 @@ func (st *story) twoGenerations(ctx context.Context) error {
 	if _, err := st.ada.do(ctx, "POST", "/api/cart", map[string]string{"item": "Poster"}); err != nil {
 		return err
 	}
-	_, err := st.ada.waitSet(ctx, len(st.older.Blobs), st.older.Version)
+	_, err := st.ada.waitSet(ctx, len(st.older.Blobs), st.older)
 	return err
 }
 

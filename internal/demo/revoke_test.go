@@ -14,7 +14,6 @@ import (
 
 	"github.com/sealedblob/sealedblob/bayeux/sessionext"
 	"github.com/sealedblob/sealedblob/seal"
-	"github.com/sealedblob/sealedblob/session"
 )
 
 // A revocation takes effect on every running node within two reload intervals,
@@ -119,7 +118,7 @@ func sealedSet(t *testing.T, n *node) ([]*http.Cookie, sessionext.Held) {
 	check(t, err)
 	check(t, v.connect(t.Context()))
 	defer v.leave(context.WithoutCancel(t.Context()))
-	set, err := v.waitSet(t.Context(), 1, session.Version{})
+	set, err := v.waitSet(t.Context(), 1, sessionext.Held{})
 	check(t, err)
 	return v.cookies(), set
 }

@@ -162,10 +162,11 @@ func (v *visitor) wait(ctx context.Context, what string, ok func(sessionext.Held
 	}
 }
 
-// waitSet waits for a set of n blobs that is newer than before.
-func (v *visitor) waitSet(ctx context.Context, n int, before session.Version) (sessionext.Held, error) {
+// waitSet waits for a set of n blobs that is not the one from before. Versions
+// would not tell: a login begins a new session's.
+func (v *visitor) waitSet(ctx context.Context, n int, before sessionext.Held) (sessionext.Held, error) {
 	return v.wait(ctx, fmt.Sprintf("a set of %d blobs", n), func(h sessionext.Held, _ sessionext.Reply) bool {
-		return len(h.Blobs) == n && before.Less(h.Version)
+		return len(h.Blobs) == n && h.Manifest != before.Manifest
 	})
 }
 
