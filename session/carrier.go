@@ -77,11 +77,19 @@ func (st *Stateless) brought(r *http.Request) (b brought) {
 		b.any = len(b.header) > 0
 		return b
 	}
-	b.collect(r, StatelessCookieName)
+	b.collect(r, StatelessCookieName+st.infix())
 	if !b.any && st.m.plainLoopback(r) {
-		b.collect(r, LoopbackStatelessCookieName)
+		b.collect(r, LoopbackStatelessCookieName+st.infix())
 	}
 	return b
+}
+
+// infix is what [Config.CookieSuffix] puts before the number of a part.
+func (st *Stateless) infix() string {
+	if st.m.cfg.CookieSuffix == "" {
+		return ""
+	}
+	return st.m.cfg.CookieSuffix + "-"
 }
 
 // collect reads the cookies by itself: all that net/http would check of a value,
@@ -250,6 +258,6 @@ func (w *statelessWriter) setCookie(number int, count string, part []byte, age i
 	if w.st.m.plainLoopback(w.r) {
 		prefix, secure = LoopbackStatelessCookieName, ""
 	}
-	line := prefix + strconv.Itoa(number) + "=" + count + string(part) + "; Path=/; Max-Age=" + strconv.Itoa(age) + "; HttpOnly" + secure + "; SameSite=Lax"
+	line := prefix + w.st.infix() + strconv.Itoa(number) + "=" + count + string(part) + "; Path=/; Max-Age=" + strconv.Itoa(age) + "; HttpOnly" + secure + "; SameSite=Lax"
 	w.Header().Add("Set-Cookie", line)
 }

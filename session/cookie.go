@@ -18,6 +18,7 @@ import (
 
 // Names of the session cookie. The first is used unless the request is plainly
 // on loopback without TLS, where not every client returns a Secure cookie.
+// [Config.CookieSuffix] makes them longer.
 const (
 	CookieName         = "__Host-sealed-session"
 	LoopbackCookieName = "sealed-session"
@@ -87,10 +88,18 @@ func (m *Manager) Holder(r *http.Request) (Holder, bool) {
 	return Holder{Session: id, secret: secret, Fence: fence}, true
 }
 
+// suffix is what [Config.CookieSuffix] adds to the cookie's name.
+func (m *Manager) suffix() string {
+	if m.cfg.CookieSuffix == "" {
+		return ""
+	}
+	return "-" + m.cfg.CookieSuffix
+}
+
 func (m *Manager) cookies(r *http.Request) []*http.Cookie {
-	cookies := r.CookiesNamed(CookieName)
+	cookies := r.CookiesNamed(CookieName + m.suffix())
 	if len(cookies) == 0 && m.plainLoopback(r) {
-		cookies = r.CookiesNamed(LoopbackCookieName)
+		cookies = r.CookiesNamed(LoopbackCookieName + m.suffix())
 	}
 	return cookies
 }
@@ -100,11 +109,11 @@ func (m *Manager) repeated(r *http.Request) bool { return len(m.cookies(r)) > 1 
 // cookie makes the session cookie; it lives maxAge seconds, or not at all.
 func (m *Manager) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
 	c := &http.Cookie{
-		Name: CookieName, Value: value, Path: "/", MaxAge: maxAge,
+		Name: CookieName + m.suffix(), Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: true,
 	}
 	if m.plainLoopback(r) {
-		c.Name, c.Secure = LoopbackCookieName, false
+		c.Name, c.Secure = LoopbackCookieName+m.suffix(), false
 	}
 	return c
 }

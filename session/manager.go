@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,10 @@ type Config struct {
 	// unless the request is plainly on loopback. Set it behind a proxy on the
 	// same machine that does not pass the Host header on.
 	SecureCookie bool
+	// CookieSuffix is put, after a hyphen, to the names of the cookies. Two
+	// programs that share a host, also on two ports or paths, need different ones:
+	// else each refuses the other's cookie. At most 32 of a-z and 0-9.
+	CookieSuffix string
 	// Logger gets one line for each refusal, with its reason. Nil: none.
 	Logger *slog.Logger
 	// Observer is told of every outcome. Nil: nobody.
@@ -78,6 +83,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	}
 	if cfg.MaxSessions < 0 || cfg.StoreTimeout < 0 || cfg.Lapse < 0 {
 		return nil, fmt.Errorf("session: MaxSessions %d, StoreTimeout %v and Lapse %v must not be negative", cfg.MaxSessions, cfg.StoreTimeout, cfg.Lapse)
+	}
+	if len(cfg.CookieSuffix) > 32 || strings.Trim(cfg.CookieSuffix, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+		return nil, fmt.Errorf("session: CookieSuffix %.40q, want at most 32 of a-z and 0-9", cfg.CookieSuffix)
 	}
 	if name, needed := cfg.Policy.NeedsStore(); needed && storeless(cfg.Store) {
 		return nil, fmt.Errorf("session: the rule of attribute %q needs a replay store; none is configured", name)
