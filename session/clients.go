@@ -40,13 +40,13 @@ func (s *Session) Detach(c Client) {
 
 // Acknowledge notes which set a client holds (nil: none) and counts as a use
 // of the session. If that is not the newest set, the newest is pushed in full:
-// so a lost push is sent again. A client that holds a higher fence has learnt
-// that the session moved; then the session is let go here and Acknowledge
-// returns [ErrMoved]. A session that was idle for too long is over: [ErrEnded].
+// so a lost push is sent again. A client that says it holds a higher fence may have
+// learnt that the session moved: the store is asked, and if it moved it is let go
+// here and Acknowledge returns [ErrMoved]. A session that was idle for too long is over: [ErrEnded].
 func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) error {
-	if s.behind(held) {
+	if s.behind(held) && (s.m.storeless || !s.m.livesHere(ctx, s)) {
 		s.m.passivate(s)
-		return ErrMoved
+		return s.Err()
 	}
 	if s.over(time.Now()) { // and was not swept yet, or is gone
 		s.m.remove(s, ErrEnded)

@@ -66,11 +66,24 @@ func TestFloorNeedsEveryClient(t *testing.T) {
 	}
 }
 
+// Without a store the client's word is all there is.
+func TestHigherFenceWithoutAStore(t *testing.T) {
+	c := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{}}}`)
+	c.store = replay.None{}
+	s, err := c.node().Start()
+	must(t, err)
+	if err := s.Acknowledge(t.Context(), connected(t, s), &session.Version{Fence: 1, Gen: 1}); !errors.Is(err, session.ErrMoved) {
+		t.Errorf("Acknowledge = %v, want ErrMoved", err)
+	}
+}
+
 // A client with a set of a higher fence has learnt that the session moved.
 func TestHigherFenceLetsGo(t *testing.T) {
 	c := newCluster(t)
 	m := c.node()
 	s, b := shopping(t, m)
+	_, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+	must(t, err)
 	if err := s.Acknowledge(t.Context(), b, &session.Version{Fence: 1, Gen: 1}); !errors.Is(err, session.ErrMoved) {
 		t.Errorf("Acknowledge = %v, want ErrMoved", err)
 	}

@@ -536,3 +536,17 @@ func TestRenewalOverHTTP(t *testing.T) {
 		t.Errorf("the session is let go: %v", s.Err())
 	}
 }
+
+// What a client that was there before the login says of a later fence does not
+// take the session away: the store knows better.
+func TestPlantedClientMovesNoSession(t *testing.T) {
+	m := newCluster(t).node()
+	s, b := shopping(t, m)
+	s = login(t, s, "ada")
+	if err := s.Acknowledge(t.Context(), b, &session.Version{Fence: 1 << 40, Gen: 1}); err != nil {
+		t.Errorf("Acknowledge = %v", err)
+	}
+	if _, live := m.Live(s.Holder()); !live {
+		t.Errorf("the session is %v", s.Err())
+	}
+}

@@ -62,6 +62,8 @@ type Manager struct {
 	shared *shared // keys of all sessions of a [Stateless]; nil: each has its own
 	epoch  int64   // nothing is issued before the store's memory began
 
+	storeless bool // nobody remembers fences
+
 	strict bool // the policy's, which looks at every rule
 
 	mu       sync.Mutex
@@ -103,6 +105,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	alone := storeless(cfg.Store)
 	if cfg.Observer != nil {
 		cfg.Store = observedStore{cfg.Store, cfg.Observer}
 	}
@@ -111,7 +114,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("session: asking the store for its epoch: %w", err)
 	}
 	return &Manager{
-		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), strict: cfg.Policy.Strict(),
+		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), storeless: alone, strict: cfg.Policy.Strict(),
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
 		arrivals: arrivals{byHolder: map[Holder]*arrival{}},
 	}, nil
