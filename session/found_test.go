@@ -137,3 +137,36 @@ func TestClientThatMissedARenewal(t *testing.T) {
 		t.Errorf("pushed %v over %v, want %v over %v", last.Version, last.Over, s.Version(), held)
 	}
 }
+
+// An end of logins reaches the sessions of this node that were begun just after the
+// one before.
+func TestEndOfLoginsTwiceInASecond(t *testing.T) {
+	c := newCluster(t).with(refusing)
+	m := c.node()
+	must(t, m.EndLogins(t.Context(), "ada"))
+	s, err := m.Start()
+	must(t, err)
+	s = login(t, s, "ada")
+	must(t, m.EndLogins(t.Context(), "ada"))
+	if err := s.Set(t.Context(), "role", "admin"); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("Set = %v", err)
+	}
+}
+
+// Copies of the former ID that were left behind go on sealing: no version of theirs
+// is one of the renewed session's.
+func TestVersionsAfterARenewal(t *testing.T) {
+	c := newCluster(t)
+	s, b := shopping(t, c.node())
+	r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
+	must(t, err)
+	renewed := login(t, r.Session, "ada")
+	must(t, renewed.Save(t.Context()))
+	for range 3 {
+		must(t, s.Set(t.Context(), "cart", []string{"coffee"}))
+		must(t, s.Save(t.Context()))
+		if s.Version() == renewed.Version() {
+			t.Errorf("both have a set of version %v", s.Version())
+		}
+	}
+}

@@ -167,9 +167,14 @@ func (s *Session) renewing(ctx context.Context) bool {
 	return verdict == replay.Granted || err != nil && Outward(err) == ErrUnavailable
 }
 
+// renewalGap keeps the generations of a renewed session apart from those that copies
+// of the former one, left behind on other nodes, may still seal: a client tells by
+// the version alone what it holds.
+const renewalGap = 1 << 20
+
 // become moves everything to a session of its own. It is another object, so that
 // what still holds the old one, such as a request that an attacker keeps open,
-// sees nothing of the new one. Generations go on, so that none is used twice.
+// sees nothing of the new one.
 func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +182,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 		return nil, s.ended
 	}
 	n := s.m.session(next, next.binding(), s.m.now())
-	n.absolute, n.former, n.version, n.login = s.absolute, s.newest(), Version{Gen: s.version.Gen}, l
+	n.absolute, n.former, n.version, n.login = s.absolute, s.newest(), Version{Gen: s.version.Gen + renewalGap}, l
 	n.key = s.key
 	n.attrs, n.unsure, n.alone, n.replica.dirty = s.attrs, s.unsure, s.alone, true
 	n.visit = s.visit.renewed()
@@ -219,7 +224,7 @@ func (m *Manager) EndLogins(ctx context.Context, subject string) (err error) {
 		return err
 	}
 	rule := m.cfg.Policy.Session()
-	before := m.now().Add(rule.Leeway)
+	before, earlier := m.now().Add(rule.Leeway), m.loggedIn(subject)
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
 	err = m.cfg.Store.RevokeSubject(ctx, m.subjectKey(subject), before, m.keepUntil(before.Add(rule.Absolute)).Add(time.Second))
@@ -227,19 +232,26 @@ func (m *Manager) EndLogins(ctx context.Context, subject string) (err error) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	m.loginsEnded.Add(1) // before looking: a login that comes too late to be seen asks again
-	for _, s := range m.all() {
-		if s.loggedIn(subject, before.Unix()) {
+	for s, since := range m.loggedIn(subject) {
+		if was, there := earlier[s]; since <= before.Unix() || there && since == was {
 			m.end(ctx, s)
 		}
 	}
 	return err
 }
 
-// loggedIn reports a login of subject at or before a time.
-func (s *Session) loggedIn(subject string, until int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.login.subject == subject && s.login.since <= until
+// loggedIn are the subject's sessions here, and since when: soon after an end of
+// logins that is later than now.
+func (m *Manager) loggedIn(subject string) map[*Session]int64 {
+	out := map[*Session]int64{}
+	for _, s := range m.all() {
+		s.mu.Lock()
+		if s.login.subject == subject {
+			out[s] = s.login.since
+		}
+		s.mu.Unlock()
+	}
+	return out
 }
 
 // cut is the time up to which the subject's logins are void.
