@@ -80,7 +80,7 @@ whose answer may be lost with the same --attempt: choose it before the first try
 			owner := seal.NewID()
 			if attempt != "" {
 				var err error
-				if owner, err = seal.ParseID(attempt); err != nil {
+				if owner, err = seal.ParseID(attempt); err != nil || owner == (seal.ID{}) {
 					return usage("--attempt wants 22 characters of base64url: your own random 128 bits")
 				}
 			}
