@@ -1,10 +1,10 @@
 # The same commands locally and in CI; each target is a script in ci/.
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
 # make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
-.PHONY: test need lint go durable adapters model drain keyservice fuzz client interop browser demo headless bench
+.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop browser demo headless bench
 
 # make model and make drain are the larger forms of tests that are among "go".
-test: need lint go durable adapters keyservice fuzz client interop browser headless ## everything
+test: need lint go programs durable adapters keyservice fuzz client interop browser headless ## everything
 
 need:     ; ci/need.sh
 lint:     ; ci/lint.sh
@@ -12,6 +12,7 @@ go:       ; ci/go.sh
 durable:  ; ci/durable.sh
 adapters: ; ci/adapters.sh
 model:    ; DEEP=$(DEEP) ci/model.sh
+programs: ; ci/programs.sh
 drain:    ; ci/drain.sh
 keyservice: ; ci/keyservice.sh
 fuzz:     ; ci/fuzz.sh

@@ -23,6 +23,7 @@ require (
 require (
 	c2sp.org/CCTV/age v0.0.0-20260829155415-4448f2097b2d
 	github.com/rogpeppe/go-internal v1.16.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
