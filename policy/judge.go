@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// Facts are what was found in an authentic attribute, and the time.
+// Facts are what was found in an authentic attribute, and the time. Nothing here
+// checks that it is authentic, or of the session that it is presented with.
 type Facts struct {
 	Now      time.Time
 	Name     string
-	IssuedAt time.Time
-	Expires  time.Time
+	IssuedAt time.Time // when the value was set, as it was sealed
+	Expires  time.Time // its end, as it was sealed
 	// AbsoluteExpires is the zero time if the attribute has none.
 	AbsoluteExpires time.Time
-	Once            bool
-	Bytes           int // of the encoded value
+	Once            bool // it was sealed as a right
+	Bytes           int  // of the value, encoded as JSON
 	// KeyProved says whether the presenter proved possession of the key that
 	// the session is bound to; [BindingKey] asks for it.
 	KeyProved bool
@@ -36,15 +37,16 @@ type StoreFacts struct {
 // SessionFacts are what was found in an authentic manifest, and the time.
 type SessionFacts struct {
 	Now             time.Time
-	IssuedAt        time.Time
-	Expires         time.Time
-	AbsoluteExpires time.Time
-	// Bound says whether the presenter proved to be the holder.
+	IssuedAt        time.Time // when the set was sealed
+	Expires         time.Time // its idle end, as it was sealed
+	AbsoluteExpires time.Time // its absolute end, as it was sealed
+	// Bound says whether the presenter proved to be the holder, as the session
+	// cookie does.
 	Bound bool
 	// KeyProved is as in [Facts].
 	KeyProved  bool
-	Attributes int
-	Bytes      int      // sum over the attributes
+	Attributes int      // how many there are
+	Bytes      int      // of their values, encoded as JSON, in all
 	Names      []string // of the attributes that are to be restored or dropped
 }
 

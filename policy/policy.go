@@ -23,12 +23,18 @@ import (
 	"time"
 )
 
-// Errors that a [Violation] wraps: authentic, but not acceptable.
+// Errors that a [Violation] wraps: authentic, but not acceptable. The last is of a
+// policy itself.
 var (
-	ErrExpired     = errors.New("policy: expired")
+	// ErrExpired says that an attribute's or the session's time is up.
+	ErrExpired = errors.New("policy: expired")
+	// ErrNotYetValid says that it was issued later than now, by more than the leeway.
 	ErrNotYetValid = errors.New("policy: not yet valid")
-	ErrBinding     = errors.New("policy: not the holder this was sealed for")
-	ErrNotAllowed  = errors.New("policy: not allowed")
+	// ErrBinding says that the presenter did not prove the cookie or the key.
+	ErrBinding = errors.New("policy: not the holder this was sealed for")
+	// ErrNotAllowed says that a rule forbids it: an undeclared name, a size, a
+	// required attribute that is missing, a protected one that is rolled back.
+	ErrNotAllowed = errors.New("policy: not allowed")
 	// ErrStoreDown says that the store could not tell: no refusal for good, the
 	// set may be tried again.
 	ErrStoreDown = errors.New("policy: the store could not tell")
@@ -92,16 +98,16 @@ type SessionRule struct {
 	Leeway time.Duration
 }
 
-// Limits and defaults.
+// Limits and defaults. Sizes are in bytes of the values encoded as JSON.
 const (
-	MaxAttributes       = 64
-	MaxValueBytes       = 11 << 10 // what fits into an envelope of 16 KiB
-	DefaultMaxBytes     = 4 << 10
+	MaxAttributes       = 64        // in a session; the default too
+	MaxValueBytes       = 11 << 10  // what fits into an envelope of 16 KiB
+	DefaultMaxBytes     = 4 << 10   // of one value
 	MaxSessionBytes     = 128 << 10 // what fits, sealed, into a handshake of 256 KiB
-	DefaultSessionBytes = 128 << 10
+	DefaultSessionBytes = 128 << 10 // of all values of a session
 	DefaultLeeway       = 30 * time.Second
 	MaxLeeway           = 5 * time.Minute
-	MaxOnceTTL          = 24 * time.Hour
+	MaxOnceTTL          = 24 * time.Hour // of a right
 	maxDuration         = 10 * 365 * 24 * time.Hour
 	maxVersion          = 64 // of the claim "pv"
 )
@@ -234,7 +240,8 @@ func (p *Policy) Rules() []Rule {
 	return out
 }
 
-// NeedsStore names an attribute that can't be protected without a replay store.
+// NeedsStore names an attribute that can't be protected without a replay store:
+// the first by name that is once-only or whose rollback is not allowed.
 func (p *Policy) NeedsStore() (name string, needed bool) {
 	for _, name := range p.names {
 		if r := p.rules[name]; r.Once || r.Protected() {
