@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -288,7 +289,8 @@ func (w *world) permitted(b *branch, what string, err error) (refused bool) {
 // read reads everything. It is what was last set in this place.
 func (w *world) read(b *branch) {
 	now := time.Now()
-	for name, rule := range traits {
+	for _, name := range slices.Sorted(maps.Keys(traits)) { // a program does the same again
+		rule := traits[name]
 		var number int
 		err := b.s.Get(name, &number)
 		want, k := b.has(name, now), b.content[name]
