@@ -58,9 +58,9 @@ func (s *Session) live(name string) (*attribute, error) {
 // Info describes an attribute without its value.
 type Info struct {
 	Name            string
-	Issued, Expires time.Time
-	Once            bool
-	Bytes           int
+	Issued, Expires time.Time // when it was set, and when it ends unless it is used or set again
+	Once            bool      // it is a right
+	Bytes           int       // of its value, encoded as JSON
 }
 
 // Attributes lists the attributes that are there at this time, by name.

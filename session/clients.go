@@ -8,7 +8,8 @@ import (
 )
 
 // Attach connects a client to the session. What it holds is unknown until it
-// says so; changes are pushed from now on.
+// says so ([Session.Acknowledge]); changes are pushed from now on. The error is
+// [ErrEnded] or [ErrMoved].
 func (s *Session) Attach(c Client) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,6 +15,18 @@
 // with each request, in cookies or in a header. [IssueGrant], [TakeGrant] and
 // [GrantPage] are for rights outside any session, such as one-time links.
 //
+// The words: a set is what a client carries, one envelope for each attribute in a
+// slot that hides its name, and a manifest that lists them. A set's generation counts
+// the sets of a session, its fence the restores: so a [Version] says which of two is
+// newer. The [Holder] of a session is who has its cookie. The floor is what all
+// connected clients hold, the watermark the newest protected change; older sets are
+// refused by the one, and as the policy says by the other. A protected change is one of
+// an attribute whose rule says rollback refuse or drop.
+//
+// Not promised: that an ordinary change, acknowledged by no client, outlives its node;
+// that a node which a session has left learns so in less than about ten seconds of use;
+// and with replay.None, that an older set is refused. SECURITY.md has the whole list.
+//
 // What the caller must still do: run [Manager.Run], call [Manager.Drain] before
 // the node stops, serve over TLS, and treat [ErrUnavailable] as "try again",
 // never as "no session".

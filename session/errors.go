@@ -30,8 +30,8 @@ var (
 	// ErrTooLarge says that a value, or the session with it, is over the
 	// policy's limit. Nothing was changed.
 	ErrTooLarge = errors.New("session: over the policy's size limit")
-	// ErrTooLate says that a new session can't be started any more, because
-	// the response's header with the cookie has been sent.
+	// ErrTooLate says that a session can't be started or renewed any more, nor a
+	// [Stateless] one changed, because the response's header has been sent.
 	ErrTooLate = errors.New("session: response already started")
 	// ErrEnded says that this session was logged out or has expired.
 	ErrEnded = errors.New("session: ended")
@@ -40,7 +40,8 @@ var (
 	ErrMoved = errors.New("session: moved to another node")
 )
 
-// What the outside sees: one opaque refusal, or "try again".
+// What the outside sees: one opaque refusal, or "try again", which says that we
+// could not tell and that the same may succeed later. See [Outward].
 var (
 	ErrRejected    = errors.New("rejected")
 	ErrUnavailable = errors.New("try again")
@@ -68,7 +69,10 @@ func Outward(err error) error {
 	return ErrUnavailable
 }
 
-// HTTPStatus is the status code that fits an error of this package.
+// HTTPStatus is the status code that fits an error of this package: 200 for nil, 400
+// for what is malformed, 401 for what [Outward] calls rejected and for a session that
+// has ended, 409 where there is no such attribute, no key, or a right is spent, 413
+// for what is too large, and otherwise 503.
 func HTTPStatus(err error) int {
 	switch {
 	case err == nil:

@@ -176,8 +176,9 @@ func (m *Manager) locate(h Holder) (*Session, state) {
 	return s, here
 }
 
-// Live finds a session that lives on this node and whose holder is h. A hint
-// of a higher fence says that the session has moved: then it is let go here.
+// Live finds a session that lives on this node, as far as this node knows, and whose
+// holder is h. A hint of a higher fence says that the session has moved: then it is let
+// go here, as is one whose time is over. It asks no store and counts as no use.
 func (m *Manager) Live(h Holder) (*Session, bool) {
 	s, where := m.locate(h)
 	if where != here {

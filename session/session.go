@@ -11,7 +11,9 @@ import (
 	"github.com/sealedblob/sealedblob/seal"
 )
 
-// Session is one user's state on this node. It is safe for concurrent use.
+// Session is one user's state on this node. It is safe for concurrent use. A session
+// lives on one node at a time: its methods return [ErrMoved] when this one has learnt
+// that it lives elsewhere by now, and [ErrEnded] when it is over.
 type Session struct {
 	m        *Manager
 	id       seal.ID
@@ -74,7 +76,8 @@ func (m *Manager) newSession(begin func(*Session) error) *Session {
 }
 
 // Start makes a session outside HTTP, for programs that carry the holder's
-// cookie themselves. Within a request use [FromContext].
+// cookie themselves. Within a request use [FromContext]. [ErrUnavailable] says that
+// memory is full ([Config.MaxSessions]) or the node is being drained.
 func (m *Manager) Start() (*Session, error) {
 	s := m.newSession(func(*Session) error { return nil })
 	s.begin = nil
@@ -91,7 +94,8 @@ func (s *Session) Holder() Holder {
 	return h
 }
 
-// Version is the fence and generation of the newest sealed set.
+// Version is the fence and generation of the newest sealed set. Until this node has
+// sealed one it is where the session came from; zero for a new one.
 func (s *Session) Version() Version {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
-// ErrNoSession says that the context has no session: it is not of a request
-// within [Manager.Middleware].
+// ErrNoSession says that the context has no session: it is not of a request within
+// [Manager.Middleware] or [Stateless.Middleware], nor of [NewContext].
 var ErrNoSession = errors.New("session: no session in this context")
 
 // Get reads an attribute of the context's session. Reading a right does not

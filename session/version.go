@@ -15,12 +15,13 @@ type Version = replay.Version
 // answer was lost with the same one.
 type Owner = replay.Owner
 
-// FormatVersion writes v as on the wire.
+// FormatVersion writes v as on the wire: "fence.generation", both decimal.
 func FormatVersion(v Version) string {
 	return strconv.FormatUint(v.Fence, 10) + "." + strconv.FormatUint(v.Gen, 10)
 }
 
-// ParseVersion reads the one spelling of a version.
+// ParseVersion reads the one spelling of a version, which [FormatVersion] writes; ok is
+// false for any other text.
 func ParseVersion(text string) (v Version, ok bool) {
 	if len(text) > 41 {
 		return Version{}, false

@@ -15,11 +15,11 @@ const (
 
 // WireRequest is what a client says: the set that it presents, or the version that it holds.
 type WireRequest struct {
-	V        int               `json:"v"`
+	V        int               `json:"v"`                 // WireVersion
 	Attempt  string            `json:"attempt,omitempty"` // 22 characters of base64url
 	Manifest string            `json:"manifest,omitempty"`
 	Blobs    map[string]string `json:"blobs,omitempty"` // envelope by slot
-	Gen      string            `json:"gen,omitempty"`
+	Gen      string            `json:"gen,omitempty"`   // version held
 	Proof    string            `json:"proof,omitempty"` // of the session's key, for this request; see [Prove]
 }
 
@@ -49,23 +49,24 @@ func (r *WireRequest) owner() (owner Owner, ok bool) {
 
 // WireReply is the answer to a set that was presented.
 type WireReply struct {
-	V       int      `json:"v"`
+	V       int      `json:"v"` // WireVersion
 	State   string   `json:"state"`
-	Gen     string   `json:"gen,omitempty"`
+	Gen     string   `json:"gen,omitempty"`     // version of the session here; empty: it does not live here
 	Dropped []string `json:"dropped,omitempty"` // slots
 	// Challenge, with StateRetry, is to be signed for the repetition; see [Prove].
 	Challenge string `json:"challenge,omitempty"`
 }
 
-// WirePush is a [Push] as it travels.
+// WirePush is a [Push] as it travels. Gen, Base and Over are versions as
+// [FormatVersion] writes them.
 type WirePush struct {
-	V        int               `json:"v"`
+	V        int               `json:"v"` // WireVersion
 	Gen      string            `json:"gen"`
-	Base     string            `json:"base,omitempty"`
+	Base     string            `json:"base,omitempty"` // empty: the set is complete
 	Over     string            `json:"over,omitempty"`
 	Manifest string            `json:"manifest,omitempty"`
-	Set      map[string]string `json:"set,omitempty"`
-	Del      []string          `json:"del,omitempty"`
+	Set      map[string]string `json:"set,omitempty"` // envelope by slot
+	Del      []string          `json:"del,omitempty"` // slots
 	End      bool              `json:"end,omitempty"`
 }
 
