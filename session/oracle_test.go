@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"fmt"
 	"maps"
 	"time"
 
@@ -48,6 +49,14 @@ type kept struct {
 	*value
 	until, gone time.Time
 	burnt       bool // it came by a restore that spent it
+}
+
+// String leaves out where it is in memory.
+func (k kept) String() string {
+	if k.value == nil {
+		return "nothing"
+	}
+	return fmt.Sprintf("%d, there until %s, used %d times, taken %t, burnt %t, void %t", k.number, k.until.Format(time.TimeOnly), k.effects, k.taker != nil, k.burner != nil, k.void)
 }
 
 // unsure is a right whose Take got no answer.

@@ -221,7 +221,7 @@ func (w *world) tick(n int) {
 	w.nodes[n].Run(ctx)
 	for _, b := range w.branches {
 		if b.node == n && !b.gone && b.over(time.Now()) && b.s.Err() == nil {
-			w.t.Fatalf("node %d keeps a session whose time is up", n)
+			w.fail("a node keeps a session whose time is up", n)
 		}
 	}
 	w.look(true)
@@ -252,7 +252,7 @@ func (w *world) watch(n int) {
 		}
 	}
 	if !left.gone {
-		w.t.Fatalf("node %d still serves a session that has gone from there", n)
+		w.fail("a node still serves a session that has gone from there", n)
 	}
 	w.tally["learnt"]++
 }
@@ -308,12 +308,12 @@ func (w *world) drain(n int) {
 	for _, b := range expected {
 		w.tally["drained"]++
 		if q := b.sets[b.s.Version().Gen]; q != nil && w.held != q {
-			w.t.Fatalf("after the drain of node %d the browser does not hold the newest set, %v", n, q.version)
+			w.fail("after the drain the browser does not hold the newest set", n, q.version)
 		}
 	}
 	for _, b := range w.branches {
 		if b.node == n && !b.gone && b.s.Err() == nil {
-			w.t.Fatalf("a session is left on node %d", n)
+			w.fail("a session is left on a drained node", n)
 		}
 	}
 	w.crash(n)

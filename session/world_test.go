@@ -85,6 +85,14 @@ func (w *world) start(n int) {
 	w.nodes[n] = m
 }
 
+// fail ends the program, and says of the same fault the same, so that the program
+// can be shortened; the details are beside.
+func (w *world) fail(what string, details ...any) {
+	w.t.Helper()
+	w.t.Log(details...)
+	w.t.Fatal(what)
+}
+
 // align waits for the next full minute, unless there is room for what takes this
 // long in the first half of the present one. All limits end in the second half, so
 // that no step is near one.
@@ -117,7 +125,7 @@ func (w *world) look(lapsed bool) {
 		}
 		b.gone = true
 		if !b.doomed() && !b.over(now) && !(lapsed && w.lapsed(b, now)) {
-			w.t.Fatalf("node %d let go of a session that lives there: %v", b.node, b.s.Err())
+			w.fail("a node let go of a session that lives there", b.node, b.s.Err())
 		}
 	}
 }
@@ -189,9 +197,9 @@ func (w *world) visit(n int, cookie string, anew bool, acts []act) (next string,
 	})).ServeHTTP(rec, r)
 	switch {
 	case !served && (rec.Code != http.StatusServiceUnavailable || rec.Header().Get(session.StatusHeader) != session.StatusRequired):
-		w.t.Fatalf("not served, and answered %d", rec.Code)
+		w.fail("not served, and not told to restore", rec.Code)
 	case !served && (b != nil && !b.over(now) || cookie == ""):
-		w.t.Fatalf("not served on node %d, where the session lives", n)
+		w.fail("not served where the session lives", n)
 	case served && last.New():
 		delete(w.branches, last)
 	case served && w.branches[last] != nil:
@@ -281,7 +289,7 @@ func (w *world) permitted(b *branch, what string, err error) (refused bool) {
 		return false
 	}
 	if !b.doomed() {
-		w.t.Fatalf("%s: %v, but the session lives here", what, err)
+		w.fail(what+": refused, but the session lives here", err, b.node)
 	}
 	return true
 }
@@ -299,16 +307,16 @@ func (w *world) read(b *branch) {
 			return
 		case err == nil:
 			if want == no || number != k.number {
-				w.t.Fatalf("%s is %d on node %d, the oracle has %+v, %v", name, number, b.node, k, want)
+				w.fail(name+" is not what was set", number, b.node, k, want)
 			}
 			if rule.protected && !b.doomed() && b.life.role != k.value {
-				w.t.Fatalf("%s is %d, but a later change was answered: %+v", name, number, b.life.role)
+				w.fail(name+" was undone", number, b.node, k)
 			}
 			b.use(name, now)
 		case !errors.Is(err, session.ErrNoAttribute):
 			w.t.Fatalf("reading %s: %v", name, err)
 		case want == yes && !(k.burnt && k.effects > 0):
-			w.t.Fatalf("%s is lost on node %d: the oracle has %+v", name, b.node, k)
+			w.fail(name+" is lost", b.node, k)
 		}
 	}
 	w.tally["read"]++
@@ -329,7 +337,7 @@ func (w *world) update(ctx context.Context, b *branch) {
 	v := w.value()
 	w.changed(b, "cart", v, session.Update(session.NewContext(ctx, b.s), policy.Attr[int]("cart"), func(present int) (int, error) {
 		if k, set := b.content["cart"]; set && k.number != present {
-			w.t.Fatalf("update got %d, the oracle has %d", present, k.number)
+			w.fail("an update of what was not set", present, k)
 		}
 		return v.number, nil
 	}))
@@ -358,7 +366,7 @@ func (w *world) changed(b *branch, name string, v *value, err error) {
 		w.t.Fatalf("a change of %s: %v", name, err)
 	}
 	if b.doomed() && (rule.protected && (alive || v != nil) || rule.once && alive && old.given && !old.burnt) {
-		w.t.Fatalf("%s was changed on node %d after the session had gone from there", name, b.node)
+		w.fail(name+" was changed after the session had gone from there", b.node, old)
 	}
 	b.drop(name)
 	if v != nil {
@@ -387,7 +395,7 @@ func (w *world) take(ctx context.Context, b *branch, name string, owner replay.O
 	case w.permitted(b, "a Take", err):
 	case err == nil:
 		if b.doomed() || there == no || k.number != number || k.void && !mine || k.effects > 0 || k.taker != nil && !mine {
-			w.t.Fatalf("%s %d was taken on node %d by %v, the oracle has %+v; gone from there: %v", name, number, b.node, owner[0], k.value, b.doomed())
+			w.fail(name+" was taken", number, b.node, owner[0], k, b.doomed())
 		}
 		w.tally["taken"]++
 		if mine {
@@ -403,14 +411,14 @@ func (w *world) take(ctx context.Context, b *branch, name string, owner replay.O
 		b.unsure[name] = unsure{k, owner}
 	case errors.Is(err, replay.ErrReplayed):
 		if there == no || k.taker == nil || mine && k.effects == 0 {
-			w.t.Fatalf("%s is spent, but the oracle has %+v", name, k)
+			w.fail(name+" is spent, but nobody took it", b.node, k)
 		}
 		w.tally["replayed"]++
 		if b.forget(name, k); doubt.owner == owner {
 			delete(b.unsure, name)
 		}
 	case !errors.Is(err, session.ErrNoAttribute) || there == yes && !(k.burnt && k.effects > 0):
-		w.t.Fatalf("%s can't be taken on node %d: %v; the oracle has %+v", name, b.node, err, k)
+		w.fail(name+" can't be taken", err, b.node, k)
 	}
 }
 
@@ -502,22 +510,22 @@ func (w *world) answered(n int, q *sealedSet, attempt replay.Owner, s *session.S
 	switch state := reply.State; {
 	case joins:
 		if state != session.StateNone || s == nil {
-			w.t.Fatalf("%q for a set of a session that lives on node %d", state, n)
+			w.fail("not joined", state, n, q.version)
 		}
 		w.tally["joined"]++
 	case cut && want == yes:
 		if state != session.StateRetry {
-			w.t.Fatalf("%q without the store's answer", state)
+			w.fail("an answer without the store's", state, n, q.version)
 		}
 		w.tally["lost restore"]++
 		q.restored(-1, nil, attempt, behind, now)
 	case cut:
 		if state != session.StateRetry {
-			w.t.Fatalf("%q without the store's answer", state)
+			w.fail("an answer without the store's", state, n, q.version)
 		}
 	case state == session.StateRestored:
 		if want == no {
-			w.t.Fatalf("node %d restored a set of version %v: ended %t, over %t, its place is not the last %t, protected from %d, acknowledged %d", n, q.version, q.by.life.ended, q.over(now), q.by.life.at != q.by, q.by.protected, q.by.floorSure)
+			w.fail("a set was restored that must not be", n, q.version, "ended", q.by.life.ended, "over", q.over(now), "superseded", q.by.life.at != q.by, "protected from", q.by.protected, "acknowledged", q.by.floorSure)
 		}
 		w.tally["restored"]++
 		if behind {
@@ -531,11 +539,11 @@ func (w *world) answered(n int, q *sealedSet, attempt replay.Owner, s *session.S
 		w.read(b)
 	case state == session.StateRefused:
 		if want == yes {
-			w.t.Fatalf("node %d locked the owner of a set of version %v out", n, q.version)
+			w.fail("an owner was locked out", n, q.version)
 		}
 		w.tally["refused"]++
 	default:
-		w.t.Fatalf("a set was answered %q", state)
+		w.fail("another answer to a set", state)
 	}
 }
 
