@@ -4,7 +4,7 @@
  * @module
  */
 
-import { compareFences, compareVersions } from "./version.js";
+import { compareFences, compareGenerations, compareVersions } from "./version.js";
 import { MAX_SET, isAttempt, isObject, readPush, readSet, sizeOf } from "./wire.js";
 
 /** @typedef {import("./wire.js").SealedSet} SealedSet */
@@ -128,7 +128,12 @@ export class BlobStore extends EventTarget {
     if (!push) return "malformed";
     const record = this.#read();
     if (push.kind === "end") return this.#end(push, record);
-    const renewed = push.over !== "" && record !== null && compareVersions(push.gen, record.gen) < 0 && compareVersions(record.gen, push.over) <= 0;
+    const renewed =
+      push.over !== "" &&
+      record !== null &&
+      compareVersions(push.gen, record.gen) < 0 &&
+      compareVersions(record.gen, push.over) <= 0 &&
+      compareGenerations(push.gen, record.gen) > 0; // else it is an older set of the new ID
     const anew = renewed || (push.kind === "full" && record !== null && record.manifest === unless?.manifest);
     if (!anew && compareVersions(push.gen, record?.gen) <= 0) return "stale";
     if (push.kind === "delta" && (!record || compareVersions(push.base, record.gen) !== 0)) return "base";

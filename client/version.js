@@ -62,6 +62,17 @@ export function compareFences(a, b) {
 }
 
 /**
+ * Says which of two versions has the higher generation, as {@link compareVersions} does.
+ *
+ * @param {string} a
+ * @param {string} b
+ * @returns {number}
+ */
+export function compareGenerations(a, b) {
+  return order(parseVersion(a)?.gen ?? -1n, parseVersion(b)?.gen ?? -1n);
+}
+
+/**
  * @param {bigint} a
  * @param {bigint} b
  */

@@ -612,6 +612,10 @@ func (w *world) ack(t *tab) {
 	}
 	t.claimed, b.used = held, time.Now()
 	w.sealed(b)
+	newest := b.sets[b.s.Version().Gen]
+	if ours := w.held == nil || w.held.by.life == b.life && w.held.version.Less(b.s.Version()); ours && newest != nil && w.held != newest {
+		w.fail("a connect did not bring the newest set", b.node, newest.version)
+	}
 	w.tally["acknowledged"]++
 }
 
@@ -656,7 +660,7 @@ func (t *tab) Push(p session.Push) {
 		}
 		return
 	}
-	renewed := w.held != nil && p.Over != (session.Version{}) && p.Version.Less(w.held.version) && !p.Over.Less(w.held.version)
+	renewed := w.held != nil && p.Over != (session.Version{}) && p.Version.Less(w.held.version) && !p.Over.Less(w.held.version) && p.Version.Gen > w.held.version.Gen
 	if w.held != nil && !w.held.version.Less(p.Version) && !renewed {
 		return
 	}

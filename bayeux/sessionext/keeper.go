@@ -188,9 +188,10 @@ func (k *Keeper) moved(reply Reply) bool {
 }
 
 // renewed reports a complete set of the session that took the place of the one held.
+// Its generation is higher, which tells it from an older set of the new ID itself.
 func (k *Keeper) renewed(u Update, v session.Version) bool {
 	over, ok := session.ParseVersion(u.Over)
-	return ok && u.Base == "" && k.held != nil && v.Less(k.held.Version) && !over.Less(k.held.Version)
+	return ok && u.Base == "" && k.held != nil && v.Less(k.held.Version) && !over.Less(k.held.Version) && v.Gen > k.held.Version.Gen
 }
 
 func (k *Keeper) update(u Update) {

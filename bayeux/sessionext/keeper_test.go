@@ -264,7 +264,11 @@ func TestKeeperFollowsARenewal(t *testing.T) {
 	renewed.Base = ""
 	b.pushed(renewed)
 	b.holds("renewed", "0.6", set{"a": "new"})
-	if next := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateRetry}); next.Blobs["a"] != "new" {
+	b.pushed(full("1.9", set{"a": "newest"}))
+	renewed.Gen = "0.8"
+	b.pushed(renewed)
+	b.holds("what a node pushes that the new ID has left", "1.9", set{"a": "newest"})
+	if next := b.shakes(sessionext.Reply{V: 1, State: sessionext.StateRetry}); next.Blobs["a"] != "newest" {
 		t.Errorf("the next handshake presents %v", next.Blobs)
 	}
 }

@@ -52,6 +52,8 @@ test("the set of a renewed session replaces what was held of its former ID", () 
   for (const over of ["", "2", 2, null]) assert.equal(store.apply(push("0.7", { a: "X" }, { over })), "malformed", String(over));
   assert.equal(store.apply(push("0.7", { a: "X" }, { base: "0.6", over: "2.5" })), "malformed");
   assert.equal(store.apply(push("0.7", { a: "C" }, { over: "2.5" })), "applied");
+  assert.equal(store.apply(push("1.9", { a: "D" })), "applied"); // the new session moved
+  assert.equal(store.apply(push("0.8", { a: "X" }, { over: "2.5" })), "stale"); // from the node that it left
 });
 
 test("a delta on another version is ignored", () => {
