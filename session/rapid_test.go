@@ -105,7 +105,7 @@ func drawStep(c choice, kinds, acts []string) step {
 	case "acknowledge", "leave", "deafen":
 		s.Tab = c("tab", 2)
 	case "steal":
-		s.Set, s.Cookie, s.Again, s.Lost = c("set", 8), max(0, c("cookie", 12)-6), c("again", 3) == 1, c("lost", 6) == 1
+		s.Set, s.Cookie, s.Again, s.Lost = c("set", 8), max(0, c("cookie", 12)-6), c("again", 2) == 1, c("lost", 4) == 1
 	case "wait":
 		s.For = pick(c, "for", waits)
 	}
@@ -154,7 +154,9 @@ func (w *world) run(s step) {
 	case "steal":
 		w.steal(s)
 	case "tick":
-		w.tick(s.Node)
+		for n := range w.nodes {
+			w.tick(n)
+		}
 	case "watch":
 		w.watch(s.Node)
 	case "wait":
@@ -278,8 +280,8 @@ func (w *world) drain(n int) {
 	defer cancel()
 	var expected []*branch
 	for s, b := range w.branches {
-		ours := b.life == w.lifeOf(w.cookie) && w.held != nil && w.held.by == b
-		if ours && b.node == n && !b.gone && !b.doomed() && !b.over(time.Now()) && w.listening(s) {
+		ours := b.life == w.lifeOf(w.cookie) && (w.tabs[0].s == s || w.tabs[1].s == s)
+		if ours && b.node == n && !b.gone && !b.doomed() && !b.over(time.Now()) {
 			expected = append(expected, b)
 		}
 	}
@@ -317,17 +319,6 @@ func (w *world) drain(n int) {
 		}
 	}
 	w.crash(n)
-}
-
-// listening says that clients are connected to s, and that all of them hear.
-func (w *world) listening(s any) (some bool) {
-	for _, t := range w.tabs {
-		if t.s == s && t.deaf {
-			return false
-		}
-		some = some || t.s == s
-	}
-	return some
 }
 
 // programRings makes keyrings of which each has one key more, which is primary.
