@@ -36,15 +36,16 @@ var (
 )
 
 var rules = map[string]rule{
-	"seal":              {third: []string{age, edwards, jose, xcrypto}},
-	"policy":            {third: []string{jsonv2}},
-	"replay":            {},
-	"replay/replaytest": {ours: []string{"replay"}},
-	"replay/filestore":  {ours: []string{"replay"}, third: []string{xsys}},
-	"session":           {ours: []string{"seal", "policy", "replay"}},
-	"bayeux":            {third: []string{websocket, jsonv2}},
-	"bayeux/sessionext": {ours: []string{"bayeux", "session"}},
-	"client":            {},
+	"seal":                  {third: []string{age, edwards, jose, xcrypto}},
+	"policy":                {third: []string{jsonv2}},
+	"replay":                {},
+	"replay/replaytest":     {ours: []string{"replay"}},
+	"replay/filestore":      {ours: []string{"replay"}, third: []string{xsys}},
+	"replay/internal/group": {ours: []string{"replay"}},
+	"session":               {ours: []string{"seal", "policy", "replay"}},
+	"bayeux":                {third: []string{websocket, jsonv2}},
+	"bayeux/sessionext":     {ours: []string{"bayeux", "session"}},
+	"client":                {},
 	"cmd/blobctl": {
 		ours:  []string{"seal", "policy", "replay", "replay/filestore", "session", "internal/shop", "internal/demo"},
 		third: []string{cobra, xterm},
