@@ -54,6 +54,7 @@ var rules = map[string]rule{
 	"internal/demo":     {ours: []string{"seal", "session", "bayeux", "bayeux/sessionext", "internal/shop"}},
 	"internal/testkit":  {ours: []string{"seal", "policy"}},
 	"internal/nodes":    {ours: []string{"policy", "replay", "session", "internal/testkit"}},
+	"internal/services": {},
 	"internal/depcheck": {},
 	"internal/readme":   {},
 	"fuzz":              {},
