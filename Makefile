@@ -1,7 +1,7 @@
 # The same commands locally and in CI; each target is a script in ci/.
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
 # make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
-.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop browser demo headless bench
+.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop browser demo headless bench services
 
 # make model and make drain are the larger forms of tests that are among "go".
 test: need lint go programs durable adapters keyservice fuzz client interop browser headless ## everything
@@ -22,3 +22,4 @@ browser:  ; ci/browser.sh
 headless: ; ci/demo.sh
 demo:     ; go run ./cmd/blobctl demo
 bench:    ; ci/bench.sh
+services: ; ci/services.sh start
