@@ -24,6 +24,7 @@ const (
 	errorChannelMissing      = "400::channel_missing"
 	errorDataMissing         = "400::data_missing"
 	errorVersion             = "400::version_unsupported"
+	errorWithHandshake       = "400::not_with_a_handshake"
 	errorSessionUnknown      = "402::session_unknown"
 	errorHandshakeDenied     = "403::handshake_denied"
 	errorSubscriptionMissing = "403::subscription_missing"

@@ -63,6 +63,45 @@ func TestHandshakeAlwaysGivesANewSession(t *testing.T) {
 	}
 }
 
+// What comes with a handshake is answered and not done, before or after it.
+func TestHandshakeComesAlone(t *testing.T) {
+	p := newRig(t, bayeux.Config{}).peer().ready()
+	subscribe := `{"channel":"/meta/subscribe","clientId":"$ID","subscription":"/a","id":"1"}`
+	publish := `{"channel":"/b","clientId":"$ID","data":1,"id":"2"}`
+	wantOK(t, p.subscribe("/b"))
+	msgs := p.send("[" + subscribe + "," + handshakeMessage + "," + publish + "]")
+	if len(msgs) != 3 {
+		t.Fatalf("%d replies, want 3", len(msgs))
+	}
+	wantError(t, msgs[0], "400::not_with_a_handshake")
+	wantOK(t, msgs[1])
+	wantError(t, msgs[2], "400::not_with_a_handshake")
+	wantOK(t, p.one(`{"channel":"/a","clientId":"$ID","data":1}`))
+	if got := channelsOf(p); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Each reply names the client it goes to, and only that one's.
+func TestRepliesNameTheirClient(t *testing.T) {
+	p := newRig(t, bayeux.Config{}).peer().ready()
+	for _, msg := range []string{
+		`{"channel":"/meta/connect","clientId":"$ID","connectionType":"long-polling","advice":{"timeout":0}}`,
+		`{"channel":"/meta/subscribe","clientId":"$ID","subscription":"/a"}`,
+		`{"channel":"/meta/subscribe","clientId":"$ID","subscription":"/meta/x"}`,
+		`{"channel":"/meta/unsubscribe","clientId":"$ID","subscription":"/a"}`,
+		`{"channel":"/x","clientId":"$ID","data":1}`,
+		`{"channel":"/meta/disconnect","clientId":"$ID"}`,
+	} {
+		if m := p.one(msg); m.ClientID != p.id {
+			t.Errorf("%s: clientId %q, want %q", msg, m.ClientID, p.id)
+		}
+	}
+	if m := p.one(`{"channel":"/meta/connect","clientId":"$ID"}`); m.ClientID != "" {
+		t.Errorf("an unknown client is called %q", m.ClientID)
+	}
+}
+
 func TestBodyForms(t *testing.T) {
 	form := "application/x-www-form-urlencoded"
 	msg := func(v string) string { return "message=" + url.QueryEscape(v) }

@@ -16,14 +16,18 @@ type exchange struct {
 	socket  *socket // nil for HTTP
 	browser string  // browser cookie, also when this response sets it
 
-	greeted   bool // there was a handshake
+	greeting  bool // there is a handshake in the batch
+	greeted   bool // it was handled
 	replies   [][]byte
 	connected []*ServerSession // sessions whose messages this response takes along
 	hold      *poll            // the lone connect to be held, over HTTP
 }
 
-// run handles a batch in order. A connect is held only if it came alone.
+// run handles a batch in order. A connect is held only if it came alone, and
+// nothing else is done in a batch with a handshake: which session the rest means
+// would be a guess.
 func (x *exchange) run(msgs []*Message) {
+	x.greeting = hasHandshake(msgs)
 	for _, m := range msgs {
 		x.handle(m, len(msgs) == 1)
 	}
@@ -42,6 +46,9 @@ func (x *exchange) handle(m *Message, alone bool) {
 		return
 	case m.Channel == MetaHandshake:
 		x.handshake(m)
+		return
+	case x.greeting:
+		x.refuse(nil, m, errorWithHandshake)
 		return
 	}
 	sess := x.resolve(m)
@@ -91,9 +98,14 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 	return sess
 }
 
-// reply starts the answer to m.
-func reply(m *Message) *Message {
-	return &Message{Channel: m.sentOn, ID: m.ID, Successful: ptr(true)}
+// reply starts the answer to m, which names the client it goes to; nil if there
+// is none.
+func reply(to *ServerSession, m *Message) *Message {
+	r := &Message{Channel: m.sentOn, ID: m.ID, Successful: ptr(true)}
+	if to != nil {
+		r.ClientID = to.id
+	}
+	return r
 }
 
 func (x *exchange) answer(to *ServerSession, m *Message) {
@@ -103,7 +115,7 @@ func (x *exchange) answer(to *ServerSession, m *Message) {
 }
 
 func (x *exchange) refuse(to *ServerSession, m *Message, errorText string) {
-	r := reply(m)
+	r := reply(to, m)
 	r.Successful, r.Error = ptr(false), errorText
 	if m.Channel == MetaSubscribe || m.Channel == MetaUnsubscribe {
 		r.Subscription, r.subscriptionList = m.Subscription, m.subscriptionList
@@ -115,7 +127,7 @@ func (x *exchange) refuse(to *ServerSession, m *Message, errorText string) {
 // last advice they saw, and one that follows it into a successful connect can
 // stall.
 func (x *exchange) unknown(m *Message) {
-	r := reply(m)
+	r := reply(nil, m)
 	r.Successful, r.Error = ptr(false), errorSessionUnknown
 	if m.Channel == MetaConnect {
 		r.Advice = x.server.handshakeAdvice()
@@ -135,7 +147,7 @@ func (x *exchange) handshake(m *Message) {
 		x.refuse(nil, m, errorMessageDeleted)
 		return
 	}
-	r := reply(m)
+	r := reply(nil, m)
 	r.Version = "1.0"
 	r.SupportedConnectionTypes = []string{WebSocket, LongPolling}
 	h := &Handshake{Request: m, Reply: r, HTTP: x.req}
@@ -210,7 +222,7 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	if !alone {
 		timeout = 0
 	}
-	p := &poll{session: sess, reply: reply(m), socket: x.socket}
+	p := &poll{session: sess, reply: reply(sess, m), socket: x.socket}
 
 	sess.mu.Lock()
 	if sess.removed {
@@ -285,7 +297,7 @@ func (x *exchange) wait() bool {
 }
 
 func (x *exchange) disconnect(sess *ServerSession, m *Message) {
-	x.answer(sess, reply(m))
+	x.answer(sess, reply(sess, m))
 	x.server.remove(sess, pollDisconnect, false)
 }
 
@@ -357,7 +369,7 @@ func (x *exchange) unsubscribe(sess *ServerSession, m *Message) {
 }
 
 func (x *exchange) answerSubscription(sess *ServerSession, m *Message) {
-	r := reply(m)
+	r := reply(sess, m)
 	r.Subscription, r.subscriptionList = m.Subscription, m.subscriptionList
 	x.answer(sess, r)
 }
@@ -367,7 +379,7 @@ func (x *exchange) publish(sess *ServerSession, m *Message) {
 		x.refuse(sess, m, text)
 		return
 	}
-	r := reply(m)
+	r := reply(sess, m)
 	if isService(m.Channel) {
 		if f := x.server.serviceHandler(m.Channel); f != nil {
 			if !x.server.safely("service handler", func() { f(x.ctx, sess, m) }) {
