@@ -56,6 +56,11 @@ type Config struct {
 	// the public origin here. Requests without an Origin are not a browser's
 	// cross-site requests and are let in.
 	AllowedOrigins []string
+	// CallbackPolling serves the callback-polling transport too: GET requests,
+	// answered by a script, for pages whose browsers or proxies let nothing else
+	// through. Pages of other origins than AllowedOrigins are told apart by the
+	// Referer alone. Zero: off.
+	CallbackPolling bool
 	// SecureCookie puts Secure on the browser cookie even when the request did
 	// not come by TLS: set it behind a TLS-terminating proxy. Zero: Secure only
 	// on TLS requests.

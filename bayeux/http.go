@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// ServeHTTP implements [http.Handler] for both transports.
+// ServeHTTP implements [http.Handler] for all transports.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	cross, ok := s.checkOrigin(r)
+	callback := s.cfg.CallbackPolling && r.Method == http.MethodGet && !isUpgrade(r)
+	cross, ok := s.checkOrigin(r, callback)
 	if !ok {
 		h.Add("Vary", "Origin")
 		httpError(w, http.StatusForbidden)
@@ -32,18 +33,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case isUpgrade(r):
 			s.serveSocket(w, r)
+		case callback:
+			s.serveCallback(w, r)
 		case r.Method == http.MethodPost:
 			s.servePost(w, r)
 		case r.Method == http.MethodOptions:
 			preflight(w)
 		default:
-			h.Set("Allow", "POST, OPTIONS")
+			h.Set("Allow", s.allow())
 			httpError(w, http.StatusMethodNotAllowed)
 		}
 	})
 	if !served {
 		httpError(w, http.StatusInternalServerError)
 	}
+}
+
+func (s *Server) allow() string {
+	if s.cfg.CallbackPolling {
+		return "GET, POST, OPTIONS"
+	}
+	return "POST, OPTIONS"
 }
 
 // httpError answers with the status' own text: nothing of the request is echoed.
@@ -63,6 +73,12 @@ func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 		httpError(w, status)
 		return
 	}
+	s.serveBatch(w, r, rc, msgs, "")
+}
+
+// serveBatch handles a batch that came by HTTP. A callback means that the answer
+// is a script.
+func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, msgs []*Message, callback string) {
 	x := &exchange{server: s, req: r, browser: browserID(r)}
 	x.ctx = context.WithValue(r.Context(), requestKey{}, r)
 	if x.browser == "" && hasHandshake(msgs) {
@@ -74,7 +90,7 @@ func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 	if x.hold != nil && !x.wait() {
 		return
 	}
-	x.respond(w, rc)
+	x.respond(w, rc, callback)
 }
 
 func hasHandshake(msgs []*Message) bool {
@@ -89,7 +105,7 @@ func hasHandshake(msgs []*Message) bool {
 // respond writes the replies and, if there was a connect, what waits for its
 // session. Other responses take no messages along: a client has one connect at a
 // time but may have several other requests, whose responses overtake each other.
-func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController) {
+func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController, callback string) {
 	if x.ctx.Err() != nil {
 		return // nobody reads it: the messages wait for the next response
 	}
@@ -99,8 +115,15 @@ func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController) {
 	}
 	out = append(out, x.replies...)
 	_ = rc.SetWriteDeadline(time.Now().Add(x.server.cfg.WriteTimeout))
-	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
-	_, _ = w.Write(joinBatch(out))
+	body := joinBatch(out)
+	if callback == "" {
+		w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+	} else {
+		w.Header().Set("Content-Type", "text/javascript;charset=UTF-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="bayeux.js"`) // not to be opened as a page
+		body = callScript(callback, body)
+	}
+	_, _ = w.Write(body)
 }
 
 // readPost returns the batch, or an HTTP status that refuses it.
@@ -121,10 +144,7 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 		}
 		return nil, http.StatusBadRequest
 	}
-	// From here on net/http reads only to see whether the client goes away, and
-	// would take its own deadline for that. respond sets the one for writing.
-	_ = rc.SetReadDeadline(time.Time{})
-	_ = rc.SetWriteDeadline(time.Time{})
+	clearDeadlines(rc)
 	msgs, err := s.parseBody(body, form)
 	switch {
 	case errors.Is(err, errTooMany):
@@ -136,6 +156,13 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 	return msgs, 0
 }
 
+// clearDeadlines: from here on net/http reads only to see whether the client goes
+// away, and would take its own deadline for that. respond sets the one for writing.
+func clearDeadlines(rc *http.ResponseController) {
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Time{})
+}
+
 func (s *Server) parseBody(body []byte, form bool) ([]*Message, error) {
 	if !form {
 		return parseMessages(body, s.cfg.MaxDepth, s.cfg.MaxBatch)
@@ -144,6 +171,11 @@ func (s *Server) parseBody(body []byte, form bool) ([]*Message, error) {
 	if err != nil {
 		return nil, errSyntax
 	}
+	return s.parseForm(values)
+}
+
+// parseForm reads the batches of all parameters called "message".
+func (s *Server) parseForm(values url.Values) ([]*Message, error) {
 	if len(values["message"]) == 0 {
 		return nil, errShape
 	}

@@ -19,8 +19,9 @@ const (
 
 // The connection types this package speaks.
 const (
-	LongPolling = "long-polling"
-	WebSocket   = "websocket"
+	LongPolling     = "long-polling"
+	CallbackPolling = "callback-polling" // server only; see Config.CallbackPolling
+	WebSocket       = "websocket"
 )
 
 // What an [Advice] can ask a client to do next.

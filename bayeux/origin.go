@@ -33,13 +33,14 @@ func canonicalHost(scheme, host string) string {
 }
 
 // checkOrigin decides whether r may be served. cross is the origin to name in
-// CORS headers, "" for a same-origin request or one without an Origin.
-func (s *Server) checkOrigin(r *http.Request) (cross string, ok bool) {
+// CORS headers, "" for a same-origin request or one without an Origin. Whether a
+// script without an Origin may be served is for checkReferer to say.
+func (s *Server) checkOrigin(r *http.Request, script bool) (cross string, ok bool) {
 	values := r.Header.Values("Origin")
 	if len(values) == 0 {
 		// Browsers send Origin with every POST and WebSocket; one that hides it
 		// still tells a cross-site request by this header.
-		return "", r.Header.Get("Sec-Fetch-Site") != "cross-site"
+		return "", script || r.Header.Get("Sec-Fetch-Site") != "cross-site"
 	}
 	if len(values) > 1 {
 		return "", false

@@ -149,7 +149,7 @@ func (x *exchange) handshake(m *Message) {
 	}
 	r := reply(nil, m)
 	r.Version = "1.0"
-	r.SupportedConnectionTypes = []string{WebSocket, LongPolling}
+	r.SupportedConnectionTypes = s.connectionTypes()
 	h := &Handshake{Request: m, Reply: r, HTTP: x.req}
 	switch {
 	case !speaks(m):
@@ -183,6 +183,13 @@ func (x *exchange) handshake(m *Message) {
 	}
 	x.answer(sess, r)
 	sess.arm()
+}
+
+func (s *Server) connectionTypes() []string {
+	if s.cfg.CallbackPolling {
+		return []string{WebSocket, LongPolling, CallbackPolling}
+	}
+	return []string{WebSocket, LongPolling}
 }
 
 // speaks reports whether the client can do with version 1.0.
