@@ -21,6 +21,9 @@ const (
 	defaultMaxSubscriptions = 1000
 	defaultMaxSessions      = 100_000
 	defaultMaxPerBrowser    = 256
+	defaultMaxPolls         = 4
+	defaultMultiInterval    = 2 * time.Second
+	defaultMaxLazyTimeout   = 5 * time.Second
 	defaultMaxQueue         = 1000
 	defaultMaxQueueBytes    = 1 << 20
 )
@@ -40,6 +43,17 @@ type Config struct {
 	// random time below this, so that the clients of a lost node do not come at
 	// once. Zero means no wait.
 	HandshakeSpread time.Duration
+
+	// MultiSessionInterval is how long a client is told to wait between two
+	// connects when it may not be held; see MaxPollsPerBrowser. Zero means 2 s.
+	MultiSessionInterval time.Duration
+	// LazyChannels lists channels and wildcards whose messages are lazy: they wait
+	// for the next response to their receiver. A wildcard makes what it covers
+	// lazy.
+	LazyChannels []string
+	// MaxLazyTimeout is how long a lazy message waits at most for another reason
+	// to respond. Zero means 5 s.
+	MaxLazyTimeout time.Duration
 
 	// HandshakeTimeout bounds the hooks of one handshake, and the wait for the
 	// first message on a WebSocket. Zero means 10 s.
@@ -94,11 +108,18 @@ type Config struct {
 	// MaxSessionsPerBrowser bounds the sessions of one browser cookie. Zero
 	// means 256.
 	MaxSessionsPerBrowser int
-	// MaxQueue and MaxQueueBytes bound what waits for one session. When a
-	// message does not fit, the session is removed. Zero means 1,000 messages
-	// and 1 MiB.
+	// MaxPollsPerBrowser bounds the connects that are held at once for one browser
+	// cookie over HTTP/1, where each takes one of the browser's few connections.
+	// Further ones are answered at once, with the advice "multiple-clients" and to
+	// wait for MultiSessionInterval. Zero means 4.
+	MaxPollsPerBrowser int
+	// MaxQueue and MaxQueueBytes bound what waits for one session. Zero means
+	// 1,000 messages and 1 MiB.
 	MaxQueue      int
 	MaxQueueBytes int
+	// QueueFull says what becomes of a message that does not fit. Zero means
+	// QueueDisconnect: the session is removed.
+	QueueFull QueuePolicy
 }
 
 // withDefaults validates c and fills in its zero values.
@@ -111,6 +132,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"Timeout", &c.Timeout, defaultTimeout},
 		{"Interval", &c.Interval, 0},
 		{"MaxInterval", &c.MaxInterval, defaultMaxInterval},
+		{"MultiSessionInterval", &c.MultiSessionInterval, defaultMultiInterval},
+		{"MaxLazyTimeout", &c.MaxLazyTimeout, defaultMaxLazyTimeout},
 		{"HandshakeSpread", &c.HandshakeSpread, 0},
 		{"HandshakeTimeout", &c.HandshakeTimeout, defaultHandshakeTimeout},
 		{"ReadTimeout", &c.ReadTimeout, defaultReadTimeout},
@@ -132,12 +155,21 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxSubscriptions", &c.MaxSubscriptions, defaultMaxSubscriptions},
 		{"MaxSessions", &c.MaxSessions, defaultMaxSessions},
 		{"MaxSessionsPerBrowser", &c.MaxSessionsPerBrowser, defaultMaxPerBrowser},
+		{"MaxPollsPerBrowser", &c.MaxPollsPerBrowser, defaultMaxPolls},
 		{"MaxQueue", &c.MaxQueue, defaultMaxQueue},
 		{"MaxQueueBytes", &c.MaxQueueBytes, defaultMaxQueueBytes},
 	}
 	for _, l := range limits {
 		if err := defaulted(l.name, l.v, l.def); err != nil {
 			return c, err
+		}
+	}
+	if c.QueueFull < QueueDisconnect || c.QueueFull > QueueRefuse {
+		return c, errors.New("bayeux: QueueFull is no queue policy")
+	}
+	for _, ch := range c.LazyChannels {
+		if !validChannel(ch) {
+			return c, fmt.Errorf("bayeux: LazyChannels: %q is not a channel", ch)
 		}
 	}
 	if c.CookieSameSite == 0 {

@@ -61,6 +61,10 @@ type Message struct {
 	// Ext must hold valid JSON values; [Message.SetExt] sees to that.
 	Ext map[string]jsontext.Value
 
+	// Lazy, of a message the server sends, lets it wait for the next response to
+	// its receiver, up to [Config.MaxLazyTimeout]. It is not sent.
+	Lazy bool
+
 	// sentOn is the channel as it came, which the reply is on even if an
 	// extension moved the message.
 	sentOn string

@@ -241,15 +241,21 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	first := !sess.connected
 	sess.connected = true
 	sess.socket = x.socket
-	if first || sess.adviceDue || (m.Advice != nil && m.Advice.Timeout != nil) {
+	// The replaced connect's reply may bring its advice to this very client.
+	if first || sess.adviceDue || old != nil || (m.Advice != nil && m.Advice.Timeout != nil) {
 		p.reply.Advice = x.server.retryAdvice()
 	}
 	sess.adviceDue = old != nil
-	if old != nil {
-		// The replaced connect's reply may bring its advice to this very client.
-		p.reply.Advice = x.server.retryAdvice()
+	held := !first && timeout > 0 && (x.socket != nil || !sess.queue.urgent)
+	if held && x.crowded(p, old) {
+		held = false
+		p.reply.Advice = x.server.pollAdvice()
+		sess.adviceDue = true // if it may be held again
 	}
-	held := !first && timeout > 0 && (x.socket != nil || len(sess.queue) == 0)
+	sess.interval = x.server.cfg.Interval
+	if p.reply.Advice != nil {
+		sess.interval = time.Duration(*p.reply.Advice.Interval) * time.Millisecond
+	}
 	if held {
 		sess.poll = p
 		if x.socket != nil {
@@ -277,6 +283,21 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	}
 }
 
+// crowded reports whether p's browser holds as many connects as it may. A connect
+// that takes the place of another takes over its count. Over HTTP/2 and on
+// WebSockets a connect that waits keeps no other request from coming.
+func (x *exchange) crowded(p, old *poll) bool {
+	if x.socket != nil || x.req.ProtoMajor > 1 {
+		return false
+	}
+	if old != nil && old.counted {
+		old.counted, p.counted = false, true
+		return false
+	}
+	p.counted = x.server.holdPoll(p.session.browser)
+	return !p.counted
+}
+
 // wait parks the request's own goroutine until the held connect ends. It
 // reports false if the client went away meanwhile.
 func (x *exchange) wait() bool {
@@ -290,6 +311,7 @@ func (x *exchange) wait() bool {
 		p.session.endPoll(p, pollGone)
 	}
 	<-p.wake
+	p.session.uncount(p)
 	if p.why == pollReplaced {
 		x.connected = nil // what waits is for the connect that replaced this one
 	}
@@ -397,7 +419,7 @@ func (x *exchange) publish(sess *ServerSession, m *Message) {
 	} else {
 		// The receivers get channel and data: ids and ext are between one client
 		// and the server.
-		x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data})
+		x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data, Lazy: x.server.isLazy(m.Channel)})
 	}
 	x.answer(sess, r)
 }

@@ -25,12 +25,14 @@ type Server struct {
 	cfg        Config
 	extensions []Extension
 	upgrader   *gws.Upgrader
+	lazy       map[string]bool // Config.LazyChannels
 	registry   registry
 
 	mu       sync.Mutex
 	closed   bool
 	sessions map[string]*ServerSession
-	browsers map[string]int
+	browsers map[string]int   // sessions of each
+	polls    map[string]int   // connects held over HTTP/1 for each
 	sockets  map[*socket]bool // false while the upgrade is under way
 	services map[string]serviceHandler
 	idle     sync.WaitGroup // open sockets
@@ -49,10 +51,15 @@ func NewServer(cfg Config) (*Server, error) {
 		registry: registry{channels: make(map[string]map[*ServerSession]struct{})},
 		sessions: make(map[string]*ServerSession),
 		browsers: make(map[string]int),
+		polls:    make(map[string]int),
+		lazy:     make(map[string]bool),
 		sockets:  make(map[*socket]bool),
 		services: make(map[string]serviceHandler),
 	}
 	s.upgrader = newUpgrader(&s.cfg)
+	for _, ch := range cfg.LazyChannels {
+		s.lazy[ch] = true
+	}
 	return s, nil
 }
 
@@ -97,8 +104,49 @@ func (s *Server) Publish(channel string, data any) error {
 	if err != nil {
 		return err
 	}
-	s.broadcast(&Message{Channel: channel, Data: raw})
+	s.broadcast(&Message{Channel: channel, Data: raw, Lazy: s.isLazy(channel)})
 	return nil
+}
+
+// PublishMessage is Publish for a message with Ext, or a lazy one. Channel, Data,
+// Ext and Lazy are sent, whatever else m holds is not. m is not changed, and may
+// be changed afterwards.
+func (s *Server) PublishMessage(m *Message) error {
+	if !isBroadcast(m.Channel) {
+		return ErrChannel
+	}
+	out, err := s.delivery(m)
+	if err != nil {
+		return err
+	}
+	s.broadcast(out)
+	return nil
+}
+
+// delivery makes the message that m asks for.
+func (s *Server) delivery(m *Message) (*Message, error) {
+	if err := checkPublish(m.Channel); err != nil {
+		return nil, err
+	}
+	out := &Message{Channel: m.Channel, Lazy: m.Lazy || s.isLazy(m.Channel)}
+	var err error
+	if out.Data, err = checkedRaw(m.Data); err != nil {
+		return nil, err
+	}
+	for name, v := range m.Ext {
+		if err := out.SetExt(name, v); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// isLazy reports whether the configuration calls the channel lazy.
+func (s *Server) isLazy(channel string) (lazy bool) {
+	if len(s.lazy) > 0 {
+		matching(channel, func(pattern string) { lazy = lazy || s.lazy[pattern] })
+	}
+	return lazy
 }
 
 // broadcast renders m once for all unless extensions may change it for each. A
@@ -116,7 +164,7 @@ func (s *Server) broadcast(m *Message) {
 	}
 	b := m.appendTo(nil)
 	for _, sess := range to {
-		_ = sess.enqueue(b)
+		_ = sess.enqueue(b, m.Lazy)
 	}
 }
 
@@ -187,6 +235,7 @@ func (s *Server) remove(sess *ServerSession, why pollEnd, expired bool) {
 	if sess.expiry != nil {
 		sess.expiry.Stop()
 	}
+	sess.queue.settled()
 	p := sess.takePoll(why)
 	sock := sess.socket
 	hooks := sess.onRemove
@@ -220,6 +269,35 @@ func (s *Server) handshakeAdvice() *Advice {
 	if s.cfg.HandshakeSpread > 0 {
 		*a.Interval = rand.N(s.cfg.HandshakeSpread).Milliseconds()
 	}
+	return a
+}
+
+// holdPoll counts a connect about to be held, unless its browser has as many as it
+// may: the rest of its few connections are for other requests (Bayeux 1.0,
+// section 8.1).
+func (s *Server) holdPoll(browser string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.polls[browser] >= s.cfg.MaxPollsPerBrowser {
+		return false
+	}
+	s.polls[browser]++
+	return true
+}
+
+func (s *Server) releasePoll(browser string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.polls[browser]--; s.polls[browser] <= 0 {
+		delete(s.polls, browser)
+	}
+}
+
+// pollAdvice has a client ask now and then instead of being held.
+func (s *Server) pollAdvice() *Advice {
+	a := s.retryAdvice()
+	a.MultipleClients = true
+	a.Interval = ptr(s.cfg.MultiSessionInterval.Milliseconds())
 	return a
 }
 

@@ -12,19 +12,19 @@ type ServerSession struct {
 	browser string // the browser cookie's value at the handshake
 	server  *Server
 
-	mu         sync.Mutex
-	connected  bool // a /meta/connect was seen: messages may flow
-	removed    bool
-	adviceDue  bool // the next connect reply must say "retry"
-	queue      [][]byte
-	queueBytes int
-	poll       *poll   // the connect that is held, or nil
-	socket     *socket // the WebSocket the session lives on, or nil
-	subs       map[string]struct{}
-	onRemove   []func(expired bool)
-	expiry     *time.Timer
-	expiresAt  time.Time
-	expired    bool
+	mu        sync.Mutex
+	connected bool // a /meta/connect was seen: messages may flow
+	removed   bool
+	adviceDue bool          // the next connect reply must say "retry"
+	interval  time.Duration // between two connects, as last advised
+	queue     queue
+	poll      *poll   // the connect that is held, or nil
+	socket    *socket // the WebSocket the session lives on, or nil
+	subs      map[string]struct{}
+	onRemove  []func(expired bool)
+	expiry    *time.Timer
+	expiresAt time.Time
+	expired   bool
 }
 
 // poll is a /meta/connect that is held. It ends once: whoever takes it from
@@ -35,7 +35,8 @@ type poll struct {
 	why     pollEnd
 	wake    chan struct{} // closed at the end; nil on a WebSocket
 	socket  *socket
-	timer   *time.Timer // WebSocket only
+	timer   *time.Timer
+	counted bool // among the polls of its browser
 }
 
 type pollEnd int
@@ -51,9 +52,10 @@ const (
 
 func newSession(s *Server, browser string) *ServerSession {
 	sess := &ServerSession{
-		id:      randomID(),
-		browser: browser,
-		server:  s,
+		id:       randomID(),
+		browser:  browser,
+		server:   s,
+		interval: s.cfg.Interval,
 	}
 	return sess
 }
@@ -78,7 +80,18 @@ func (s *ServerSession) Deliver(channel string, data any) error {
 	if err != nil {
 		return err
 	}
-	return s.send(&Message{Channel: channel, Data: raw})
+	return s.send(&Message{Channel: channel, Data: raw, Lazy: s.server.isLazy(channel)})
+}
+
+// DeliverMessage is Deliver for a message with Ext, or a lazy one. Channel, Data,
+// Ext and Lazy are sent, whatever else m holds is not. m is not changed, and may
+// be changed afterwards.
+func (s *ServerSession) DeliverMessage(m *Message) error {
+	out, err := s.server.delivery(m)
+	if err != nil {
+		return err
+	}
+	return s.send(out)
 }
 
 // OnRemove calls f once the session is gone: with true if it lapsed, with false
@@ -106,63 +119,7 @@ func (s *ServerSession) send(m *Message) error {
 	if !s.server.extendOutgoing(s, m) {
 		return nil
 	}
-	return s.enqueue(m.appendTo(nil))
-}
-
-// enqueue takes a rendered message that may be shared: it is never written to.
-func (s *ServerSession) enqueue(b []byte) error {
-	cfg := &s.server.cfg
-	s.mu.Lock()
-	if s.removed {
-		s.mu.Unlock()
-		return ErrSessionClosed
-	}
-	if len(s.queue) >= cfg.MaxQueue || s.queueBytes+len(b) > cfg.MaxQueueBytes {
-		sock := s.socket
-		s.mu.Unlock()
-		s.server.cfg.Logger.Debug("bayeux: session removed", "why", "queue full")
-		s.server.remove(s, pollLost, false)
-		if sock != nil {
-			sock.abort()
-		}
-		return ErrQueueFull
-	}
-	s.queue = append(s.queue, b)
-	s.queueBytes += len(b)
-	var p *poll
-	sock := s.socket
-	if s.connected && sock == nil {
-		p = s.takePoll(pollNews)
-	}
-	s.mu.Unlock()
-	p.finish()
-	if sock != nil {
-		sock.kick()
-	}
-	return nil
-}
-
-// take empties the queue for a response over via, nil meaning HTTP. Messages
-// wait for the first connect, and those of a session on a WebSocket go there.
-func (s *ServerSession) take(via *socket) [][]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.connected || s.socket != via {
-		return nil
-	}
-	q := s.queue
-	s.queue, s.queueBytes = nil, 0
-	return q
-}
-
-// putBack returns what take gave but could not be written, in front.
-func (s *ServerSession) putBack(q [][]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queue = append(q[:len(q):len(q)], s.queue...)
-	for _, b := range q {
-		s.queueBytes += len(b)
-	}
+	return s.enqueue(m.appendTo(nil), m.Lazy)
 }
 
 // takePoll ends the held connect, if any; the caller holds s.mu, and calls
@@ -186,6 +143,18 @@ func (s *ServerSession) endPoll(p *poll, why pollEnd) {
 	s.takePoll(why)
 	s.mu.Unlock()
 	p.finish()
+}
+
+// uncount gives p's place among its browser's polls free, unless another poll
+// took it over.
+func (s *ServerSession) uncount(p *poll) {
+	s.mu.Lock()
+	counted := p.counted
+	p.counted = false
+	s.mu.Unlock()
+	if counted {
+		s.server.releasePoll(s.browser)
+	}
 }
 
 // finish lets the response go out. A nil poll is nothing to do.
@@ -223,9 +192,9 @@ func (p *poll) answer() []byte {
 // arm gives the session its time to live from now. Timer and deadline are
 // apart so that activity is a cheap write most of the time.
 func (s *ServerSession) arm() {
-	life := s.server.cfg.Interval + s.server.cfg.MaxInterval
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	life := s.interval + s.server.cfg.MaxInterval
 	if s.removed || s.poll != nil {
 		return
 	}
