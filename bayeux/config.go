@@ -87,6 +87,12 @@ type Config struct {
 	// on, must match too.
 	InsecureTrustClientID bool
 
+	// Acknowledge serves CometD's acknowledge extension: a client that asks for it
+	// in its handshake gets messages with connect replies alone, and again until
+	// it says that it has them. What it has not acknowledged counts for MaxQueue.
+	// Zero: such clients are served without it.
+	Acknowledge bool
+
 	// Policy decides who may do what. Nil means [DefaultPolicy].
 	Policy SecurityPolicy
 	// Logger gets refusals (debug) and faults of handlers and extensions

@@ -55,6 +55,25 @@ func TestDismiss(t *testing.T) {
 	})
 }
 
+// An extension may end the session of the very connect it sees.
+func TestDisconnectInAConnect(t *testing.T) {
+	r := newRig(t, bayeux.Config{})
+	over := false
+	r.server.AddExtension(tap{in: func(from *bayeux.ServerSession, m *bayeux.Message) bool {
+		if m.Channel == bayeux.MetaConnect && over {
+			from.Disconnect()
+		}
+		return true
+	}})
+	p := r.peer().ready()
+	over = true
+	m := p.connect()[0]
+	wantError(t, m, "402::session_unknown")
+	if m.Advice == nil || m.Advice.Reconnect != bayeux.ReconnectNone {
+		t.Errorf("advice %+v, want to give up", m.Advice)
+	}
+}
+
 func TestEndConnect(t *testing.T) {
 	endings(t, func(t *testing.T, s *bayeux.Server, sess *bayeux.ServerSession, ended func() (*bayeux.Message, []*bayeux.Message)) {
 		start := time.Now()

@@ -55,6 +55,7 @@ func (m *Message) appendTo(b []byte) []byte {
 		w.name("ext")
 		w.b = appendExt(w.b, m.Ext)
 	}
+	w.str("timestamp", m.Timestamp)
 	return append(w.b, '}')
 }
 

@@ -4,21 +4,26 @@ import (
 	"context"
 	"net/http"
 	"runtime/debug"
+	"slices"
 )
 
 // Extension sees every message between the server and its sessions, and may
 // change it. Incoming is called in the order of registration, Outgoing in the
-// reverse order. Calls for different sessions run concurrently. An extension
-// that panics counts as one that returned false.
+// reverse order, those of the server before those of the session. Calls for
+// different sessions run concurrently. An extension that panics counts as one
+// that returned false.
 type Extension interface {
 	// Incoming sees a message before security policy and dispatch do. from is
 	// nil for a handshake; messages of unknown clients are refused before any
 	// extension. False deletes the message: it is answered with
 	// 404::message_deleted.
 	Incoming(ctx context.Context, from *ServerSession, m *Message) bool
-	// Outgoing sees a reply or a delivery to a session. False deletes it. It is
-	// not called for replies that have no session: to an unknown client or a
-	// refused handshake. What it delivers itself passes Outgoing again.
+	// Outgoing sees a reply or a delivery to a session. False deletes it. A
+	// message that is broadcast passes the server's extensions once, for all its
+	// receivers and on the node where it was published, with a nil to; the
+	// session's own see it once for each receiver. Outgoing is not called for
+	// replies that have no session: to an unknown client or a refused handshake.
+	// What it delivers itself passes Outgoing again.
 	Outgoing(to *ServerSession, m *Message) bool
 }
 
@@ -67,8 +72,35 @@ func (s *Server) AddExtension(e Extension) {
 	s.extensions = append(s.extensions, e)
 }
 
+// AddExtension registers e for this session alone. A [HandshakeHook] is a good
+// place to call it; e's own Handshake is not called any more.
+func (s *ServerSession) AddExtension(e Extension) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := append(slices.Clone(s.ownExtensions()), e)
+	s.extensions.Store(&list)
+}
+
+func (s *ServerSession) ownExtensions() []Extension {
+	if list := s.extensions.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
 func (s *Server) extendIncoming(ctx context.Context, from *ServerSession, m *Message) bool {
-	for _, e := range s.extensions {
+	if !s.incoming(ctx, s.extensions, from, m) {
+		return false
+	}
+	return from == nil || s.incoming(ctx, from.ownExtensions(), from, m)
+}
+
+func (s *Server) extendOutgoing(to *ServerSession, m *Message) bool {
+	return s.outgoing(s.extensions, to, m) && s.outgoing(to.ownExtensions(), to, m)
+}
+
+func (s *Server) incoming(ctx context.Context, list []Extension, from *ServerSession, m *Message) bool {
+	for _, e := range list {
 		ok := false
 		s.safely("extension", func() { ok = e.Incoming(ctx, from, m) })
 		if !ok {
@@ -78,10 +110,10 @@ func (s *Server) extendIncoming(ctx context.Context, from *ServerSession, m *Mes
 	return true
 }
 
-func (s *Server) extendOutgoing(to *ServerSession, m *Message) bool {
-	for i := len(s.extensions) - 1; i >= 0; i-- {
+func (s *Server) outgoing(list []Extension, to *ServerSession, m *Message) bool {
+	for _, e := range slices.Backward(list) {
 		ok := false
-		s.safely("extension", func() { ok = s.extensions[i].Outgoing(to, m) })
+		s.safely("extension", func() { ok = e.Outgoing(to, m) })
 		if !ok {
 			return false
 		}

@@ -52,8 +52,8 @@ func TestExtensionOrder(t *testing.T) {
 				return add("in" + name + " " + m.Channel)
 			},
 			out: func(to *bayeux.ServerSession, m *bayeux.Message) bool {
-				if to == nil {
-					t.Errorf("to = nil on %s", m.Channel)
+				if broadcast := m.Successful == nil; (to == nil) != broadcast {
+					t.Errorf("to = %v on %s", to, m.Channel)
 				}
 				return add("out" + name + " " + m.Channel)
 			},
@@ -98,8 +98,8 @@ func TestExtensionVetoAndChange(t *testing.T) {
 			return true
 		},
 		out: func(to *bayeux.ServerSession, m *bayeux.Message) bool {
-			if m.Channel == "/moved" && m.Data != nil {
-				m.SetExt("for", to.ID())
+			if m.Channel == "/moved" && to == nil {
+				m.SetExt("for", "all")
 			}
 			return m.Channel != "/hidden" || m.Successful != nil
 		},
@@ -120,9 +120,76 @@ func TestExtensionVetoAndChange(t *testing.T) {
 	if len(msgs) != 2 || msgs[0].Channel != "/moved" {
 		t.Fatalf("got %d messages", len(msgs))
 	}
-	var id string
-	if _, err := msgs[0].DecodeExt("for", &id); err != nil || id != q.id {
-		t.Errorf("ext is another session's: %q, want %q, %v", id, q.id, err)
+	var to string
+	if _, err := msgs[0].DecodeExt("for", &to); err != nil || to != "all" {
+		t.Errorf("ext %q, %v", to, err)
+	}
+}
+
+// The server's extensions come before the session's, in both directions; and
+// only the session's see each receiver's own copy.
+func TestSessionExtensions(t *testing.T) {
+	r := newRig(t, bayeux.Config{})
+	var mu sync.Mutex
+	var log []string
+	named := func(name string) tap {
+		note := func(way string, m *bayeux.Message) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			log = append(log, name+way+m.Channel)
+			return m.Channel+" " != "/veto/"+name+way
+		}
+		return tap{
+			in: func(_ *bayeux.ServerSession, m *bayeux.Message) bool { return note("-in ", m) },
+			out: func(to *bayeux.ServerSession, m *bayeux.Message) bool {
+				if to != nil && m.Successful == nil {
+					m.SetExt("for", to.ID())
+				}
+				return note("-out ", m)
+			},
+			hook: func(_ context.Context, h *bayeux.Handshake) {
+				if name != "s" {
+					t.Error("a session extension got a handshake")
+				}
+			},
+		}
+	}
+	server := named("s")
+	server.hook = func(_ context.Context, h *bayeux.Handshake) {
+		h.Session.AddExtension(named("1"))
+		h.Session.AddExtension(named("2"))
+	}
+	r.server.AddExtension(server)
+	p, q := r.peer().ready(), r.peer().ready()
+	p.subscribe("/**")
+	q.subscribe("/**")
+	tests := []struct {
+		channel string
+		ok      bool
+		want    []string
+	}{
+		{"/a", true, []string{"s-in ", "1-in ", "2-in ", "s-out ", "2-out ", "1-out ", "2-out ", "1-out ", "s-out ", "2-out ", "1-out "}},
+		{"/veto/s-in", false, []string{"s-in ", "s-out ", "2-out ", "1-out "}},
+		{"/veto/1-in", false, []string{"s-in ", "1-in ", "s-out ", "2-out ", "1-out "}},
+	}
+	for _, tt := range tests {
+		log = nil
+		if m := p.one(`{"channel":"` + tt.channel + `","clientId":"$ID","data":1}`); *m.Successful != tt.ok {
+			t.Errorf("%s: successful %v", tt.channel, *m.Successful)
+		}
+		for i := range tt.want {
+			tt.want[i] += tt.channel
+		}
+		if !slices.Equal(log, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.channel, log, tt.want)
+		}
+	}
+	for _, x := range []*peer{p, q} {
+		m := find(x.connect(), "/a")[0]
+		var id string
+		if _, err := m.DecodeExt("for", &id); err != nil || id != x.id {
+			t.Errorf("ext is another session's: %q, want %q, %v", id, x.id, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package bayeux
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -64,6 +65,12 @@ type Message struct {
 	// Lazy, of a message the server sends, lets it wait for the next response to
 	// its receiver, up to [Config.MaxLazyTimeout]. It is not sent.
 	Lazy bool
+	// Timestamp is the sender's word on when it sent the message.
+	Timestamp string
+
+	// request is the client's message that this one answers or passes on.
+	request  *Message
+	received time.Time
 
 	// sentOn is the channel as it came, which the reply is on even if an
 	// extension moved the message.
@@ -122,6 +129,15 @@ func (m *Message) SetExt(name string, v any) error {
 	m.Ext[name] = raw
 	return nil
 }
+
+// Request returns the client's message that m answers, or that made the server
+// broadcast m; nil if there is none. It is for an [Extension]'s Outgoing, and not
+// to be changed.
+func (m *Message) Request() *Message { return m.request }
+
+// Received is when the server had read the request with m in it; zero for
+// messages that the server made.
+func (m *Message) Received() time.Time { return m.received }
 
 // IsMeta reports whether m is on a meta channel.
 func (m *Message) IsMeta() bool { return isMeta(m.Channel) }

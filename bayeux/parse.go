@@ -19,6 +19,9 @@ var (
 	errCaseSlip = errors.New("bayeux: known member in the wrong case")
 )
 
+// maxTimestampLength bounds what is kept of a member that nothing depends on.
+const maxTimestampLength = 64
+
 // maxIDLength bounds what is echoed to a client that asks for it.
 const maxIDLength = 256
 
@@ -27,7 +30,7 @@ const maxIDLength = 256
 var knownMembers = []string{
 	"channel", "id", "clientId", "version", "minimumVersion", "connectionType",
 	"supportedConnectionTypes", "subscription", "successful", "error", "advice",
-	"data", "ext",
+	"data", "ext", "timestamp",
 }
 
 // parseMessages reads an array of messages or a single message. It is the only
@@ -152,6 +155,8 @@ func (m *Message) parseMember(dec *jsontext.Decoder, name string) (err error) {
 		m.Advice, err = readAdvice(dec)
 	case "data":
 		m.Data, err = readRaw(dec)
+	case "timestamp":
+		m.Timestamp, err = readTimestamp(dec)
 	case "ext":
 		m.Ext, err = readExt(dec)
 	default:
@@ -182,6 +187,18 @@ func readString(dec *jsontext.Decoder) (string, error) {
 		return "", errShape
 	}
 	return tok.String(), nil
+}
+
+// readTimestamp takes a string, and passes over what else senders call a time.
+func readTimestamp(dec *jsontext.Decoder) (string, error) {
+	if dec.PeekKind() != '"' {
+		return "", skip(dec, "")
+	}
+	s, err := readString(dec)
+	if len(s) > maxTimestampLength {
+		s = ""
+	}
+	return s, err
 }
 
 func readBool(dec *jsontext.Decoder) (*bool, error) {

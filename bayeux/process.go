@@ -28,7 +28,9 @@ type exchange struct {
 // would be a guess.
 func (x *exchange) run(msgs []*Message) {
 	x.greeting = hasHandshake(msgs)
+	now := time.Now()
 	for _, m := range msgs {
+		m.received = now
 		x.handle(m, len(msgs) == 1)
 	}
 }
@@ -53,7 +55,7 @@ func (x *exchange) handle(m *Message, alone bool) {
 	}
 	sess := x.resolve(m)
 	if sess == nil {
-		x.unknown(m)
+		x.unknown(m, false)
 		return
 	}
 	if !x.server.extendIncoming(x.ctx, sess, m) {
@@ -101,7 +103,7 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 // reply starts the answer to m, which names the client it goes to; nil if there
 // is none.
 func reply(to *ServerSession, m *Message) *Message {
-	r := &Message{Channel: m.sentOn, ID: m.ID, Successful: ptr(true)}
+	r := &Message{Channel: m.sentOn, ID: m.ID, Successful: ptr(true), request: m}
 	if to != nil {
 		r.ClientID = to.id
 	}
@@ -126,10 +128,15 @@ func (x *exchange) refuse(to *ServerSession, m *Message, errorText string) {
 // unknown answers 402. Only a connect is told to shake hands: clients keep the
 // last advice they saw, and one that follows it into a successful connect can
 // stall.
-func (x *exchange) unknown(m *Message) {
+//
+// A client that was dismissed while its connect came in is told to give up.
+func (x *exchange) unknown(m *Message, dismissed bool) {
 	r := reply(nil, m)
 	r.Successful, r.Error = ptr(false), errorSessionUnknown
-	if m.Channel == MetaConnect {
+	switch {
+	case dismissed:
+		r.Advice = &Advice{Reconnect: ReconnectNone}
+	case m.Channel == MetaConnect:
 		r.Advice = x.server.handshakeAdvice()
 	}
 	x.answer(nil, r)
@@ -171,6 +178,10 @@ func (x *exchange) handshake(m *Message) {
 	}
 	h.Session = sess
 	r.ClientID = sess.id
+	if s.cfg.Acknowledge && wantsAck(m) {
+		sess.ack = new(acknowledgement)
+		_ = r.SetExt(extAck, true)
+	}
 	r.Advice = s.retryAdvice()
 	s.runHandshakeHooks(x.ctx, h)
 	if h.refused {
@@ -229,12 +240,14 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	if !alone {
 		timeout = 0
 	}
+	sess.acknowledge(m)
 	p := &poll{session: sess, reply: reply(sess, m), socket: x.socket}
 
 	sess.mu.Lock()
 	if sess.removed {
+		dismissed := sess.dismissed
 		sess.mu.Unlock()
-		x.unknown(m)
+		x.unknown(m, dismissed)
 		return
 	}
 	old := sess.takePoll(pollReplaced)
@@ -246,7 +259,7 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 		p.reply.Advice = x.server.retryAdvice()
 	}
 	sess.adviceDue = old != nil
-	held := !first && timeout > 0 && (x.socket != nil || !sess.queue.urgent)
+	held := !first && timeout > 0 && !sess.pressing(x.socket)
 	if held && x.crowded(p, old) {
 		held = false
 		p.reply.Advice = x.server.pollAdvice()
@@ -276,7 +289,7 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	switch {
 	case !held:
 		sess.arm()
-		x.answer(sess, p.reply)
+		x.replies = append(x.replies, p.answer()...)
 	case x.socket == nil:
 		x.hold = p
 		p.timer = time.NewTimer(timeout)
@@ -319,9 +332,7 @@ func (x *exchange) wait() bool {
 	if x.ctx.Err() != nil {
 		return false
 	}
-	if b := p.answer(); b != nil {
-		x.replies = append(x.replies, b)
-	}
+	x.replies = append(x.replies, p.answer()...)
 	return true
 }
 
@@ -371,10 +382,11 @@ func (x *exchange) checkSubscription(sess *ServerSession, m *Message) string {
 		if isMeta(ch) {
 			return errorSubscribeDenied
 		}
-		if !x.server.registry.has(ch) && !x.server.allowed(func() bool { return policy.CanCreate(x.ctx, sess, ch, m) }) {
+		if !x.server.registry.has(ch) && !x.mayCreate(sess, ch, m) {
 			return errorCreateDenied
 		}
-		if !x.server.allowed(func() bool { return policy.CanSubscribe(x.ctx, sess, ch, m) }) {
+		if !x.server.allowed(func() bool { return policy.CanSubscribe(x.ctx, sess, ch, m) }) ||
+			!x.authorized(OperationSubscribe, ch, sess, m) {
 			return errorSubscribeDenied
 		}
 	}
@@ -419,7 +431,7 @@ func (x *exchange) publish(sess *ServerSession, m *Message) {
 	} else {
 		// The receivers get channel and data: ids and ext are between one client
 		// and the server.
-		x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data, Lazy: x.server.isLazy(m.Channel)})
+		x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data, Lazy: x.server.isLazy(m.Channel), request: m})
 	}
 	x.answer(sess, r)
 }
@@ -433,11 +445,16 @@ func (x *exchange) checkPublication(sess *ServerSession, m *Message) string {
 		return errorChannelInvalid
 	case m.Data == nil:
 		return errorDataMissing
-	case isBroadcast(ch) && !x.server.registry.has(ch) &&
-		!x.server.allowed(func() bool { return policy.CanCreate(x.ctx, sess, ch, m) }):
+	case isBroadcast(ch) && !x.server.registry.has(ch) && !x.mayCreate(sess, ch, m):
 		return errorCreateDenied
-	case !x.server.allowed(func() bool { return policy.CanPublish(x.ctx, sess, ch, m) }):
+	case !x.server.allowed(func() bool { return policy.CanPublish(x.ctx, sess, ch, m) }),
+		!x.authorized(OperationPublish, ch, sess, m):
 		return errorPublishDenied
 	}
 	return ""
+}
+
+func (x *exchange) mayCreate(sess *ServerSession, ch string, m *Message) bool {
+	return x.server.allowed(func() bool { return x.server.cfg.Policy.CanCreate(x.ctx, sess, ch, m) }) &&
+		x.authorized(OperationCreate, ch, sess, m)
 }

@@ -89,7 +89,7 @@ func (s *ServerSession) makeRoom(n int) bool {
 	for left := q.bytes; len(q.messages)-over >= cfg.MaxQueue || left+n > cfg.MaxQueueBytes; over++ {
 		left -= len(q.messages[over])
 	}
-	q.drop(over)
+	s.discard(over)
 	return true
 }
 
@@ -123,6 +123,15 @@ func (s *ServerSession) expectLater() {
 	})
 }
 
+// pressing reports whether a connect over via must be answered at once. A
+// WebSocket needs no connect reply for its messages. The caller holds s.mu.
+func (s *ServerSession) pressing(via *socket) bool {
+	if s.ack != nil {
+		return s.queue.urgent || len(s.ack.sent) > 0
+	}
+	return via == nil && s.queue.urgent
+}
+
 // listener is whom to tell that messages wait: a held connect, a WebSocket or
 // nobody.
 type listener struct {
@@ -142,7 +151,7 @@ func (s *ServerSession) news() listener {
 	if !s.queue.urgent || s.queue.batches > 0 || !s.connected || s.removed {
 		return listener{}
 	}
-	if s.socket == nil {
+	if s.socket == nil || s.ack != nil {
 		return listener{poll: s.takePoll(pollNews)}
 	}
 	return listener{socket: s.socket}
@@ -166,10 +175,11 @@ func (s *ServerSession) Batch(f func()) {
 
 // take empties the queue for a response over via, nil meaning HTTP. Messages
 // wait for the first connect, and those of a session on a WebSocket go there.
+// Acknowledged ones go with a connect reply, which numbers them.
 func (s *ServerSession) take(via *socket) [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.connected || s.socket != via {
+	if !s.connected || s.socket != via || s.ack != nil {
 		return nil
 	}
 	taken := s.queue.messages

@@ -22,11 +22,12 @@ import (
 // registered. It has no goroutine of its own while nothing happens but one for
 // each open WebSocket.
 type Server struct {
-	cfg        Config
-	extensions []Extension
-	upgrader   *gws.Upgrader
-	lazy       map[string]bool // Config.LazyChannels
-	registry   registry
+	cfg         Config
+	extensions  []Extension
+	upgrader    *gws.Upgrader
+	authorizers []authorizerEntry
+	lazy        map[string]bool // Config.LazyChannels
+	registry    registry
 
 	mu       sync.Mutex
 	closed   bool
@@ -149,22 +150,28 @@ func (s *Server) isLazy(channel string) (lazy bool) {
 	return lazy
 }
 
-// broadcast renders m once for all unless extensions may change it for each. A
-// session that cannot take it is removed, which is no concern of the sender's.
+// broadcast sends m to its subscribers, once to each.
 func (s *Server) broadcast(m *Message) {
-	to := s.registry.subscribers(m.Channel)
-	if len(to) == 0 {
-		return
+	if s.outgoing(s.extensions, nil, m) {
+		s.fanOut(m)
 	}
-	if len(s.extensions) > 0 {
-		for _, sess := range to {
-			_ = sess.send(m.shallowClone())
+}
+
+// fanOut renders m once for all but those whose own extensions may change it. A
+// session that cannot take it is no concern of the sender's.
+func (s *Server) fanOut(m *Message) {
+	var shared []byte
+	for _, sess := range s.registry.subscribers(m.Channel) {
+		if own := sess.ownExtensions(); len(own) > 0 {
+			if c := m.shallowClone(); s.outgoing(own, sess, c) {
+				_ = sess.enqueue(c.appendTo(nil), c.Lazy)
+			}
+			continue
 		}
-		return
-	}
-	b := m.appendTo(nil)
-	for _, sess := range to {
-		_ = sess.enqueue(b, m.Lazy)
+		if shared == nil {
+			shared = m.appendTo(nil)
+		}
+		_ = sess.enqueue(shared, m.Lazy)
 	}
 }
 
@@ -231,7 +238,7 @@ func (s *Server) remove(sess *ServerSession, why pollEnd, expired bool) {
 		sess.mu.Unlock()
 		return
 	}
-	sess.removed, sess.expired = true, expired
+	sess.removed, sess.expired, sess.dismissed = true, expired, why == pollDisconnect
 	if sess.expiry != nil {
 		sess.expiry.Stop()
 	}

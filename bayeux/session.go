@@ -2,6 +2,7 @@ package bayeux
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,19 +13,22 @@ type ServerSession struct {
 	browser string // the browser cookie's value at the handshake
 	server  *Server
 
-	mu        sync.Mutex
-	connected bool // a /meta/connect was seen: messages may flow
-	removed   bool
-	adviceDue bool          // the next connect reply must say "retry"
-	interval  time.Duration // between two connects, as last advised
-	queue     queue
-	poll      *poll   // the connect that is held, or nil
-	socket    *socket // the WebSocket the session lives on, or nil
-	subs      map[string]struct{}
-	onRemove  []func(expired bool)
-	expiry    *time.Timer
-	expiresAt time.Time
-	expired   bool
+	mu         sync.Mutex
+	connected  bool // a /meta/connect was seen: messages may flow
+	removed    bool
+	adviceDue  bool          // the next connect reply must say "retry"
+	interval   time.Duration // between two connects, as last advised
+	queue      queue
+	poll       *poll   // the connect that is held, or nil
+	socket     *socket // the WebSocket the session lives on, or nil
+	subs       map[string]struct{}
+	onRemove   []func(expired bool)
+	expiry     *time.Timer
+	expiresAt  time.Time
+	expired    bool
+	dismissed  bool                        // removed with the wish that the client gives up
+	ack        *acknowledgement            // nil unless the client asked for it
+	extensions atomic.Pointer[[]Extension] // never changed in place
 }
 
 // poll is a /meta/connect that is held. It ends once: whoever takes it from
@@ -171,9 +175,9 @@ func (p *poll) finish() {
 	p.session.arm()
 }
 
-// answer completes the connect reply by what ended the poll, and renders it.
-// It is nil if an extension deleted the reply.
-func (p *poll) answer() []byte {
+// answer completes the connect reply by what ended the poll, and renders it,
+// with the messages that only a connect reply takes along.
+func (p *poll) answer() [][]byte {
 	m := p.reply
 	switch p.why {
 	case pollReplaced:
@@ -186,7 +190,14 @@ func (p *poll) answer() []byte {
 		m.Successful, m.Error = ptr(false), errorSessionUnknown
 		m.Advice = p.session.server.handshakeAdvice()
 	}
-	return p.session.server.render(p.session, m)
+	var out [][]byte
+	if p.why != pollReplaced {
+		out = p.session.sendUnacknowledged(m)
+	}
+	if b := p.session.server.render(p.session, m); b != nil {
+		out = append(out, b)
+	}
+	return out
 }
 
 // arm gives the session its time to live from now. Timer and deadline are

@@ -258,13 +258,13 @@ func (c *socket) control() bool {
 	return true
 }
 
-// post queues a reply from outside the read loop. Nil is an extension's veto.
-func (c *socket) post(reply []byte) {
-	if reply == nil {
+// post queues replies from outside the read loop.
+func (c *socket) post(replies [][]byte) {
+	if len(replies) == 0 {
 		return
 	}
 	c.wmu.Lock()
-	c.replies = append(c.replies, reply)
+	c.replies = append(c.replies, replies...)
 	c.wmu.Unlock()
 	c.kick()
 }

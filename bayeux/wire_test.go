@@ -24,10 +24,13 @@ func TestParseMessages(t *testing.T) {
 		{"number id", `[{"channel":"/a","id":12}]`, `{"channel":"/a","id":12}`, nil},
 		{"escaped id is echoed as it came", `{"id":"\u0061"}`, `{"id":"\u0061"}`, nil},
 		{"null is absent", `{"channel":"/a","clientId":null,"ext":null,"advice":null,"id":null}`, `{"channel":"/a"}`, nil},
-		{"unknown members", `{"channel":"/a","x-messages":3,"timestamp":{"a":[1]}}`, `{"channel":"/a"}`, nil},
+		{"unknown members", `{"channel":"/a","x-messages":3,"timestamp":{"a":[1]},"x":[]}`, `{"channel":"/a"}`, nil},
 		{"subscription string", `{"subscription":"/a"}`, `{"subscription":"/a"}`, nil},
 		{"subscription array", `{"subscription":["/a"]}`, `{"subscription":["/a"]}`, nil},
 		{"trailing slash", `{"channel":"/meta/connect/","subscription":["/a/","/"]}`, `{"channel":"/meta/connect","subscription":["/a","/"]}`, nil},
+		{"timestamp", `{"timestamp":"Sun, 22 Nov 2026 18:00:00 GMT"}`, `{"timestamp":"Sun, 22 Nov 2026 18:00:00 GMT"}`, nil},
+		{"timestamp number", `{"timestamp":1,"id":"1"}`, `{"id":"1"}`, nil},
+		{"timestamp too long", `{"timestamp":"` + strings.Repeat("x", 65) + `"}`, `{}`, nil},
 		{"advice", `{"advice":{"reconnect":"retry","interval":1e3,"timeout":2000.0,"maxInterval":-1,"multiple-clients":true,"hosts":[]}}`,
 			`{"advice":{"reconnect":"retry","interval":1000,"timeout":2000,"maxInterval":-1,"multiple-clients":true}}`, nil},
 		{"ext is sorted", `{"ext":{"b":1,"a":{"x":[]}}}`, `{"ext":{"a":{"x":[]},"b":1}}`, nil},
@@ -125,6 +128,23 @@ func TestMatching(t *testing.T) {
 		matching(tt.ch, func(p string) { got = append(got, p) })
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("matching(%q) = %q, want %q", tt.ch, got, tt.want)
+		}
+	}
+}
+
+func TestOverlap(t *testing.T) {
+	tests := []struct {
+		a, b string
+		want bool
+	}{
+		{"/a", "/a", true}, {"/a", "/b", false}, {"/a", "/a/b", false},
+		{"/*", "/a", true}, {"/*", "/a/b", false}, {"/*", "/*", true}, {"/a/*", "/b/*", false}, {"/a/*", "/*", false},
+		{"/**", "/a", true}, {"/**", "/a/b/c", true}, {"/a/**", "/a", false}, {"/a/**", "/a/b", true}, {"/a/**", "/b/c", false},
+		{"/a/**", "/*", false}, {"/a/**", "/a/*", true}, {"/a/**", "/**", true}, {"/a/b/**", "/a/**", true}, {"/a/b/**", "/a/*", false},
+	}
+	for _, tt := range tests {
+		if overlap(tt.a, tt.b) != tt.want || overlap(tt.b, tt.a) != tt.want {
+			t.Errorf("overlap(%q, %q) is not %v", tt.a, tt.b, tt.want)
 		}
 	}
 }
