@@ -95,13 +95,13 @@ func (l *link) replies() {
 func (l *link) answer(reply []byte) bool {
 	of := l.answered()
 	switch of.kind {
-	case LoseReply:
+	case LoseReply, CutReply, CutAfter:
+		l.server.Close() // first, so that nothing more gets there
+		part := map[Kind]int{CutReply: len(reply) / 2, CutAfter: len(reply)}[of.kind]
+		_, _ = l.client.Write(reply[:part])
 		return false
 	case HangReply:
 		<-of.healed
-		return false
-	case CutReply:
-		_, _ = l.client.Write(reply[:len(reply)/2])
 		return false
 	case Twice:
 		if _, err := l.proxy.protocol.reply(l.fromServer); err != nil {
@@ -109,7 +109,7 @@ func (l *link) answer(reply []byte) bool {
 		}
 	}
 	_, err := l.client.Write(reply)
-	return err == nil && of.kind != CutAfter
+	return err == nil
 }
 
 // answered is the request that a reply belongs to; the zero value where the server
