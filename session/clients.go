@@ -50,7 +50,7 @@ func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) erro
 		return s.Err()
 	}
 	if s.over(time.Now()) { // and was not swept yet, or is gone
-		s.m.remove(s, ErrEnded)
+		s.m.depart(s, expired)
 		return s.Err()
 	}
 	s.touch()

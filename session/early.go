@@ -113,11 +113,8 @@ func (a *arrivals) wake(h Holder, over bool) {
 // an empty session of one that is in use on another node.
 func (m *Manager) enter(ctx context.Context, h Holder) (*Session, state) {
 	s, where := m.locate(h)
-	if where == over && !m.livesHere(ctx, s) {
-		where = elsewhere
-	}
 	if where != here {
-		return nil, where
+		return nil, m.left(ctx, h)
 	}
 	if where = s.enter(); where != here {
 		return nil, where
@@ -140,7 +137,7 @@ func (m *Manager) await(ctx context.Context, h Holder) (s *Session, where state)
 	for {
 		news, useful := m.arrivals.next(at) // before looking, so that nothing is missed
 		s, where = m.enter(ctx, h)
-		if where == here || where == over || !useful || where == elsewhere && m.draining.Load() {
+		if where == here || where == over || where == settling || !useful || where == elsewhere && m.draining.Load() {
 			why = ReasonNothingHere
 			return s, where
 		}
@@ -157,10 +154,11 @@ func (m *Manager) await(ctx context.Context, h Holder) (s *Session, where state)
 }
 
 // notHere answers a request whose session did not come. One whose session is
-// about to leave comes too soon to bring the set: that is not the newest yet.
+// about to leave, or was renewed, comes too soon to bring the set: that is not the
+// newest yet.
 func (m *Manager) notHere(w http.ResponseWriter, r *http.Request, where state) {
 	h := w.Header()
-	if where != departing {
+	if where == elsewhere {
 		h.Set(StatusHeader, StatusRequired)
 	}
 	if m.draining.Load() {

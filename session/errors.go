@@ -35,8 +35,9 @@ var (
 	ErrTooLate = errors.New("session: response already started")
 	// ErrEnded says that this session was logged out or has expired.
 	ErrEnded = errors.New("session: ended")
-	// ErrMoved says that the session lives on another node by now. The client
-	// should repeat the request there.
+	// ErrMoved says that the session lives on another node by now, or was renewed or
+	// logged out there, which the store's word does not tell apart. The client should
+	// repeat the request, with the cookie that it has by then.
 	ErrMoved = errors.New("session: moved to another node")
 )
 

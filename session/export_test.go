@@ -1,6 +1,9 @@
 package session
 
-import "github.com/sealedblob/sealedblob/replay"
+import (
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/seal"
+)
 
 // CookieValueForTest is the text that the middleware puts into the cookie.
 func CookieValueForTest(h Holder) string { return h.cookieValue() }
@@ -26,3 +29,10 @@ func ReadProofForTest(text string) error {
 
 // RefusalsForTest are the errors that [Outward] calls rejected.
 func RefusalsForTest() []error { return refusals }
+
+// HolderForTest is somebody who knows a session's ID and draws the secret.
+func HolderForTest(id seal.ID) Holder {
+	h := newHolder()
+	h.Session = id
+	return h
+}

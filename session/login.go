@@ -109,7 +109,10 @@ func (s *Session) renew(ctx context.Context, l login) (renewed *Session, err err
 	if err != nil {
 		return nil, err
 	}
-	return s.become(next, l, rw)
+	if renewed, err = s.become(next, l, rw); err == nil {
+		s.m.remember(s, replaced)
+	}
+	return renewed, err
 }
 
 // loginUnborn logs in to a session whose ID nobody else has seen.

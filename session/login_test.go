@@ -354,8 +354,8 @@ func TestSessionWaitsForItsRenewal(t *testing.T) {
 			time.Sleep(15 * time.Second)
 			must(t, s.Acknowledge(t.Context(), b, b.version))
 			runFor(t, m, 2500*time.Millisecond)
-			if ended := s.Err() != nil; ended != ends || b.ended != ends {
-				t.Fatalf("%s: the session is %v, its client was told of an end: %t", what, s.Err(), b.ended)
+			if ended := s.Err() != nil; ended != ends || b.detached != ends || b.ended {
+				t.Fatalf("%s: the session is %v, its client was sent away %t, told of an end %t", what, s.Err(), b.detached, b.ended)
 			}
 			if ends {
 				return

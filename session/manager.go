@@ -73,6 +73,7 @@ type Manager struct {
 
 	draining atomic.Bool // set under mu: nothing begins here any more
 	arrivals arrivals
+	gone     gone
 
 	loginsEnded atomic.Uint64 // how often EndLogins looked through the sessions
 }
@@ -116,7 +117,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	return &Manager{
 		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), storeless: alone, strict: cfg.Policy.Strict(),
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
-		arrivals: arrivals{byHolder: map[Holder]*arrival{}},
+		arrivals: arrivals{byHolder: map[Holder]*arrival{}}, gone: gone{half: max(1, cfg.MaxSessions/8)},
 	}, nil
 }
 
@@ -155,12 +156,13 @@ type state int
 const (
 	elsewhere state = iota // not in memory here
 	here
-	over      // it was here and has expired
+	over      // it was here, and is over for certain
 	departing // here, but about to leave: no request enters any more
+	settling  // renewed a moment ago, or logged out: the client's newer cookie may be on its way
 )
 
 // locate finds h's session and lets go of it if it has moved, as a hint of a
-// higher fence says, or if its time is over; that one it still returns.
+// higher fence says, or if its time is over.
 func (m *Manager) locate(h Holder) (*Session, state) {
 	s := m.find(h)
 	switch {
@@ -170,8 +172,8 @@ func (m *Manager) locate(h Holder) (*Session, state) {
 		m.passivate(s)
 		return nil, elsewhere
 	case s.over(time.Now()):
-		m.remove(s, ErrEnded)
-		return s, over
+		m.depart(s, expired)
+		return nil, over
 	}
 	return s, here
 }
@@ -227,6 +229,7 @@ func (m *Manager) put(s *Session) {
 	old := m.sessions[s.id]
 	m.sessions[s.id] = s
 	m.mu.Unlock()
+	m.gone.forget(s.id)
 	if old != nil {
 		old.kill(ErrMoved)
 	}
@@ -248,14 +251,16 @@ func (m *Manager) exchange(old, renewed *Session) {
 // passivate lets go of a session; its client keeps the sealed set.
 func (m *Manager) passivate(s *Session) { m.remove(s, ErrMoved) }
 
-func (m *Manager) remove(s *Session, why error) {
+// remove takes a session out of memory, and reports whether it was usable until then.
+func (m *Manager) remove(s *Session, why error) (was bool) {
 	m.mu.Lock()
 	if m.sessions[s.id] == s {
 		delete(m.sessions, s.id)
 	}
 	m.mu.Unlock()
-	s.kill(why)
+	was = s.kill(why)
 	m.arrivals.tell(s.Holder())
+	return was
 }
 
 func (m *Manager) all() []*Session {
@@ -272,7 +277,7 @@ func (m *Manager) sweep(now time.Time) {
 	for _, s := range m.all() {
 		switch s.due(now, m.cfg.Lapse) {
 		case ErrEnded:
-			m.remove(s, ErrEnded)
+			m.depart(s, expired)
 		case ErrMoved:
 			m.passivate(s)
 		}
@@ -338,7 +343,7 @@ func (m *Manager) tellStore(ctx context.Context, now time.Time, due []report) (a
 func (m *Manager) follow(ctx context.Context, s *Session, v replay.Verdict) (stays bool) {
 	switch {
 	case v == replay.Revoked && !s.renewing(ctx):
-		m.remove(s, ErrEnded)
+		_ = m.revoked(ctx, s)
 	case v == replay.Superseded:
 		m.passivate(s)
 	default:

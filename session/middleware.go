@@ -46,7 +46,7 @@ func (m *Manager) end(ctx context.Context, s *Session) {
 	if rw := s.request(ctx); rw != nil {
 		rw.ended.Store(true)
 	}
-	m.remove(s, ErrEnded)
+	m.depart(s, loggedOut)
 }
 
 // NewContext returns a context with s, for code that was not called by
@@ -63,7 +63,10 @@ func (s *Session) New() bool { return s.unborn() }
 //
 // A request whose cookie names a session that is not on this node waits for it
 // as [Config.Early] says, and is then answered with 503, Retry-After and
-// [StatusHeader]; never with an empty session. So next can tell a visitor
+// [StatusHeader]; never with an empty session. Who comes back to a session that
+// ended here, by its idle time or a logout, is a new visitor at once, while this node remembers. For ten
+// seconds after a renewal its old cookie is answered 503 with Retry-After alone, since the new one
+// may be on its way. So next can tell a visitor
 // without a session, for whom [Session.New] is true, from one whose session is
 // not here yet, who does not come to it. The response writer that handlers get
 // implements Unwrap, Flush and Hijack.
@@ -121,7 +124,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, w
 			s.touch()
 			rw.held = h
 			return s, here
-		case where != over && !anew:
+		case where == settling, where != over && !anew:
 			return nil, where
 		}
 	}

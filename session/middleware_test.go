@@ -159,8 +159,8 @@ func TestLogoutDeletesTheCookie(t *testing.T) {
 	if len(out) != 1 || out[0].MaxAge >= 0 {
 		t.Errorf("cookies %v", out)
 	}
-	if res := do(h, request("GET", "/", cookies...)); res.StatusCode != 503 {
-		t.Errorf("the old cookie after logout: %d", res.StatusCode)
+	if res := do(h, request("GET", "/", cookies...)); res.StatusCode != 200 || len(res.Cookies()) != 1 || res.Cookies()[0].MaxAge >= 0 {
+		t.Errorf("the old cookie after logout: %d, %v; want a new visitor", res.StatusCode, res.Cookies())
 	}
 }
 

@@ -18,6 +18,8 @@ func (m *Manager) Present(ctx context.Context, r *http.Request, request WireRequ
 	switch {
 	case request.V != WireVersion:
 		reply = m.refusedUnread(ctx, ReasonMalformed, "the request is not of version 1")
+	case known && m.replacing(holder): // with the newer cookie it gets an answer
+		reply.State = StateRetry
 	case !known && request.Presents():
 		reply = m.refusedUnread(ctx, ReasonBinding, "no session cookie: nobody is the holder")
 	case known && request.Presents():

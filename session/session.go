@@ -150,8 +150,7 @@ func (s *Session) heed(ctx context.Context, v replay.Verdict, err error) error {
 	case v == replay.Revoked && s.renewing(ctx):
 		return errRenewing
 	case v == replay.Revoked:
-		s.m.remove(s, ErrEnded)
-		return ErrEnded
+		return s.m.revoked(ctx, s)
 	case v != replay.Granted:
 		s.m.passivate(s)
 		return ErrMoved
@@ -166,16 +165,18 @@ func (s *Session) unborn() bool {
 	return s.begin != nil
 }
 
-// kill makes the session unusable here and tells its clients if it has ended.
-func (s *Session) kill(why error) {
+// kill makes the session unusable here and tells its clients if it has ended; it
+// reports whether it was usable until then.
+func (s *Session) kill(why error) bool {
 	s.mu.Lock()
 	if s.ended != nil {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	tell := s.end(why)
 	s.mu.Unlock()
 	tell()
+	return true
 }
 
 // end makes a usable session unusable here. s.mu is held; tell, which informs

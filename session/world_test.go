@@ -196,7 +196,7 @@ func (w *world) visit(n int, cookie string, anew bool, acts []act) (next string,
 		}
 	})).ServeHTTP(rec, r)
 	switch {
-	case !served && (rec.Code != http.StatusServiceUnavailable || rec.Header().Get(session.StatusHeader) != session.StatusRequired):
+	case !served && (rec.Code != http.StatusServiceUnavailable || rec.Header().Get(session.StatusHeader) != session.StatusRequired && (l == nil || !l.ended)):
 		w.fail("not served, and not told to restore", rec.Code)
 	case !served && (b != nil && !b.over(now) || cookie == ""):
 		w.fail("not served where the session lives", n)
@@ -217,11 +217,18 @@ func (w *world) visit(n int, cookie string, anew bool, acts []act) (next string,
 	return cookie, served
 }
 
+// overEverywhere says that the session of a cookie ended, or that nobody used it for too long
+// in the one place from where it may go on.
+func (w *world) overEverywhere(cookie string, now time.Time) bool {
+	l := w.lifeOf(cookie)
+	return l != nil && (l.ended || l.at.over(now))
+}
+
 // admitted checks which session a handler was given.
 func (w *world) admitted(n int, s *session.Session, b *branch, cookie string, anew bool) {
 	now := time.Now()
 	if s.New() {
-		if cookie != "" && !anew && (b == nil || !b.over(now) || b.doomed()) || anew && b != nil && !b.over(now) {
+		if cookie != "" && !anew && !w.overEverywhere(cookie, now) || anew && b != nil && !b.over(now) {
 			w.t.Fatalf("an empty session in place of one that exists")
 		}
 		l := &life{id: s.ID(), absolute: now.Add(absoluteLimit)}
@@ -495,7 +502,7 @@ func (w *world) hand(n int, cookie string, q *sealedSet, attempt replay.Owner, l
 	cut := lost && w.store.lost == "" && want != either && !joins
 	w.store.lost = ""
 	if q != nil {
-		w.answered(n, q, attempt, s, reply, behind, joins, cut, want)
+		w.answered(n, l, q, attempt, s, reply, behind, joins, cut, want)
 	}
 	if s != nil && (w.branches[s] == nil || w.branches[s].life != l || w.branches[s].gone) {
 		w.t.Fatalf("a session for whom it is not")
@@ -504,8 +511,8 @@ func (w *world) hand(n int, cookie string, q *sealedSet, attempt replay.Owner, l
 	return s, reply, !lost
 }
 
-// answered checks what came of a set.
-func (w *world) answered(n int, q *sealedSet, attempt replay.Owner, s *session.Session, reply session.WireReply, behind, joins, cut bool, want forecast) {
+// answered checks what came of a set, presented with the cookie of l.
+func (w *world) answered(n int, l *life, q *sealedSet, attempt replay.Owner, s *session.Session, reply session.WireReply, behind, joins, cut bool, want forecast) {
 	now := time.Now()
 	switch state := reply.State; {
 	case joins:
@@ -542,6 +549,8 @@ func (w *world) answered(n int, q *sealedSet, attempt replay.Owner, s *session.S
 			w.fail("an owner was locked out", n, q.version)
 		}
 		w.tally["refused"]++
+	case state == session.StateRetry && l != nil && l.ended:
+		w.tally["settling"]++ // the newer cookie may be on its way
 	default:
 		w.fail("another answer to a set", state)
 	}
