@@ -259,11 +259,11 @@ func TestBinary(t *testing.T) {
 		t.Errorf("ReadBinary of a text = %+v, %v, %v", d, binary, err)
 	}
 	for name, data := range map[string]string{
-		"text":      `"HelloWorld"`,
-		"no bytes":  `{"last":true}`,
-		"null":      `{"data":null}`,
-		"not Z85":   `{"data":"\u00fc"}`,
-		"unknown":   `{"data":"","extra":1}`,
+		"text":     `"HelloWorld"`,
+		"no bytes": `{"last":true}`,
+		"null":     `{"data":null}`,
+		"not Z85":  `{"data":"\u00fc"}`,
+		"unknown":  `{"data":"","extra":1}`,
 	} {
 		if m := b.send(`{"channel":"/a","clientId":"$ID","data":` + data + `,"ext":{"binary":{}}}`)[0]; *m.Successful || m.Error != "404::message_deleted" {
 			t.Errorf("%s: %+v", name, m)

@@ -44,6 +44,7 @@ var rules = map[string]rule{
 	"replay/internal/group": {ours: []string{"replay"}},
 	"session":               {ours: []string{"seal", "policy", "replay"}},
 	"bayeux":                {third: []string{websocket, jsonv2}},
+	"bayeux/ext":            {ours: []string{"bayeux"}, third: []string{jsonv2}},
 	"bayeux/sessionext":     {ours: []string{"bayeux", "session"}},
 	"client":                {},
 	"cmd/blobctl": {
