@@ -17,9 +17,8 @@ type Early struct {
 	// Parked bounds the requests that wait on this node, and ParkedPerSession
 	// those of one session; one too many is answered at once. Zero: 1,000 and 16.
 	Parked, ParkedPerSession int
-	// NotHere answers the requests whose session did not come, instead of a bare
-	// 503: for instance with a page that restores the session and then asks
-	// again. [FromContext] gives it nil: the visitor has a session, elsewhere.
+	// NotHere answers the requests whose session did not come. Nil: [NotHerePage].
+	// [FromContext] gives it nil: the visitor has a session, elsewhere.
 	// Retry-After, Cache-Control and, where restoring helps, [StatusHeader] are
 	// set; it writes the status, and should write 503 unless it serves such a page.
 	NotHere http.Handler
@@ -34,6 +33,9 @@ func (e Early) withDefaults() Early {
 	}
 	if e.ParkedPerSession == 0 {
 		e.ParkedPerSession = 16
+	}
+	if e.NotHere == nil {
+		e.NotHere = NotHerePage{}
 	}
 	return e
 }
@@ -166,9 +168,5 @@ func (m *Manager) notHere(w http.ResponseWriter, r *http.Request, where state) {
 	}
 	h.Set("Retry-After", "1")
 	h.Set("Cache-Control", "no-store")
-	if m.cfg.Early.NotHere != nil {
-		m.cfg.Early.NotHere.ServeHTTP(w, r)
-		return
-	}
-	http.Error(w, "the session is not here yet", http.StatusServiceUnavailable)
+	m.cfg.Early.NotHere.ServeHTTP(w, r)
 }
