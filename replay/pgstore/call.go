@@ -1,0 +1,123 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// The statements, one for each operation. Each connection prepares all of them.
+const (
+	sqlEpoch         = "SELECT epoch, ARRAY[epoch, 0] FROM sealedblob.recall($1)"
+	sqlClaim         = "SELECT answers, mark FROM sealedblob.claim($1, $2, $3, $4, $5)"
+	sqlClaimAll      = "SELECT answer, mark FROM sealedblob.claim_all($1, $2, $3, $4, $5, $6, $7)"
+	sqlSpent         = "SELECT spent, mark FROM sealedblob.spent($1, $2)"
+	sqlRestore       = "SELECT verdict, refused, coalesce(fence, 0), coalesce(behind, false), burnt, looked, mark FROM sealedblob.restore($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+	sqlProtect       = "SELECT verdict, refused, mark FROM sealedblob.protect($1, $2, $3, $4, $5, $6, $7, $8)"
+	sqlTake          = "SELECT verdict, answer, refused, mark FROM sealedblob.take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+	sqlAcknowledge   = "SELECT verdicts, mark FROM sealedblob.acknowledge($1, $2, $3, $4, $5, $6, $7, $8)"
+	sqlRenew         = "SELECT verdict, refused, mark FROM sealedblob.renew($1, $2, $3, $4, $5, $6, $7, $8)"
+	sqlRevoke        = "SELECT refused, mark FROM sealedblob.revoke($1, $2, $3, $4)"
+	sqlRevokeSubject = "SELECT refused, mark FROM sealedblob.revoke_subject($1, $2, $3, $4, $5, $6)"
+	sqlSubjectCut    = "SELECT cut, mark FROM sealedblob.subject_cut($1, $2)"
+	sqlPurge         = "SELECT sealedblob.purge($1, $2)"
+	sqlStatus        = "SELECT rights, sessions, subjects, epoch, horizon, bytes FROM sealedblob.status()"
+)
+
+var statements = []string{
+	sqlEpoch, sqlClaim, sqlClaimAll, sqlSpent, sqlRestore, sqlProtect, sqlTake, sqlAcknowledge, sqlRenew,
+	sqlRevoke, sqlRevokeSubject, sqlSubjectCut, sqlPurge, sqlStatus,
+}
+
+// witness is the newest transaction of this process that the server said it
+// committed, under which epoch. A server that has not come so far went back.
+type witness struct {
+	mu         sync.Mutex
+	epoch, xid int64
+}
+
+func (w *witness) arg() []int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []int64{w.epoch, w.xid}
+}
+
+// note takes the mark of a transaction that is committed.
+func (w *witness) note(mark []int64) {
+	if len(mark) != 2 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case mark[0] > w.epoch:
+		w.epoch, w.xid = mark[0], mark[1]
+	case mark[0] == w.epoch:
+		w.xid = max(w.xid, mark[1])
+	}
+}
+
+// ready is what every operation asks first.
+func (s *Store) ready(ctx context.Context) error {
+	if s.closed.Load() {
+		return replay.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// call runs one statement that ends with a mark, and notes it.
+func (s *Store) call(ctx context.Context, op, sql string, args []any, dest ...any) error {
+	var mark []int64
+	if err := s.query(ctx, op, sql, args, append(dest, &mark)...); err != nil {
+		return err
+	}
+	s.witness.note(mark)
+	return nil
+}
+
+// query runs one statement that returns one row, where there is a place for it.
+func (s *Store) query(ctx context.Context, op, sql string, args []any, dest ...any) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	select {
+	case s.alone <- struct{}{}:
+		defer func() { <-s.alone }()
+	case <-within.Done():
+		return s.fault(ctx, op, within.Err())
+	case <-s.quit:
+		return replay.ErrClosed
+	}
+	return s.fault(ctx, op, s.pool.QueryRow(within, sql, args...).Scan(dest...))
+}
+
+// fault is what a caller is told of err.
+func (s *Store) fault(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ended := ctx.Err(); ended != nil {
+		return ended
+	}
+	if s.closed.Load() && state(err) == "" {
+		return replay.ErrClosed
+	}
+	return fmt.Errorf("replay/pgstore: %s: %w", op, plain(err))
+}
+
+// wait is how many milliseconds a lock may be waited for: less than ctx has left, so
+// that the server gives up first and the connection lives on.
+func (s *Store) wait(ctx context.Context) int32 { return waitWithin(ctx, s.lockWait) }
+
+func waitWithin(ctx context.Context, most time.Duration) int32 {
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		most = min(most, left-left/8)
+	}
+	return int32(max(most.Milliseconds(), 1))
+}

@@ -1,0 +1,107 @@
+package pgstore
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// leastVersion is the first server with 64-bit transaction ids in SQL.
+const leastVersion = 130000
+
+// idle is for how long a connection is trusted to live without being asked.
+const idle = 15 * time.Second
+
+// companyWait bounds how long claims in company wait for one transaction before
+// each of them goes alone.
+const companyWait = 100 * time.Millisecond
+
+// connect makes a pool of connections that passed the checks, and one of them.
+func connect(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, errURL // the library's would repeat it
+	}
+	pc.MaxConns = int32(min(cfg.MaxConns, 1<<16))
+	pc.MinConns = 0
+	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement // never the simple protocol
+	pc.ConnConfig.StatementCacheCapacity = 64
+	pc.ConnConfig.ConnectTimeout = cfg.Timeout
+	pc.PingTimeout = cfg.Timeout
+	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > idle }
+	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return prepare(ctx, conn, cfg) }
+	if cfg.hooks.pool != nil {
+		cfg.hooks.pool(pc)
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, errURL
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	defer cancel()
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, plain(err)
+	}
+	return pool, nil
+}
+
+// prepare asks the server what it is, and sets up the session.
+func prepare(ctx context.Context, conn *pgx.Conn, cfg Config) error {
+	var standby bool
+	var version, fsync, pages, commit string
+	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('server_version_num'),
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`).
+		Scan(&standby, &version, &fsync, &pages, &commit)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(version); err != nil || n < leastVersion {
+		return &refused{ErrUnfit, "PostgreSQL before version 13"}
+	}
+	switch {
+	case standby:
+		return &refused{ErrUnfit, "a standby"}
+	case (fsync == "off" || pages == "off") && !cfg.UnsafeNoSync:
+		return &refused{ErrUnfit, "fsync=" + fsync + ", full_page_writes=" + pages}
+	case commit == "off" && !cfg.UnsafeAsyncCommit:
+		return &refused{ErrUnfit, "synchronous_commit=off"}
+	}
+	// The server gives up a little after we do.
+	statement := (cfg.Timeout + time.Second).Milliseconds()
+	_, err = conn.Exec(ctx, `SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),
+		set_config('idle_in_transaction_session_timeout', $1, false), set_config('default_transaction_isolation', 'read committed', false),
+		set_config('default_transaction_read_only', 'off', false)`,
+		strconv.FormatInt(statement, 10), strconv.FormatInt(companyWait.Milliseconds(), 10))
+	if err != nil {
+		return err
+	}
+	if err := checkSchema(ctx, conn); err != nil {
+		return err
+	}
+	for _, sql := range statements {
+		if _, err := conn.Prepare(ctx, sql, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSchema refuses a database whose schema is not of this program's version.
+func checkSchema(ctx context.Context, conn *pgx.Conn) error {
+	var version int
+	err := conn.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM sealedblob.migrations").Scan(&version)
+	switch state(err) {
+	case stateNoSchema, stateNoTable:
+		version, err = 0, nil
+	case stateForbidden:
+		return &refused{ErrSchema, "this role was not admitted"}
+	}
+	if err != nil {
+		return err
+	}
+	return fitVersion(version)
+}

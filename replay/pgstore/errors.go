@@ -1,0 +1,109 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// Errors that a caller may want to tell apart; like every error that is not one of
+// package replay's, they mean "we could not tell".
+var (
+	// ErrRestored says that the database is not where its memory was made, or that
+	// it knows less than this process has seen: it was restored from a dump or
+	// a copy, or another server took over. What was spent since is not known. See
+	// [Store.RaiseEpoch] and [Store.AcceptFailover].
+	ErrRestored = errors.New("the database was restored, put back or taken over: raise its epoch")
+	// ErrUnfit says that the server can't keep a store's promise; the message tells
+	// which setting is to blame.
+	ErrUnfit = errors.New("server is not fit for a replay store")
+	// ErrSchema says that the database has no schema of this program's version, or
+	// not for this role.
+	ErrSchema = errors.New("replay schema does not fit")
+
+	errURL       = errors.New("connection string is not valid")
+	errReach     = errors.New("no connection to the database")
+	errIsolation = errors.New("the transaction is not READ COMMITTED")
+	errNoRights  = errors.New("replay/pgstore: claim of no rights")
+	errNoSubject = errors.New("replay/pgstore: revocation of no subject")
+	errFarCut    = errors.New("replay/pgstore: revocation of logins later than KeepUntil")
+	errAnswer    = errors.New("replay/pgstore: unexpected answer")
+	errTooLarge  = errors.New("replay/pgstore: fence or generation does not fit into 63 bits")
+)
+
+// States that the server tells errors by; those of SB are raised in sql/.
+const (
+	stateStandby   = "SB001"
+	stateIsolation = "SB002"
+	stateRestored  = "SB003"
+	statePurged    = "SB004"
+	stateFull      = "53100"
+	stateForbidden = "42501"
+	stateNoSchema  = "3F000"
+	stateNoTable   = "42P01"
+	stateLocked    = "55P03"
+	stateDeadlock  = "40P01"
+)
+
+// refused is an error of our own that passes through the library.
+type refused struct {
+	is  error
+	why string
+}
+
+func (r *refused) Error() string { return r.is.Error() + ": " + r.why }
+func (r *refused) Unwrap() error { return r.is }
+
+// state is the server's, empty if err is not from there.
+func state(err error) string {
+	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// plain is err without what may hold a secret: a password, an id, a value.
+func plain(err error) error {
+	code := state(err)
+	switch code {
+	case stateStandby:
+		return &refused{ErrUnfit, "a standby"}
+	case stateIsolation:
+		return errIsolation
+	case stateRestored:
+		return ErrRestored
+	case stateFull:
+		return replay.ErrFull // and the transaction is rolled back
+	case "":
+	default:
+		return fmt.Errorf("the database says %s", code)
+	}
+	if own := (*refused)(nil); errors.As(err, &own) {
+		return own
+	}
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			return ended
+		}
+	}
+	return errReach
+}
+
+// refusal is the error for an answer that decides nothing.
+func refusal(answer int16) error {
+	switch answer {
+	case answerEpoch:
+		return replay.ErrBeforeEpoch
+	case answerHorizon:
+		return replay.ErrBeyondHorizon
+	case answerFar:
+		return errFarCut
+	case answerNoOwner:
+		return replay.ErrNoOwner
+	}
+	return errAnswer
+}

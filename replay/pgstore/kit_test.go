@@ -1,0 +1,174 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sealedblob/sealedblob/internal/services"
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// roles are an owner and a web node's login, which belong to a server.
+type roles struct {
+	owner, web, password string
+}
+
+func newRoles(t testing.TB, admin *services.Server) roles {
+	t.Helper()
+	tag := strings.ToLower(rand.Text()[:12])
+	r := roles{"owner_" + tag, "web_" + tag, rand.Text()}
+	for _, name := range []string{r.owner, r.web} {
+		admin.SQL("CREATE ROLE " + name + " LOGIN PASSWORD '" + r.password + "'")
+	}
+	return r
+}
+
+func (r roles) drop(admin *services.Server) { admin.SQL("DROP ROLE " + r.owner + ", " + r.web) }
+
+// site is a database with the schema, and how its users log in.
+type site struct {
+	server     *services.Server
+	roles      roles
+	owner, web string
+}
+
+// sharedRoles makes roles on the shared server that end with the test, later than
+// the databases that are made after them.
+func sharedRoles(t testing.TB) roles {
+	t.Helper()
+	admin := services.Postgres(t)
+	r := newRoles(t, admin)
+	t.Cleanup(func() { r.drop(admin) })
+	return r
+}
+
+func newSite(t testing.TB) site {
+	t.Helper()
+	return siteOf(t, sharedRoles(t))
+}
+
+func siteOf(t testing.TB, r roles) site {
+	t.Helper()
+	return siteOn(t, services.Postgres(t), r)
+}
+
+// siteOn migrates the database of server as the owner, and admits the web role.
+func siteOn(t testing.TB, server *services.Server, r roles) site {
+	t.Helper()
+	s := bareSite(t, server, r)
+	must(t, Migrate(context.Background(), s.owner))
+	sql(t, s.owner, "SELECT sealedblob.admit('"+r.web+"')")
+	return s
+}
+
+// bareSite lets the owner make a schema in the database of server.
+func bareSite(t testing.TB, server *services.Server, r roles) site {
+	t.Helper()
+	database := strings.TrimPrefix(parse(t, server.DSN).Path, "/")
+	server.SQL("GRANT CREATE ON DATABASE " + database + " TO " + r.owner)
+	return site{server, r, as(t, server.DSN, r.owner, r.password), as(t, server.DSN, r.web, r.password)}
+}
+
+func parse(t testing.TB, dsn string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	must(t, err)
+	return u
+}
+
+func as(t testing.TB, dsn, user, password string) string {
+	t.Helper()
+	u := parse(t, dsn)
+	u.User = url.UserPassword(user, password)
+	return u.String()
+}
+
+// sql runs a script and returns the first column of its last row, as text.
+func sql(t testing.TB, dsn, script string) string {
+	t.Helper()
+	got, err := trySQL(dsn, script)
+	if err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+	return got
+}
+
+func trySQL(dsn, script string) (got string, err error) {
+	conn, err := pgx.Connect(context.Background(), dsn)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(context.Background())
+	results, err := conn.PgConn().Exec(context.Background(), script).ReadAll()
+	for _, r := range results {
+		for _, row := range r.Rows {
+			got = string(row[0])
+		}
+	}
+	return got, err
+}
+
+// timed replaces the clock of a site's schema by one that tests set.
+func (s site) timed(t testing.TB) {
+	t.Helper()
+	sql(t, s.owner, `CREATE TABLE sealedblob.ahead (seconds bigint);
+		INSERT INTO sealedblob.ahead VALUES (0);
+		CREATE OR REPLACE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+		AS 'SELECT floor(extract(epoch FROM clock_timestamp()))::bigint + seconds FROM sealedblob.ahead'`)
+}
+
+func (s site) shift(t testing.TB, d time.Duration) {
+	t.Helper()
+	sql(t, s.owner, "UPDATE sealedblob.ahead SET seconds = seconds + "+strconv.FormatInt(int64(d/time.Second), 10))
+}
+
+func mustOpen(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), cfg)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil && !errors.Is(err, replay.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newID() (id replay.ID) {
+	rand.Read(id[:])
+	return id
+}
+
+func newOwner() (o replay.Owner) {
+	rand.Read(o[:])
+	return o
+}
+
+// soon is after the epoch of any store that was made until now.
+func soon() time.Time { return time.Now().Add(2 * time.Second) }
+
+func newRight() replay.Right {
+	return replay.Right{ID: newID(), Issued: soon(), KeepUntil: time.Now().Add(time.Hour)}
+}
+
+func claims(t testing.TB, s replay.Spender, o replay.Owner, want replay.Outcome, rights ...replay.Right) {
+	t.Helper()
+	if got, err := s.Claim(context.Background(), o, rights...); got != want || err != nil {
+		t.Fatalf("Claim = %v, %v, want %v", got, err, want)
+	}
+}

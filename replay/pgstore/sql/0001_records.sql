@@ -1,0 +1,94 @@
+-- What the store keeps. Times are Unix seconds, ids and owners 16 bytes.
+
+CREATE TABLE sealedblob.rights (
+  id    uuid   PRIMARY KEY,
+  owner uuid   NOT NULL,
+  keep  bigint NOT NULL
+);
+CREATE INDEX rights_keep ON sealedblob.rights (keep);
+
+CREATE TABLE sealedblob.sessions (
+  id        uuid    PRIMARY KEY,
+  keep      bigint  NOT NULL,
+  fence     bigint  NOT NULL CHECK (fence >= 0),
+  floor     bigint  NOT NULL CHECK (floor >= 0),
+  watermark bigint  NOT NULL CHECK (watermark >= 0),
+  attempt   uuid    NOT NULL,
+  set_fence bigint  NOT NULL,
+  set_gen   bigint  NOT NULL,
+  behind    boolean NOT NULL,
+  revoked   boolean NOT NULL,
+  next      uuid    NOT NULL
+) WITH (fillfactor = 80); -- records change in place
+CREATE INDEX sessions_keep ON sealedblob.sessions (keep);
+
+CREATE TABLE sealedblob.subjects (
+  id   uuid   PRIMARY KEY,
+  cut  bigint NOT NULL,
+  keep bigint NOT NULL
+);
+CREATE INDEX subjects_keep ON sealedblob.subjects (keep);
+
+-- The one row says since when the memory is whole, what it forgot, and where it
+-- was made: a copy of it elsewhere does not know what was spent here since.
+CREATE TABLE sealedblob.memory (
+  one            boolean PRIMARY KEY DEFAULT true CHECK (one),
+  epoch          bigint  NOT NULL,
+  rights_horizon bigint  NOT NULL,
+  horizon        bigint  NOT NULL, -- of sessions and subjects
+  system         bigint  NOT NULL,
+  timeline       integer NOT NULL,
+  database       oid     NOT NULL,
+  relation       oid     NOT NULL
+);
+
+CREATE FUNCTION sealedblob.clock() RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT floor(extract(epoch FROM clock_timestamp()))::bigint
+$$;
+
+-- Where this is: a dump that was restored has another table or database, a
+-- file-level copy that was recovered to a point in time another timeline.
+CREATE FUNCTION sealedblob.whereabouts(OUT system bigint, OUT timeline integer, OUT database oid, OUT relation oid)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
+         d.oid, 'sealedblob.memory'::regclass::oid
+  FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()
+$$;
+
+INSERT INTO sealedblob.memory (epoch, rights_horizon, horizon, system, timeline, database, relation)
+SELECT sealedblob.clock() + 1, '-9223372036854775808', '-9223372036854775808', w.* FROM sealedblob.whereabouts() w;
+
+-- Recall tells epoch and horizons, or refuses to know anything. The witness is
+-- {epoch, xid}: the newest transaction that its bearer knows to be committed. Who
+-- reads records and finds none must ask for the horizon after that, in another
+-- statement: a purge notes it in the transaction in which it deletes.
+CREATE FUNCTION sealedblob.recall(p_witness bigint[],
+  OUT epoch bigint, OUT rights_horizon bigint, OUT horizon bigint, OUT now bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m sealedblob.memory;
+  w record;
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RAISE EXCEPTION 'a standby decides nothing' USING ERRCODE = 'SB001';
+  END IF;
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'decisions need READ COMMITTED' USING ERRCODE = 'SB002';
+  END IF;
+  SELECT * INTO STRICT m FROM sealedblob.memory;
+  SELECT * INTO STRICT w FROM sealedblob.whereabouts();
+  IF (m.system, m.timeline, m.database, m.relation) <> (w.system, w.timeline, w.database, w.relation)
+     OR m.epoch < p_witness[1]
+     OR m.epoch = p_witness[1] AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= p_witness[2] THEN
+    RAISE EXCEPTION 'restored or put back: raise the epoch' USING ERRCODE = 'SB003';
+  END IF;
+  epoch := m.epoch; rights_horizon := m.rights_horizon; horizon := m.horizon; now := sealedblob.clock();
+END
+$$;
+
+-- Mark is the witness for what this transaction wrote, if it commits.
+CREATE FUNCTION sealedblob.mark(p_epoch bigint) RETURNS bigint[]
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ARRAY[p_epoch, coalesce(pg_current_xact_id_if_assigned()::text::bigint, 0)]
+$$;
