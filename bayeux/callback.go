@@ -53,8 +53,10 @@ func (s *Server) readQuery(r *http.Request) (callback string, msgs []*Message, s
 	msgs, err = s.parseForm(query)
 	switch {
 	case errors.Is(err, errTooMany):
+		s.observe(CountBad, 1)
 		return "", nil, http.StatusRequestEntityTooLarge
 	case err != nil:
+		s.observe(CountBad, 1)
 		s.cfg.Logger.Debug("bayeux: request refused", "error", err)
 		return "", nil, http.StatusBadRequest
 	}

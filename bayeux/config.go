@@ -93,11 +93,18 @@ type Config struct {
 	// Zero: such clients are served without it.
 	Acknowledge bool
 
+	// Broker carries broadcasts to the other nodes of a cluster. Nil means that
+	// this server is all there is.
+	Broker Broker
+
 	// Policy decides who may do what. Nil means [DefaultPolicy].
 	Policy SecurityPolicy
 	// Logger gets refusals (debug) and faults of handlers and extensions
 	// (error). Nil means [slog.Default].
 	Logger *slog.Logger
+
+	// Observer is told of what can be counted. Nil: nobody.
+	Observer Observer
 
 	// MaxBody bounds a request body and a WebSocket message, in bytes. Zero
 	// means 512 KiB.

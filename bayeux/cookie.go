@@ -45,6 +45,8 @@ func (s *Server) newBrowserCookie(r *http.Request) *http.Cookie {
 	}
 }
 
+const idLength = 26
+
 // randomID has 26 characters of base32: 130 random bits, lower-cased letters
 // and digits only.
 func randomID() string {

@@ -148,8 +148,10 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 	msgs, err := s.parseBody(body, form)
 	switch {
 	case errors.Is(err, errTooMany):
+		s.observe(CountBad, 1)
 		return nil, http.StatusRequestEntityTooLarge
 	case err != nil:
+		s.observe(CountBad, 1)
 		s.cfg.Logger.Debug("bayeux: request refused", "error", err)
 		return nil, http.StatusBadRequest
 	}

@@ -27,6 +27,7 @@ type exchange struct {
 // nothing else is done in a batch with a handshake: which session the rest means
 // would be a guess.
 func (x *exchange) run(msgs []*Message) {
+	x.server.observe(CountReceived, len(msgs))
 	x.greeting = hasHandshake(msgs)
 	now := time.Now()
 	for _, m := range msgs {
@@ -117,6 +118,7 @@ func (x *exchange) answer(to *ServerSession, m *Message) {
 }
 
 func (x *exchange) refuse(to *ServerSession, m *Message, errorText string) {
+	x.server.observe(CountRefused, 1)
 	r := reply(to, m)
 	r.Successful, r.Error = ptr(false), errorText
 	if m.Channel == MetaSubscribe || m.Channel == MetaUnsubscribe {
@@ -131,6 +133,7 @@ func (x *exchange) refuse(to *ServerSession, m *Message, errorText string) {
 //
 // A client that was dismissed while its connect came in is told to give up.
 func (x *exchange) unknown(m *Message, dismissed bool) {
+	x.server.observe(CountRefused, 1)
 	r := reply(nil, m)
 	r.Successful, r.Error = ptr(false), errorSessionUnknown
 	switch {
@@ -167,13 +170,13 @@ func (x *exchange) handshake(m *Message) {
 		h.Refuse(errorHandshakeDenied, Advice{})
 	}
 	if h.refused {
-		x.answer(nil, r)
+		x.deny(r)
 		return
 	}
 	sess, ok := s.admit(x.browser)
 	if !ok {
 		h.Refuse(errorTooManySessions, Advice{Reconnect: ReconnectHandshake, Interval: ptr[int64](5000)})
-		x.answer(nil, r)
+		x.deny(r)
 		return
 	}
 	h.Session = sess
@@ -186,7 +189,7 @@ func (x *exchange) handshake(m *Message) {
 	s.runHandshakeHooks(x.ctx, h)
 	if h.refused {
 		s.remove(sess, pollDisconnect, false)
-		x.answer(nil, r)
+		x.deny(r)
 		return
 	}
 	if x.socket != nil {
@@ -194,6 +197,11 @@ func (x *exchange) handshake(m *Message) {
 	}
 	x.answer(sess, r)
 	sess.arm()
+}
+
+func (x *exchange) deny(r *Message) {
+	x.server.observe(CountDenied, 1)
+	x.answer(nil, r)
 }
 
 func (s *Server) connectionTypes() []string {
@@ -316,6 +324,8 @@ func (x *exchange) crowded(p, old *poll) bool {
 func (x *exchange) wait() bool {
 	p := x.hold
 	defer p.timer.Stop()
+	x.server.observe(GaugePolls, 1)
+	defer x.server.observe(GaugePolls, -1)
 	select {
 	case <-p.wake:
 	case <-p.timer.C:

@@ -64,6 +64,7 @@ func (s *ServerSession) enqueue(b []byte, lazy bool) error {
 	if !s.makeRoom(len(b)) {
 		return s.overflow()
 	}
+	s.server.observe(CountDelivered, 1)
 	s.queue.push(b)
 	if lazy {
 		s.expectLater()
@@ -90,6 +91,7 @@ func (s *ServerSession) makeRoom(n int) bool {
 		left -= len(q.messages[over])
 	}
 	s.discard(over)
+	s.server.observe(CountDropped, over)
 	return true
 }
 
@@ -98,6 +100,7 @@ func (s *ServerSession) makeRoom(n int) bool {
 func (s *ServerSession) overflow() error {
 	sock := s.socket
 	s.mu.Unlock()
+	s.server.observe(CountDropped, 1)
 	if s.server.cfg.QueueFull != QueueDisconnect {
 		return ErrQueueFull
 	}

@@ -27,6 +27,7 @@ type Server struct {
 	upgrader    *gws.Upgrader
 	authorizers []authorizerEntry
 	lazy        map[string]bool // Config.LazyChannels
+	cluster     *cluster        // nil without a broker
 	registry    registry
 
 	mu       sync.Mutex
@@ -61,6 +62,7 @@ func NewServer(cfg Config) (*Server, error) {
 	for _, ch := range cfg.LazyChannels {
 		s.lazy[ch] = true
 	}
+	s.join()
 	return s, nil
 }
 
@@ -150,17 +152,21 @@ func (s *Server) isLazy(channel string) (lazy bool) {
 	return lazy
 }
 
-// broadcast sends m to its subscribers, once to each.
+// broadcast sends m to its subscribers here and on other nodes, once to each.
 func (s *Server) broadcast(m *Message) {
-	if s.outgoing(s.extensions, nil, m) {
-		s.fanOut(m)
+	if !s.outgoing(s.extensions, nil, m) {
+		return
 	}
+	s.observe(CountPublished, 1)
+	rendered := m.appendTo(nil)
+	s.fanOut(m, rendered)
+	s.forward(rendered, m.Lazy)
 }
 
-// fanOut renders m once for all but those whose own extensions may change it. A
-// session that cannot take it is no concern of the sender's.
-func (s *Server) fanOut(m *Message) {
-	var shared []byte
+// fanOut shares what is rendered among all subscribers but those whose own
+// extensions may change it. A session that cannot take it is no concern of the
+// sender's.
+func (s *Server) fanOut(m *Message, rendered []byte) {
 	for _, sess := range s.registry.subscribers(m.Channel) {
 		if own := sess.ownExtensions(); len(own) > 0 {
 			if c := m.shallowClone(); s.outgoing(own, sess, c) {
@@ -168,10 +174,7 @@ func (s *Server) fanOut(m *Message) {
 			}
 			continue
 		}
-		if shared == nil {
-			shared = m.appendTo(nil)
-		}
-		_ = sess.enqueue(shared, m.Lazy)
+		_ = sess.enqueue(rendered, m.Lazy)
 	}
 }
 
@@ -180,6 +183,7 @@ func (s *Server) fanOut(m *Message) {
 // get 503. It waits for the WebSockets until ctx ends; held requests end
 // with the http.Server's own Shutdown.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.leave()
 	s.mu.Lock()
 	s.closed = true
 	sessions := make([]*ServerSession, 0, len(s.sessions))
@@ -228,6 +232,7 @@ func (s *Server) admit(browser string) (*ServerSession, bool) {
 	}
 	s.sessions[sess.id] = sess
 	s.browsers[browser]++
+	s.observe(GaugeSessions, 1)
 	return sess, true
 }
 
@@ -250,6 +255,10 @@ func (s *Server) remove(sess *ServerSession, why pollEnd, expired bool) {
 	sess.mu.Unlock()
 
 	s.forget(sess)
+	s.observe(GaugeSessions, -1)
+	if expired {
+		s.observe(CountExpired, 1)
+	}
 	p.finish()
 	if sock != nil {
 		sock.kick()

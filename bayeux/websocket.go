@@ -150,6 +150,7 @@ func (s *Server) reserveSocket(sock *socket) bool {
 	}
 	s.sockets[sock] = false
 	s.idle.Add(1)
+	s.observe(GaugeSockets, 1)
 	return true
 }
 
@@ -168,6 +169,7 @@ func (s *Server) closeSocket(sock *socket) {
 	if _, open := s.sockets[sock]; open {
 		delete(s.sockets, sock)
 		s.idle.Done()
+		s.observe(GaugeSockets, -1)
 	}
 	if sock.cancel != nil {
 		sock.cancel()
@@ -230,6 +232,7 @@ func (c *socket) receive(b []byte) {
 	c.extendDeadline()
 	msgs, err := parseMessages(b, c.server.cfg.MaxDepth, c.server.cfg.MaxBatch)
 	if err != nil {
+		c.server.observe(CountBad, 1)
 		c.server.cfg.Logger.Debug("bayeux: websocket message refused", "error", err)
 		_ = c.conn.WriteClose(closePolicy, nil)
 		return
