@@ -1,6 +1,6 @@
-// Command bench measures sealing, opening and restoring side by side with the
-// libraries that people would use instead, in one run and with the same
-// payloads. The method and the results are in docs/performance.md.
+// Command bench measures sealing, opening and restoring, and the claims of once-only
+// rights, side by side with the libraries and stores that people would use instead,
+// in one run and with the same payloads. The method and the results are in docs/performance.md.
 //
 //	go run . [-only seal] [-json results.json]
 //

@@ -18,11 +18,12 @@ import (
 // areas are the names for -only: each stands for some groups. An area holds
 // what one wants to see together.
 var areas = map[string][]string{
-	"":          {"seal", "open", "restore", "stateless"},
+	"":          {"seal", "open", "restore", "stateless", "replay"},
 	"seal":      {"seal", "open", "restore"},
 	"open":      {"open"},
 	"restore":   {"restore"},
 	"stateless": {"stateless"},
+	"replay":    {"replay"},
 }
 
 // sizes of the values, in bytes: one small, one middling, the largest that an
@@ -35,12 +36,12 @@ func main() {
 		os.Exit(1)
 	}
 	var o options
-	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore or stateless; all of it if empty")
+	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore, stateless or replay; all of it if empty")
 	flag.StringVar(&o.one, "one", "", "only this `group/case/system`, for a profile; no ratios then")
 	flag.StringVar(&o.json, "json", "results.json", "write the results to this `file`")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`")
 	flag.IntVar(&o.rounds, "rounds", 9, "how often each is measured")
-	flag.DurationVar(&o.batch, "batch", 25*time.Millisecond, "CPU time of one measurement")
+	flag.DurationVar(&o.batch, "batch", 25*time.Millisecond, "CPU time of one measurement; of replay, a 16th of its length")
 	flag.Parse()
 	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -57,7 +58,7 @@ type options struct {
 func (o options) run() error {
 	groups, known := areas[o.only]
 	if !known || o.rounds < 1 || o.batch <= 0 || flag.NArg() > 0 {
-		return fmt.Errorf("nothing to measure: -only is seal, open, restore or stateless, rounds and batch are above zero")
+		return fmt.Errorf("nothing to measure: -only is seal, open, restore, stateless or replay, rounds and batch are above zero")
 	}
 	runtime.GOMAXPROCS(1)
 	b, err := newBench()
@@ -146,8 +147,11 @@ func newBench() (*bench, error) {
 }
 
 func (b *bench) group(group string, o options) (out []Result, err error) {
-	if group == "stateless" {
+	switch group {
+	case "stateless":
 		return wholeRequests(o)
+	case "replay":
+		return replays(o)
 	}
 	cases := []func() (string, []contender, error){func() (string, []contender, error) { return b.restore(sizes[0]) }}
 	if group != "restore" {

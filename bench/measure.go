@@ -65,6 +65,12 @@ type Result struct {
 	Allocs int     `json:"allocs"`
 	Bytes  int     `json:"bytes"` // allocated, by operation
 
+	// Of the group replay: NS is this process's CPU time for each claim.
+	PerSecond float64 `json:"per_second,omitempty"`
+	P50       float64 `json:"p50_ns,omitempty"`
+	P99       float64 `json:"p99_ns,omitempty"`
+	ServerNS  float64 `json:"server_ns,omitempty"` // the server's CPU time for each claim
+
 	spread float64 // half the range, by the median
 	expiry bool
 	wire   int

@@ -1,18 +1,23 @@
 #!/bin/sh
 # Ours and the libraries that people would use instead, side by side: first that
 # each does its work, then what it costs. ONLY=seal (sealing, opening and
-# restoring), ONLY=open, ONLY=restore or ONLY=stateless (whole requests); everything
-# if empty. The results go to bench/results.json. See docs/performance.md. One peer
-# needs Redis, which is installed from Debian's packages.
+# restoring), ONLY=open, ONLY=restore, ONLY=stateless (whole requests) or
+# ONLY=replay (claims of rights); everything if empty. The results go to
+# bench/results.json. See docs/performance.md. It installs what is missing of Redis,
+# PostgreSQL and strace from Debian's packages.
 set -eu
-if ! command -v redis-server >/dev/null; then
-  command -v apt-get >/dev/null || { echo "bench: redis-server is missing, and no apt-get to install it" >&2; exit 1; }
+missing=
+command -v redis-server >/dev/null || missing="$missing redis-server"
+command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+command -v strace >/dev/null || missing="$missing strace" # shows that each durable store syncs
+if [ -n "$missing" ]; then
+  command -v apt-get >/dev/null || { echo "bench: missing, and no apt-get to install:$missing" >&2; exit 1; }
   sudo=
   [ "$(id -u)" = 0 ] || sudo=sudo
-  echo "bench: installing redis-server"
+  echo "bench: installing$missing"
   log=$(mktemp)
-  $sudo apt-get update >"$log" 2>&1 && $sudo apt-get install -y --no-install-recommends redis-server >>"$log" 2>&1 ||
-    { tail -5 "$log" >&2; echo "bench: could not install redis-server" >&2; exit 1; }
+  $sudo apt-get update >"$log" 2>&1 && $sudo apt-get install -y --no-install-recommends $missing >>"$log" 2>&1 ||
+    { tail -5 "$log" >&2; echo "bench: could not install$missing" >&2; exit 1; }
   rm -f "$log"
 fi
 cd "$(dirname "$0")/../bench"
