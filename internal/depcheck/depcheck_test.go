@@ -31,6 +31,7 @@ var (
 	xsys      = "golang.org/x/sys/unix"
 	jsonv2    = "github.com/go-json-experiment/json/..."
 	websocket = "github.com/lxzan/gws"
+	redis     = "github.com/redis/rueidis"
 	cobra     = "github.com/spf13/cobra"
 	xterm     = "golang.org/x/term"
 )
@@ -45,6 +46,7 @@ var rules = map[string]rule{
 	"session":               {ours: []string{"seal", "policy", "replay"}},
 	"bayeux":                {third: []string{websocket, jsonv2}},
 	"bayeux/ext":            {ours: []string{"bayeux"}, third: []string{jsonv2}},
+	"bayeux/redisbroker":    {third: []string{redis}},
 	"bayeux/sessionext":     {ours: []string{"bayeux", "session"}},
 	"client":                {},
 	"cmd/blobctl": {

@@ -1,0 +1,102 @@
+// Package redisbroker carries the broadcasts of a cluster of bayeux servers over
+// Redis or Valkey, by publish and subscribe.
+//
+// Give each node's bayeux.Config.Broker a [Broker] of its own, all with the same
+// channel. A message reaches each node at most once: what is published while a
+// node is not connected does not reach it later, and Redis cuts off a node that
+// does not keep up (client-output-buffer-limit pubsub).
+//
+// Who can publish on the channel can send to every client of every node. An
+// account for the nodes, with the channel "bayeux", is
+//
+//	ACL SETUSER bayeux on >PASSWORD resetkeys resetchannels &bayeux +publish +subscribe +unsubscribe +ping
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/redis/rueidis"
+)
+
+// Broker implements bayeux.Broker. It is safe for concurrent use.
+type Broker struct {
+	channel string
+	option  rueidis.ClientOption
+
+	mu     sync.Mutex
+	client rueidis.Client // nil until it is needed
+	closed bool
+}
+
+var errClosed = errors.New("redisbroker: closed")
+
+// New returns a broker that connects when it is first used: servers start, and
+// serve their own clients, without Redis. option.InitAddress is required; retries
+// and the client's cache are turned off. It returns an error if there is no
+// address or the channel is empty.
+func New(option rueidis.ClientOption, channel string) (*Broker, error) {
+	if len(option.InitAddress) == 0 || channel == "" {
+		return nil, errors.New("redisbroker: an address and a channel are needed")
+	}
+	option.DisableRetry = true // a message that may have been published is not published again
+	option.DisableCache = true
+	return &Broker{channel: channel, option: option}, nil
+}
+
+// Publish implements bayeux.Broker.
+func (b *Broker) Publish(ctx context.Context, messages [][]byte) error {
+	client, err := b.connected()
+	if err != nil {
+		return err
+	}
+	commands := make(rueidis.Commands, len(messages))
+	for i, m := range messages {
+		commands[i] = client.B().Publish().Channel(b.channel).Message(rueidis.BinaryString(m)).Build()
+	}
+	for _, result := range client.DoMulti(ctx, commands...) {
+		if err := result.Error(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Receive implements bayeux.Broker.
+func (b *Broker) Receive(ctx context.Context, f func(message []byte)) error {
+	client, err := b.connected()
+	if err != nil {
+		return err
+	}
+	subscribe := client.B().Subscribe().Channel(b.channel).Build()
+	return client.Receive(ctx, subscribe, func(m rueidis.PubSubMessage) { f([]byte(m.Message)) })
+}
+
+// connected returns the client, after making it the first time.
+func (b *Broker) connected() (rueidis.Client, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errClosed
+	}
+	if b.client == nil {
+		client, err := rueidis.NewClient(b.option)
+		if err != nil {
+			return nil, err
+		}
+		b.client = client
+	}
+	return b.client, nil
+}
+
+// Close ends the connections. Call it after bayeux.Server.Shutdown; from then on
+// Publish and Receive return errors.
+func (b *Broker) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.client != nil {
+		b.client.Close()
+	}
+}
