@@ -34,6 +34,9 @@ type LedgerConfig struct {
 	// 120, 200 and 100 bytes each. Acknowledgements leave the last eighth of
 	// MaxSessions to the others.
 	MaxRights, MaxSessions, MaxSubjects int
+	// ShortOwners keeps the rights as a [Memory] does, in about 32 bytes each: of
+	// an owner 64 bits of a keyed cipher. All does not yield them then.
+	ShortOwners bool
 	// Journal, if not nil, is called with every record that an operation writes.
 	Journal func(Change)
 }
@@ -54,7 +57,7 @@ type Ledger struct {
 	journal                  func(Change)
 
 	rights      rightSet
-	held        *heldRights // the same, or nil in a Memory
+	held        *heldRights // the same, or nil if their owners are short
 	sessions    map[ID]kept
 	subjects    map[ID]ended
 	sessionsDue expiry
@@ -63,12 +66,16 @@ type Ledger struct {
 
 // NewLedger returns an empty Ledger.
 func NewLedger(cfg LedgerConfig) *Ledger {
-	rights := &heldRights{max: orDefault(cfg.MaxRights, DefaultMaxRights), past: none, all: make(map[ID]held)}
-	if !cfg.Horizon.IsZero() {
-		rights.past = cfg.Horizon.Unix()
+	room := orDefault(cfg.MaxRights, DefaultMaxRights)
+	var l *Ledger
+	if cfg.ShortOwners {
+		l = newLedger(cfg, newShards(room))
+	} else {
+		rights := &heldRights{max: room, past: none, all: make(map[ID]held)}
+		l = newLedger(cfg, rights)
+		l.held = rights
 	}
-	l := newLedger(cfg, rights)
-	l.held, l.horizon = rights, rights.past
+	l.RaiseHorizon(cfg.Horizon)
 	return l
 }
 
@@ -100,6 +107,18 @@ func FirstEpoch(now time.Time) time.Time { return time.Unix(now.Unix()+1, 0) }
 
 // Epoch returns the epoch.
 func (l *Ledger) Epoch() time.Time { return time.Unix(l.epoch, 0) }
+
+// RaiseEpoch moves the epoch to at, if that is later.
+func (l *Ledger) RaiseEpoch(at time.Time) { l.epoch = max(l.epoch, at.Unix()) }
+
+// RaiseHorizon moves the horizon to at, if that is later; the zero time is none.
+func (l *Ledger) RaiseHorizon(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	l.horizon = max(l.horizon, at.Unix())
+	l.rights.raise(at.Unix())
+}
 
 // Horizon returns the largest KeepUntil purged so far, zero if there is none.
 func (l *Ledger) Horizon() time.Time {

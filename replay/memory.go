@@ -194,7 +194,6 @@ func (m *Memory) Status(ctx context.Context) (status Status, err error) {
 // Purge forgets all records that are past their KeepUntil, at once.
 func (m *Memory) Purge(ctx context.Context) error {
 	return m.with(ctx, m.rights.every(), func(l *Ledger, now time.Time) error {
-		m.rights.purgeAll(now.Unix())
 		l.Purge(now)
 		return nil
 	})

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"iter"
-	"math"
 	"time"
 )
 
@@ -42,17 +41,17 @@ type ended struct {
 }
 
 // Purge forgets every record that is past its KeepUntil and raises the horizon.
-func (l *Ledger) Purge(now time.Time) { l.sweep(now, math.MaxInt) }
+func (l *Ledger) Purge(now time.Time) { l.sweep(now, everything) }
 
 // purgeSessions is Purge without the rights.
-func (l *Ledger) purgeSessions(now time.Time) { l.sweepSessions(now, math.MaxInt) }
+func (l *Ledger) purgeSessions(now time.Time) { l.sweepSessions(now, everything) }
 
 // Apply writes a record as it is, without a decision, a bound or a call of the
 // journal: to rebuild a Ledger from what its journal was told, in that order.
 func (l *Ledger) Apply(c Change) {
 	switch keep := ceil(c.KeepUntil); c.Kind {
 	case RightRecord:
-		l.held.set(c.ID, held{c.Owner, keep})
+		l.rights.set(c.ID, held{c.Owner, keep})
 	case SessionRecord:
 		l.setSession(c.ID, kept{c.State, keep})
 	case SubjectRecord:
@@ -60,12 +59,31 @@ func (l *Ledger) Apply(c Change) {
 	}
 }
 
-// All yields every record, in no order.
+// Has says whether c is what the Ledger has under its ID: not purged, and nothing
+// newer.
+func (l *Ledger) Has(c Change) bool {
+	keep := ceil(c.KeepUntil)
+	switch c.Kind {
+	case RightRecord:
+		return l.rights.has(c.ID, held{c.Owner, keep})
+	case SessionRecord:
+		s, known := l.sessions[c.ID]
+		return known && s == kept{c.State, keep}
+	case SubjectRecord:
+		s, known := l.subjects[c.ID]
+		return known && s == ended{c.Cut.Unix(), keep}
+	}
+	return false
+}
+
+// All yields every record, in no order; no rights if [LedgerConfig] has ShortOwners.
 func (l *Ledger) All() iter.Seq[Change] {
 	return func(yield func(Change) bool) {
-		for id, r := range l.held.all {
-			if !yield(r.change(id)) {
-				return
+		if l.held != nil {
+			for id, r := range l.held.all {
+				if !yield(r.change(id)) {
+					return
+				}
 			}
 		}
 		for id, s := range l.sessions {

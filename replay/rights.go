@@ -14,14 +14,23 @@ type rightSet interface {
 	// spend notes that owner holds r, for which there is room, at least until its
 	// KeepUntil. It says whether anything was written.
 	spend(now int64, owner Owner, r Right) bool
-	// purge forgets up to budget rights that are past, the oldest first.
+	// set writes what holds id as it is, over what there is; has says if it is there.
+	set(id ID, r held)
+	has(id ID, r held) bool
+	// purge forgets rights that are past, the oldest first: up to budget, or all
+	// with everything. With less, those that forget as they are written to need not.
 	purge(now int64, budget int)
+	// raise makes horizon at least so late.
+	raise(horizon int64)
 	// status counts the rights and tells the largest KeepUntil purged.
 	status() (rights int, horizon int64)
 }
 
-// none is the horizon of a memory that purged nothing.
-const none = math.MinInt64
+// none is the horizon of a memory that purged nothing; everything is a budget.
+const (
+	none       = math.MinInt64
+	everything = math.MaxInt
+)
 
 // held is a spent right; keep is in Unix seconds.
 type held struct {
@@ -53,7 +62,7 @@ func (m *heldRights) room(now int64, rights []Right) bool {
 	if len(m.all)+len(rights) <= m.max || m.fits(rights) {
 		return true
 	}
-	m.purge(now, math.MaxInt)
+	m.purge(now, everything)
 	return m.fits(rights)
 }
 
@@ -84,6 +93,10 @@ func (m *heldRights) set(id ID, r held) {
 	}
 	m.all[id] = r
 }
+
+func (m *heldRights) has(id ID, r held) bool { return m.all[id] == r }
+
+func (m *heldRights) raise(horizon int64) { m.past = max(m.past, horizon) }
 
 func (m *heldRights) purge(now int64, budget int) {
 	m.past = max(m.past, sweep(&m.due, m.all, now, budget, func(r held) int64 { return r.keep }))

@@ -13,7 +13,7 @@ const maxShards = 256
 const shardRoom = 1 << 14
 
 // shards are the rights of a [Memory], by the first byte of their ID. Whoever
-// asks of an id holds the lock of its shard.
+// asks of an id holds the lock of its shard, or is alone.
 type shards struct {
 	all []shard
 }
@@ -89,13 +89,23 @@ func (s *shards) room(now int64, rights []Right) bool {
 
 func (s *shards) spend(now int64, owner Owner, r Right) bool { return s.of(r.ID).spend(now, owner, r) }
 
-// purge does nothing: a table forgets as it is written to.
-func (s *shards) purge(int64, int) {}
+func (s *shards) set(id ID, r held)      { s.of(id).set(id, r) }
+func (s *shards) has(id ID, r held) bool { return s.of(id).has(id, r) }
 
-// purgeAll forgets all that is past. The caller holds every lock.
-func (s *shards) purgeAll(now int64) {
+// purge forgets everything that is past, for which the caller holds every lock.
+// Otherwise it does nothing: a table forgets as it is written to.
+func (s *shards) purge(now int64, budget int) {
+	if budget != everything {
+		return
+	}
 	for i := range s.all {
 		s.all[i].table.renew(now, 0)
+	}
+}
+
+func (s *shards) raise(horizon int64) {
+	for i := range s.all {
+		s.all[i].table.horizon = max(s.all[i].table.horizon, horizon)
 	}
 }
 

@@ -135,30 +135,58 @@ func (t *rightTable) fits(rights []Right) bool {
 }
 
 func (t *rightTable) spend(now int64, owner Owner, r Right) bool {
-	keep := uint32(min(ceil(r.KeepUntil), forever))
+	keep := until(ceil(r.KeepUntil))
 	at, found := t.find(&r.ID)
-	if found {
-		s := &t.slots[at]
-		if s.keep >= keep {
-			return false
-		}
-		t.past[t.span(s.keep)]--
-		t.count(keep)
-		s.keep = keep
+	if !found {
+		t.insert(now, at, slot{r.ID, t.tag(owner), keep})
 		return true
 	}
+	if t.slots[at].keep >= keep {
+		return false
+	}
+	t.extend(at, keep)
+	return true
+}
+
+// until is keep as a slot has it.
+func until(keep int64) uint32 { return uint32(min(max(keep, 1), forever)) }
+
+// extend makes keep the end of the right at.
+func (t *rightTable) extend(at int, keep uint32) {
+	t.past[t.span(t.slots[at].keep)]--
+	t.slots[at].keep = keep
+	t.count(keep)
+}
+
+// insert writes s, which belongs at that place as the table is now.
+func (t *rightTable) insert(now int64, at int, s slot) {
 	if t.used+1 > t.places-t.places/16 || t.wasted(now) {
 		t.renew(now, 0)
-		at, _ = t.find(&r.ID)
+		at, _ = t.find(&s.id)
 	}
 	for !t.shift(at) {
 		t.renew(now, 2*(len(t.slots)-t.places))
-		at, _ = t.find(&r.ID)
+		at, _ = t.find(&s.id)
 	}
-	t.slots[at] = slot{r.ID, t.tag(owner), keep}
+	t.slots[at] = s
 	t.used++
-	t.count(keep)
-	return true
+	t.count(s.keep)
+}
+
+// set writes what holds id as it is, over what there is. It purges nothing.
+func (t *rightTable) set(id ID, r held) {
+	at, found := t.find(&id)
+	if !found {
+		t.insert(0, at, slot{id, t.tag(r.owner), until(r.keep)})
+		return
+	}
+	t.slots[at].tag = t.tag(r.owner)
+	t.extend(at, until(r.keep))
+}
+
+func (t *rightTable) has(id ID, r held) bool {
+	at, found := t.find(&id)
+	return found && t.slots[at].keep == until(r.keep) && t.slots[at].tag == t.tag(r.owner)
 }
 
 // shift frees the slot at, if there is a free one behind it.
