@@ -156,6 +156,7 @@ const (
 	readOnly access = iota // verify: write nothing, not even a repair
 	mayWrite               // take: a mistyped path must not look like an empty memory
 	mayMake                // serve, seal: whoever issues rights makes the store
+	mayAdopt               // raise-epoch: a copy of a store, whose epoch is raised
 )
 
 // openStore opens the replay store of a URL.
@@ -172,7 +173,7 @@ func openStore(url string, may access) (replay.Store, error) {
 		if _, err := os.Lstat(rest); err != nil && may != mayMake {
 			return nil, &failure{exitUsage, fmt.Errorf("no replay store: %w", err), "blobctl serve and blobctl seal --replay make one"}
 		}
-		store, err := filestore.Open(rest, filestore.Config{ReadOnly: may == readOnly})
+		store, err := filestore.Open(rest, filestore.Config{ReadOnly: may == readOnly, AfterRestore: may == mayAdopt})
 		if err != nil {
 			return nil, fail(exitFailure, err)
 		}

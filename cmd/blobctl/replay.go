@@ -130,11 +130,12 @@ none. What is to be kept no longer than that is refused, also when the clock goe
 
 func newReplayRaiseEpoch() *cobra.Command {
 	return replayCommand{
-		use: "raise-epoch", short: "Refuse everything issued until now", may: mayWrite,
+		use: "raise-epoch", short: "Refuse everything issued until now", may: mayAdopt,
 		long: `Make the store's memory begin now: every right, set and login from before is refused
 for good, on all nodes. Do it after the store was put back from a backup, since it
 can't know what was spent, logged out or revoked since. Users begin again. It can be
-done while nodes run.`,
+done while nodes run. A folder that sees that it is a copy is opened by no other
+command until then.`,
 		act: func(cmd *cobra.Command, s replay.Operable) error { return s.RaiseEpoch(cmd.Context()) },
 		show: func(cmd *cobra.Command, before, after replay.Status) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %s, it was %s\n",

@@ -12,6 +12,10 @@ import (
 // maxGroup bounds the calls that share one write.
 const maxGroup = 1024
 
+// idle is how long others must have had the log to themselves before it is worth
+// a look whether they are segments ahead.
+const idle = time.Second
+
 // op is one call that waits for the committer.
 type op struct {
 	ctx   context.Context
@@ -110,12 +114,20 @@ func (s *Store) gather(first *op) []*op {
 // commit decides on a group, makes it durable, and only then answers.
 func (s *Store) commit(group []*op) {
 	answered := false
+	if time.Since(s.disk.unlocked) > idle {
+		s.disk.ahead()
+	}
 	err := s.disk.locked(s.lockWait, s.quit, func() error {
 		d := s.disk
 		if err := d.refresh(); err != nil {
 			return err
 		}
-		writes := decide(d, group)
+		now := d.hooks.now()
+		writes := decide(d, group, now)
+		if err := d.cleanIfDue(now); err != nil {
+			d.drop()
+			return err
+		}
 		if err := d.commit(writes); err != nil {
 			return err
 		}
@@ -126,8 +138,9 @@ func (s *Store) commit(group []*op) {
 			close(o.done)
 		}
 		answered = true
-		if writes {
-			d.compactIfDue()
+		if len(d.pending) > frameSize {
+			d.remove()
+			d.endIfDue()
 		}
 		return nil
 	})
@@ -142,8 +155,7 @@ func (s *Store) commit(group []*op) {
 
 // decide runs the group on the ledger and reports whether anything in it depends
 // on the log being durable.
-func decide(d *disk, group []*op) (writes bool) {
-	now := d.hooks.now()
+func decide(d *disk, group []*op, now time.Time) (writes bool) {
 	for _, o := range group {
 		if o.err = o.ctx.Err(); o.err != nil {
 			continue

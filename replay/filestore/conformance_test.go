@@ -63,7 +63,7 @@ func TestConformance(t *testing.T) { conformance(t, quick()) }
 // The same while the log is rewritten at every turn.
 func TestConformanceCompacting(t *testing.T) {
 	h := quick()
-	h.minCompact = 1
+	h.minLog = 1
 	conformance(t, h)
 }
 

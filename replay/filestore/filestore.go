@@ -36,6 +36,10 @@ var (
 	// ErrLocked says that another process held the folder for too long.
 	ErrLocked = errors.New("replay folder is locked by another process")
 
+	// ErrRestored says that a file of the store is a copy: the folder was put back
+	// from a backup, or moved to another disk. See [Config].AfterRestore.
+	ErrRestored = errors.New("replay log was copied or restored")
+
 	errReadOnly = errors.New("replay store is open for reading only")
 )
 
@@ -43,14 +47,19 @@ var (
 type Config struct {
 	// MaxRights, MaxSessions and MaxSubjects bound the live records; when one is
 	// reached, what needs another record is refused with [replay.ErrFull]. The log
-	// takes at most about 100, 200 and 80 bytes on disk for each, and half as much
-	// again while it is rewritten. Zero means [replay.DefaultMaxRights],
+	// takes at most about 100, 200 and 80 bytes on disk for each, and 32 MiB; a
+	// process about 32, 200 and 100 bytes of memory. Zero means [replay.DefaultMaxRights],
 	// [replay.DefaultMaxSessions] and [replay.DefaultMaxSubjects].
 	// Acknowledgements leave the last eighth of MaxSessions to the others.
 	MaxRights, MaxSessions, MaxSubjects int
 
 	// LockWait bounds how long a call waits for other processes. Zero means 5 s.
 	LockWait time.Duration
+
+	// AfterRestore opens a folder that was copied or put back from a backup, which
+	// Open otherwise refuses with [ErrRestored], and raises the epoch as
+	// [Store.RaiseEpoch] does: what was spent since the copy was made is not known.
+	AfterRestore bool
 
 	// ReadOnly makes nothing, repairs nothing and writes nothing: Open fails if
 	// there is no store, and all but Spent, SubjectCut, Epoch and Status returns an error.
@@ -86,7 +95,8 @@ type hooks struct {
 	write      func(f *os.File, b []byte, off int64) error
 	sync       func(f *os.File) error
 	syncFolder func(f *os.File) error
-	minCompact int64
+	stamp      func(f *os.File) (stamp, error)
+	minLog     int64 // up to this size the log is left alone
 }
 
 func realHooks() hooks {
@@ -98,7 +108,8 @@ func realHooks() hooks {
 		},
 		sync:       datasync,
 		syncFolder: (*os.File).Sync,
-		minCompact: 1 << 20,
+		stamp:      stampOf,
+		minLog:     1 << 20,
 	}
 }
 
@@ -131,12 +142,17 @@ func open(dir string, cfg Config, h hooks) (*Store, error) {
 		quit:     make(chan struct{}),
 		stopped:  make(chan struct{}),
 	}
+	d.ahead()
 	err = d.locked(cfg.LockWait, s.quit, func() error {
 		if err := d.refresh(); err != nil || cfg.ReadOnly {
 			return err
 		}
+		d.cfg.AfterRestore = false
+		if err := d.commit(true); err != nil {
+			return err
+		}
 		d.tidy()
-		return d.commit(true)
+		return nil
 	})
 	if err != nil {
 		d.close()
@@ -245,25 +261,61 @@ func (s *Store) Epoch(ctx context.Context) (time.Time, error) {
 func (s *Store) Status(ctx context.Context) (replay.Status, error) {
 	return do(ctx, s, op{reads: true}, func(l *replay.Ledger, _ time.Time) (replay.Status, error) {
 		status := l.Status()
-		status.Bytes = s.disk.offset
+		status.Bytes = s.disk.size()
 		return status, nil
 	})
 }
 
-// Purge forgets all records that are past their KeepUntil and rewrites the log
-// without them. There is no need to call it: the log is rewritten when less than
-// half of it is live.
+// purgeStep is how much of the log Purge writes anew before it lets others in.
+const purgeStep = 1 << 20
+
+// Purge forgets all records that are past their KeepUntil and writes what is left
+// anew, in steps between which other calls are answered. There is no need to call
+// it: the oldest segment is removed when it is past, and written anew little by
+// little when less than half of the log is live.
 func (s *Store) Purge(ctx context.Context) error {
-	return s.submit(ctx, &op{then: func(d *disk) error { return d.compact(d.header.epoch) }})
+	var last uint64
+	err := s.submit(ctx, &op{
+		f: func(l *replay.Ledger, now time.Time) error {
+			l.Purge(now)
+			return nil
+		},
+		then: func(d *disk) error {
+			err := d.endSegment()
+			last = d.header.number
+			return err
+		},
+	})
+	for done := false; err == nil && !done; {
+		err = s.submit(ctx, &op{f: func(_ *replay.Ledger, now time.Time) error {
+			if done = s.disk.begin.segment >= last; done {
+				return nil
+			}
+			return s.disk.clean(now, purgeStep)
+		}})
+	}
+	return err
 }
 
 // RaiseEpoch makes the epoch the first whole second after now, so that everything
 // issued before is refused for good. An operator calls it after the folder was
-// restored from a backup: the store cannot know what was spent since.
+// restored from a backup in a way that the store can't see.
 func (s *Store) RaiseEpoch(ctx context.Context) error {
-	return s.submit(ctx, &op{then: func(d *disk) error {
-		return d.compact(max(d.header.epoch, replay.FirstEpoch(d.hooks.now()).Unix()))
+	return s.submit(ctx, &op{f: func(l *replay.Ledger, now time.Time) error {
+		l.RaiseEpoch(nextEpoch(l.Epoch(), now))
+		s.disk.pending = appendEpoch(s.disk.pending, l.Epoch().Unix())
+		return nil
 	}})
+}
+
+// nextEpoch is later than the epoch was: whoever issued in its very second, before
+// that had come, wrote it as the time.
+func nextEpoch(was, now time.Time) time.Time {
+	next := replay.FirstEpoch(now)
+	if !next.After(was) {
+		next = was.Add(time.Second)
+	}
+	return next
 }
 
 // Close implements [replay.Store]. It waits for the group that is being written;

@@ -13,16 +13,19 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
-// The log is a header and groups of records, all integers big-endian, all
+// A segment is a header and groups of records, all integers big-endian, all
 // checksums CRC-32C. docs/SPEC.md §8 has the table.
 //
-//	header  "SBreplay" version:4 0:4 generation:8 epoch:8 horizon:8 store:16 0:4 crc:4
-//	group   "SBgr" length:4 crc(payload):4 crc(generation, offset, the 12 bytes before):4
+//	header  "SBreplay" version:4 number:8 epoch:8 store:16 inode:8 born:8 crc:4
+//	group   "SBgr" length:4 crc(payload):4 crc(store, number, offset, the 12 bytes before):4
 //	        payload "\nend"
 //	right   'R' id:16 owner:16 keep:8
 //	session 'S' id:16 keep:8 fence:8 floor:8 watermark:8 attempt:16 set.fence:8 set.gen:8 flags:1
 //	renewed 'N' id:16 keep:8 fence:8 next:16
 //	subject 'U' id:16 keep:8 cut:8
+//	begin   'B' segment:8 offset:8 horizon:8
+//	epoch   'P' epoch:8
+//	end     'E'
 //
 // Flags are 1 for revoked and 2 for behind. Epoch, horizon, keep and cut are Unix seconds; a horizon of -2^63 means none. A
 // group's checksum covers where it stands, so that no group is valid elsewhere.
@@ -34,6 +37,9 @@ const (
 	sessionSize = 1 + 16 + 8 + 3*8 + 16 + 2*8 + 1
 	renewedSize = 1 + 16 + 8 + 8 + 16
 	subjectSize = 1 + 16 + 8 + 8
+	beginSize   = 1 + 3*8
+	epochSize   = 1 + 8
+	endSize     = 1
 
 	flagRevoked = 1
 	flagBehind  = 2
@@ -52,23 +58,28 @@ var (
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// header is the head of one generation of the log.
+// stamp tells a file from every copy of it.
+type stamp struct {
+	inode uint64
+	born  int64 // Unix nanoseconds; 0 where the file system does not say
+}
+
+// header is the head of a segment.
 type header struct {
-	generation uint64 // counts the rewrites
-	epoch      int64
-	horizon    int64
-	store      [16]byte // random, the same in all generations
+	number uint64   // 1 for the first
+	epoch  int64    // when the segment was made
+	store  [16]byte // random, the same in all segments
+	stamp  stamp    // of the file that the segment was written to
 }
 
 func (h header) encode() []byte {
 	b := append(make([]byte, 0, headerSize), magic...)
 	b = binary.BigEndian.AppendUint32(b, version)
-	b = binary.BigEndian.AppendUint32(b, 0)
-	b = binary.BigEndian.AppendUint64(b, h.generation)
+	b = binary.BigEndian.AppendUint64(b, h.number)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.epoch))
-	b = binary.BigEndian.AppendUint64(b, uint64(h.horizon))
 	b = append(b, h.store[:]...)
-	b = binary.BigEndian.AppendUint32(b, 0)
+	b = binary.BigEndian.AppendUint64(b, h.stamp.inode)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.stamp.born))
 	return binary.BigEndian.AppendUint32(b, checksum(b))
 }
 
@@ -84,18 +95,12 @@ func decodeHeader(b []byte) (h header, err error) {
 	if v := binary.BigEndian.Uint32(b[8:]); v != version {
 		return h, fmt.Errorf("version %d is not known", v)
 	}
-	h.generation = binary.BigEndian.Uint64(b[16:])
-	h.epoch = int64(binary.BigEndian.Uint64(b[24:]))
-	h.horizon = int64(binary.BigEndian.Uint64(b[32:]))
-	copy(h.store[:], b[40:])
+	h.number = binary.BigEndian.Uint64(b[12:])
+	h.epoch = int64(binary.BigEndian.Uint64(b[20:]))
+	copy(h.store[:], b[28:])
+	h.stamp.inode = binary.BigEndian.Uint64(b[44:])
+	h.stamp.born = int64(binary.BigEndian.Uint64(b[52:]))
 	return h, nil
-}
-
-func (h header) horizonTime() time.Time {
-	if h.horizon == noHorizon {
-		return time.Time{}
-	}
-	return time.Unix(h.horizon, 0)
 }
 
 // frame closes a group of which b holds the payload after frameSize free bytes.
@@ -109,8 +114,9 @@ func (h header) frame(b []byte, off int64) []byte {
 }
 
 func (h header) frameChecksum(frame []byte, off int64) uint32 {
-	b := make([]byte, 0, 16+len(frame))
-	b = binary.BigEndian.AppendUint64(b, h.generation)
+	b := make([]byte, 0, 32+len(frame))
+	b = append(b, h.store[:]...)
+	b = binary.BigEndian.AppendUint64(b, h.number)
 	b = binary.BigEndian.AppendUint64(b, uint64(off))
 	return checksum(append(b, frame...))
 }
@@ -128,9 +134,9 @@ func (h header) parseFrame(b []byte, off int64) (length int, ok bool) {
 // errBadGroup says that no whole group stands where one was looked for.
 var errBadGroup = errors.New("no whole group")
 
-// readGroup reads the group at off from r and applies its records. It returns the
-// offset behind it, io.EOF at the very end, or errBadGroup.
-func (h header) readGroup(r io.Reader, off int64, apply func(replay.Change)) (int64, error) {
+// readGroup reads the group at off from r and calls apply for its records. It
+// returns the offset behind it, io.EOF at the very end, or errBadGroup.
+func (h header) readGroup(r io.Reader, off int64, apply func(*record)) (int64, error) {
 	var frame [frameSize]byte
 	if _, err := io.ReadFull(r, frame[:]); err != nil {
 		return off, short(err)
@@ -146,12 +152,8 @@ func (h header) readGroup(r io.Reader, off int64, apply func(replay.Change)) (in
 	if checksum(payload[:n]) != binary.BigEndian.Uint32(frame[8:]) || !bytes.Equal(payload[n:], trailer) {
 		return off, errBadGroup
 	}
-	changes, err := decodeRecords(payload[:n])
-	if err != nil {
+	if err := eachRecord(payload[:n], apply); err != nil {
 		return off, err
-	}
-	for _, c := range changes {
-		apply(c)
 	}
 	return off + frameSize + int64(n) + trailerSize, nil
 }
@@ -216,80 +218,129 @@ func appendRenewed(b []byte, c replay.Change) []byte {
 	return append(b, c.State.Next[:]...)
 }
 
+// record is one record of a payload: a change, unless kind is that of one about
+// the log itself.
+type record struct {
+	replay.Change
+	kind    byte
+	text    []byte   // as it stands in the payload; not to be kept
+	begin   position // 'B'
+	horizon int64    // 'B'
+	epoch   int64    // 'P'
+}
+
+// position is an offset in a segment.
+type position struct {
+	segment uint64
+	offset  int64
+}
+
+// about says whether r is about the log itself.
+func (r *record) about() bool { return r.kind == 'B' || r.kind == 'P' || r.kind == 'E' }
+
 // errBadRecord is damage that the checksum vouches for: a fault of the writer.
 var errBadRecord = errors.New("unknown record in a valid group")
 
-func decodeRecords(b []byte) ([]replay.Change, error) {
-	changes := make([]replay.Change, 0, len(b)/rightSize)
+// eachRecord calls apply for the records of b, up to the first bad one.
+func eachRecord(b []byte, apply func(*record)) error {
+	var r record
 	for len(b) > 0 {
 		size, decode := recordKind(b[0])
 		if size == 0 || len(b) < size {
-			return nil, errBadRecord
+			return errBadRecord
 		}
-		c, ok := decode(b[:size])
-		if !ok {
-			return nil, errBadRecord
+		r = record{kind: b[0], text: b[:size]}
+		if !decode(&r, r.text) {
+			return errBadRecord
 		}
-		changes, b = append(changes, c), b[size:]
+		apply(&r)
+		b = b[size:]
 	}
-	return changes, nil
+	return nil
 }
 
-func recordKind(kind byte) (size int, decode func([]byte) (replay.Change, bool)) {
+func recordKind(kind byte) (size int, decode func(*record, []byte) bool) {
 	switch kind {
 	case 'R':
-		return rightSize, decodeRight
+		return rightSize, (*record).decodeRight
 	case 'S':
-		return sessionSize, decodeSession
+		return sessionSize, (*record).decodeSession
 	case 'N':
-		return renewedSize, decodeRenewed
+		return renewedSize, (*record).decodeRenewed
 	case 'U':
-		return subjectSize, decodeSubject
+		return subjectSize, (*record).decodeSubject
+	case 'B':
+		return beginSize, (*record).decodeBegin
+	case 'P':
+		return epochSize, (*record).decodeEpoch
+	case 'E':
+		return endSize, func(*record, []byte) bool { return true }
 	}
 	return 0, nil
 }
 
-func decodeRight(b []byte) (c replay.Change, ok bool) {
-	copy(c.ID[:], b[1:])
-	copy(c.Owner[:], b[17:])
-	c.KeepUntil = unix(b[33:])
-	return c, true
+func appendBegin(b []byte, p position, horizon int64) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, 'B'), p.segment)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.offset))
+	return binary.BigEndian.AppendUint64(b, uint64(horizon))
 }
 
-func decodeSession(b []byte) (c replay.Change, ok bool) {
-	c.Kind = replay.SessionRecord
-	copy(c.ID[:], b[1:])
-	c.KeepUntil = unix(b[17:])
-	c.State.Fence = binary.BigEndian.Uint64(b[25:])
-	c.State.Floor = binary.BigEndian.Uint64(b[33:])
-	c.State.Watermark = binary.BigEndian.Uint64(b[41:])
-	copy(c.State.Attempt[:], b[49:])
-	c.State.Set.Fence = binary.BigEndian.Uint64(b[65:])
-	c.State.Set.Gen = binary.BigEndian.Uint64(b[73:])
-	c.State.Revoked = b[81]&flagRevoked != 0
-	c.State.Behind = b[81]&flagBehind != 0
-	return c, b[81] <= flagRevoked|flagBehind
+func (r *record) decodeBegin(b []byte) bool {
+	r.begin = position{binary.BigEndian.Uint64(b[1:]), int64(binary.BigEndian.Uint64(b[9:]))}
+	r.horizon = int64(binary.BigEndian.Uint64(b[17:]))
+	return true
 }
 
-func decodeRenewed(b []byte) (c replay.Change, ok bool) {
-	c.Kind = replay.SessionRecord
-	copy(c.ID[:], b[1:])
-	c.KeepUntil = unix(b[17:])
-	c.State.Fence = binary.BigEndian.Uint64(b[25:])
-	copy(c.State.Next[:], b[33:])
-	c.State.Revoked = true
-	return c, c.State.Next != replay.ID{}
+func appendEpoch(b []byte, epoch int64) []byte {
+	return binary.BigEndian.AppendUint64(append(b, 'P'), uint64(epoch))
 }
 
-func decodeSubject(b []byte) (c replay.Change, ok bool) {
-	c.Kind = replay.SubjectRecord
-	copy(c.ID[:], b[1:])
-	c.KeepUntil = unix(b[17:])
-	c.Cut = unix(b[25:])
-	return c, true
+func (r *record) decodeEpoch(b []byte) bool {
+	r.epoch = int64(binary.BigEndian.Uint64(b[1:]))
+	return true
 }
 
-func unix(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(b)), 0) }
+func (r *record) decodeRight(b []byte) bool {
+	copy(r.ID[:], b[1:])
+	copy(r.Owner[:], b[17:])
+	r.KeepUntil = seconds(b[33:])
+	return true
+}
+
+func (r *record) decodeSession(b []byte) bool {
+	r.Kind = replay.SessionRecord
+	copy(r.ID[:], b[1:])
+	r.KeepUntil = seconds(b[17:])
+	r.State.Fence = binary.BigEndian.Uint64(b[25:])
+	r.State.Floor = binary.BigEndian.Uint64(b[33:])
+	r.State.Watermark = binary.BigEndian.Uint64(b[41:])
+	copy(r.State.Attempt[:], b[49:])
+	r.State.Set.Fence = binary.BigEndian.Uint64(b[65:])
+	r.State.Set.Gen = binary.BigEndian.Uint64(b[73:])
+	r.State.Revoked = b[81]&flagRevoked != 0
+	r.State.Behind = b[81]&flagBehind != 0
+	return b[81] <= flagRevoked|flagBehind
+}
+
+func (r *record) decodeRenewed(b []byte) bool {
+	r.Kind = replay.SessionRecord
+	copy(r.ID[:], b[1:])
+	r.KeepUntil = seconds(b[17:])
+	r.State.Fence = binary.BigEndian.Uint64(b[25:])
+	copy(r.State.Next[:], b[33:])
+	r.State.Revoked = true
+	return r.State.Next != replay.ID{}
+}
+
+func (r *record) decodeSubject(b []byte) bool {
+	r.Kind = replay.SubjectRecord
+	copy(r.ID[:], b[1:])
+	r.KeepUntil = seconds(b[17:])
+	r.Cut = seconds(b[25:])
+	return true
+}
+
+func seconds(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(b)), 0) }
 
 // sector is what a disk writes at least at once.
 const sector = 512

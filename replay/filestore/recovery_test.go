@@ -6,20 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
 )
 
-// quick are hooks that trust the page cache, for tests that open many logs.
+// logName is the only segment of a small store.
+var logName = segmentName(1)
+
+// quick are hooks that trust the page cache, and that a copy is none, for tests
+// that open many logs.
 func quick() hooks {
-	h := realHooks()
+	h := copied(realHooks())
 	h.sync = func(*os.File) error { return nil }
 	h.syncFolder = h.sync
+	return h
+}
+
+// copied takes every file for the one that was written.
+func copied(h hooks) hooks {
+	h.stamp = func(*os.File) (stamp, error) { return stamp{}, nil }
 	return h
 }
 
@@ -69,11 +81,52 @@ func (p sample) restore() replay.RestoreRequest {
 // last is where the last group begins.
 func (p sample) last() int { return p.starts[len(p.starts)-1] }
 
+// read returns the last segment.
 func read(t testing.TB, dir string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, logName))
+	b, err := os.ReadFile(lastLog(t, dir))
 	must(t, err)
 	return b
+}
+
+// logs are the paths of the segments, in order.
+func logs(t testing.TB, dir string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "replay-*.log"))
+	must(t, err)
+	return all
+}
+
+func lastLog(t testing.TB, dir string) string {
+	t.Helper()
+	all := logs(t, dir)
+	if len(all) == 0 {
+		t.Fatalf("%s has no segments", dir)
+	}
+	return all[len(all)-1]
+}
+
+// files is what a folder holds.
+func files(t testing.TB, dir string) map[string][]byte {
+	t.Helper()
+	all := make(map[string][]byte)
+	for _, path := range logs(t, dir) {
+		b, err := os.ReadFile(path)
+		must(t, err)
+		all[filepath.Base(path)] = b
+	}
+	return all
+}
+
+// putBack makes the folder hold the copies all, as a backup does.
+func putBack(t testing.TB, dir string, all map[string][]byte) {
+	t.Helper()
+	for _, path := range logs(t, dir) {
+		must(t, os.Rename(path, path+".moved")) // so that no inode is used again
+	}
+	for name, b := range all {
+		must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+	}
 }
 
 // place makes a folder with this log.
@@ -219,43 +272,44 @@ func TestTornWhileOpen(t *testing.T) {
 
 // A log that lost what it had, or is another one, is not believed.
 func TestReplacedWhileOpen(t *testing.T) {
-	for name, spoil := range map[string]func(t *testing.T, dir string, early []byte){
-		"cut off": func(t *testing.T, dir string, early []byte) {
-			must(t, os.Truncate(filepath.Join(dir, logName), int64(len(early))))
+	for name, spoil := range map[string]func(t *testing.T, dir string, early map[string][]byte){
+		"cut off":      func(t *testing.T, dir string, _ map[string][]byte) { must(t, os.Truncate(lastLog(t, dir), headerSize)) },
+		"cut to zero":  func(t *testing.T, dir string, _ map[string][]byte) { must(t, os.Truncate(lastLog(t, dir), 0)) },
+		"set back":     putBackT,
+		"last removed": func(t *testing.T, dir string, _ map[string][]byte) { must(t, os.Remove(lastLog(t, dir))) },
+		"emptied":      func(t *testing.T, dir string, _ map[string][]byte) { putBack(t, dir, nil) },
+		"set back in place": func(t *testing.T, dir string, early map[string][]byte) {
+			for name, b := range early {
+				must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+			}
+			must(t, os.Remove(lastLog(t, dir)))
 		},
-		"set back": func(t *testing.T, dir string, early []byte) {
-			must(t, os.WriteFile(filepath.Join(dir, "x"), early, 0o600))
-			must(t, os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, logName)))
-		},
-		"replaced by a copy": func(t *testing.T, dir string, _ []byte) {
-			must(t, os.WriteFile(filepath.Join(dir, "x"), read(t, dir), 0o600))
-			must(t, os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, logName)))
-		},
-		"removed": func(t *testing.T, dir string, _ []byte) { must(t, os.Remove(filepath.Join(dir, logName))) },
-		"folder replaced": func(t *testing.T, dir string, early []byte) {
+		"replaced by a copy": func(t *testing.T, dir string, _ map[string][]byte) { putBack(t, dir, files(t, dir)) },
+		"folder replaced": func(t *testing.T, dir string, early map[string][]byte) {
 			must(t, os.Rename(dir, dir+".old"))
 			must(t, os.Mkdir(dir, 0o700))
-			must(t, os.WriteFile(filepath.Join(dir, logName), early, 0o600))
+			putBack(t, dir, early)
 		},
-		"another store": func(t *testing.T, dir string, _ []byte) {
+		"folder removed": func(t *testing.T, dir string, _ map[string][]byte) { must(t, os.RemoveAll(dir)) },
+		"another store": func(t *testing.T, dir string, _ map[string][]byte) {
 			other := folder(t)
 			s := mustOpen(t, other, Config{}, realHooks())
 			for range 5 {
-				must(t, s.Purge(context.Background())) // of a later generation
+				must(t, s.Purge(context.Background())) // so that its segments are later ones
 			}
 			must(t, s.Close())
-			must(t, os.Rename(filepath.Join(other, logName), filepath.Join(dir, logName)))
+			putBack(t, dir, nil)
+			must(t, os.Rename(lastLog(t, other), filepath.Join(dir, filepath.Base(lastLog(t, other)))))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := folder(t)
 			s := mustOpen(t, dir, Config{}, realHooks())
 			claim(t, s, newOwner(), replay.Won, newRight())
-			must(t, s.Purge(context.Background())) // so that there is an older generation
-			early := read(t, dir)
+			early := files(t, dir)
+			must(t, s.Purge(context.Background()))
 			r := newRight()
 			claim(t, s, newOwner(), replay.Won, r)
-			must(t, s.Purge(context.Background()))
 			spoil(t, dir, early)
 			for range 3 {
 				if o, err := s.Claim(context.Background(), newOwner(), r); o.Granted() || err == nil {
@@ -268,6 +322,8 @@ func TestReplacedWhileOpen(t *testing.T) {
 		})
 	}
 }
+
+func putBackT(t *testing.T, dir string, early map[string][]byte) { putBack(t, dir, early) }
 
 // failing are hooks whose next write or sync of the log goes wrong.
 type failing struct {
@@ -317,7 +373,8 @@ func TestWriteFails(t *testing.T) {
 	claim(t, s, o, replay.Mine, a, b)
 }
 
-// After a rename that may not last, nothing is answered until it does.
+// A segment whose name may not last is not written to, and a log of which one may
+// be such is not answered from.
 func TestFolderSyncFails(t *testing.T) {
 	fails, h := 0, realHooks()
 	h.syncFolder = func(f *os.File) error {
@@ -331,15 +388,22 @@ func TestFolderSyncFails(t *testing.T) {
 	s := mustOpen(t, dir, Config{}, h)
 	o, r := newOwner(), newRight()
 	claim(t, s, o, replay.Won, r)
-	fails = 3
-	if err := s.Purge(context.Background()); err == nil {
-		t.Error("Purge = nil, want an error")
-	}
-	for fails > 0 {
-		if got, err := s.Claim(context.Background(), o, r); got.Granted() || err == nil {
-			t.Fatalf("Claim = %v, %v, want an error", got, err)
+	for range 2 {
+		fails = 1
+		if err := s.Purge(context.Background()); err == nil {
+			t.Error("Purge = nil, want an error")
+		}
+		claim(t, s, o, replay.Mine, r)
+		if s.disk.header.number != 1 {
+			t.Fatal("the next segment is written to")
 		}
 	}
+	fails = 1
+	if _, err := open(dir, Config{}, h); err == nil {
+		t.Error("Open = nil, want an error")
+	}
+	claim(t, mustOpen(t, dir, Config{}, realHooks()), newOwner(), replay.Lost, r)
+	must(t, s.Purge(context.Background()))
 	claim(t, s, o, replay.Mine, r)
 	claim(t, mustOpen(t, dir, Config{}, realHooks()), newOwner(), replay.Lost, r)
 }
@@ -358,7 +422,7 @@ func syncFails(t *testing.T, times int) {
 	other := mustOpen(t, dir, Config{}, realHooks())
 	o, a, b := newOwner(), newRight(), newRight()
 	claim(t, s, o, replay.Won, a)
-	before, err := decodeHeader(read(t, dir)[:headerSize])
+	before, err := os.Stat(filepath.Join(dir, logName))
 	must(t, err)
 	f.sync = times
 	for f.sync > 0 {
@@ -372,10 +436,10 @@ func syncFails(t *testing.T, times int) {
 		}
 	}
 	claim(t, s, o, replay.Mine, a)
-	after, err := decodeHeader(read(t, dir)[:headerSize])
+	after, err := os.Stat(filepath.Join(dir, logName))
 	must(t, err)
-	if after.generation <= before.generation {
-		t.Errorf("generation %d, then %d: the log was not written anew", before.generation, after.generation)
+	if os.SameFile(before, after) {
+		t.Error("the segment was not written anew")
 	}
 	claim(t, other, newOwner(), replay.Lost, a)
 	claim(t, other, o, replay.Won, b)
@@ -385,18 +449,32 @@ func syncFails(t *testing.T, times int) {
 // Whatever is granted, or answered on the strength of what another process wrote,
 // is in what was synced by then.
 func TestDurableBeforeAnswer(t *testing.T) {
-	var synced []byte
-	h := realHooks()
-	h.minCompact = 1024
-	h.sync = func(f *os.File) (err error) {
-		synced, err = io.ReadAll(io.NewSectionReader(f, 0, 1<<30)) // by now it may have another name
+	var mu sync.Mutex
+	synced := make(map[uint64][]byte)
+	h := copied(realHooks())
+	h.minLog = 1024
+	h.sync = func(f *os.File) error {
+		b, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<30))
+		must(t, err)
+		head, err := decodeHeader(b[:headerSize]) // its name may be that of one in the making
+		mu.Lock()
+		defer mu.Unlock()
+		synced[head.number] = b
 		return err
 	}
 	dir := folder(t)
 	s := mustOpen(t, dir, Config{}, h)
 	durable := func(o replay.Owner, rights ...replay.Right) {
 		t.Helper()
-		claim(t, mustOpen(t, place(t, synced), Config{}, quick()), o, replay.Mine, rights...)
+		mu.Lock()
+		now := maps.Clone(synced)
+		mu.Unlock()
+		on := folder(t)
+		must(t, os.Mkdir(on, 0o700))
+		for n, b := range now {
+			must(t, os.WriteFile(filepath.Join(on, segmentName(n)), b, 0o600))
+		}
+		claim(t, mustOpen(t, on, Config{}, quick()), o, replay.Mine, rights...)
 	}
 	session, o := newID(), newOwner()
 	for i := range 100 {
@@ -407,11 +485,11 @@ func TestDurableBeforeAnswer(t *testing.T) {
 			t.Fatal(v, err)
 		}
 	}
-	if s.disk.header.generation < 2 {
-		t.Error("the log was never rewritten")
+	if settle(t, s); s.disk.begin.segment < 2 {
+		t.Error("no segment was ever removed")
 	}
 	// A process that was killed between its write and its fsync.
-	killed := realHooks()
+	killed := copied(realHooks())
 	killed.sync = func(*os.File) error { return nil }
 	r := newRight()
 	claim(t, mustOpen(t, dir, Config{}, killed), o, replay.Won, r)

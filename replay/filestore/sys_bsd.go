@@ -22,5 +22,15 @@ func networkFilesystem(dir *os.File) (string, error) {
 	return "", nil
 }
 
+// stampOf is the stamp of f. What a backup puts back has another inode, or one
+// that was born later.
+func stampOf(f *os.File) (stamp, error) {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return stamp{}, os.NewSyscallError("fstat", err)
+	}
+	return stamp{uint64(st.Ino), st.Birthtimespec.Nano()}, nil
+}
+
 // datasync makes the contents of f durable.
 func datasync(f *os.File) error { return f.Sync() }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // networkFilesystems are those whose locks and fsyncs cannot be relied upon, by
@@ -33,6 +35,20 @@ func networkFilesystem(dir *os.File) (string, error) {
 		return "", fmt.Errorf("statfs %s: %w", dir.Name(), err)
 	}
 	return networkFilesystems[uint32(st.Type)], nil
+}
+
+// stampOf is the stamp of f. What a backup puts back has another inode, or one
+// that was born later.
+func stampOf(f *os.File) (stamp, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return stamp{}, os.NewSyscallError("statx", err)
+	}
+	s := stamp{inode: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		s.born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return s, nil
 }
 
 // datasync makes the contents of f durable, with as little else as possible.
