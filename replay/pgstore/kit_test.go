@@ -64,9 +64,14 @@ func siteOf(t testing.TB, r roles) site {
 func siteOn(t testing.TB, server *services.Server, r roles) site {
 	t.Helper()
 	s := bareSite(t, server, r)
-	must(t, Migrate(context.Background(), s.owner))
-	sql(t, s.owner, "SELECT sealedblob.admit('"+r.web+"')")
+	s.migrate(t)
 	return s
+}
+
+func (s site) migrate(t testing.TB) {
+	t.Helper()
+	must(t, Migrate(context.Background(), s.owner))
+	sql(t, s.owner, "SELECT sealedblob.admit('"+s.roles.web+"')")
 }
 
 // bareSite lets the owner make a schema in the database of server.

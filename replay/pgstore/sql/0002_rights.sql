@@ -52,16 +52,16 @@ BEGIN
       FROM unnest(p_ids, p_owners, p_keeps, answers) a(id, owner, keep, answer) WHERE a.answer = 1;
     END IF;
   END IF;
-  PERFORM sealedblob.unpurged(p_witness, soonest);
+  PERFORM sealedblob.unpurged(soonest);
   mark := sealedblob.mark(m.epoch);
 END
 $$;
 
 -- Unpurged refuses what was won where a purge deleted the winner's row meanwhile.
-CREATE FUNCTION sealedblob.unpurged(p_witness bigint[], p_soonest bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION sealedblob.unpurged(p_soonest bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF p_soonest <= (SELECT rights_horizon FROM sealedblob.recall(p_witness)) THEN
+  IF p_soonest <= (SELECT rights_horizon FROM sealedblob.memory) THEN
     RAISE EXCEPTION 'purged meanwhile' USING ERRCODE = 'SB004';
   END IF;
 END
@@ -69,7 +69,7 @@ $$;
 
 -- Spend inserts all rights for one owner. Where it answers 0 it may have
 -- inserted some.
-CREATE FUNCTION sealedblob.spend(p_witness bigint[], p_owner uuid, p_ids uuid[], p_keeps bigint[]) RETURNS smallint
+CREATE FUNCTION sealedblob.spend(p_owner uuid, p_ids uuid[], p_keeps bigint[]) RETURNS smallint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   fresh bigint;
@@ -96,7 +96,7 @@ BEGIN
   IF longer THEN
     PERFORM sealedblob.lengthen(p_ids, array_fill(p_owner, ARRAY[cardinality(p_ids)]), p_keeps);
   END IF;
-  PERFORM sealedblob.unpurged(p_witness, soonest);
+  PERFORM sealedblob.unpurged(soonest);
   RETURN CASE WHEN fresh > 0 THEN 2 ELSE 1 END;
 END
 $$;
@@ -129,10 +129,10 @@ BEGIN
     PERFORM pg_advisory_xact_lock(21314, a.hash) FROM (SELECT DISTINCT uuid_hash(id) AS hash FROM unnest(p_ids) id ORDER BY 1) a;
   END IF;
   IF cardinality(p_ids) = 1 THEN
-    answer := sealedblob.spend(p_witness, p_owner, p_ids, p_keeps);
+    answer := sealedblob.spend(p_owner, p_ids, p_keeps);
   ELSE
     BEGIN
-      answer := sealedblob.spend(p_witness, p_owner, p_ids, p_keeps);
+      answer := sealedblob.spend(p_owner, p_ids, p_keeps);
       IF answer = 0 THEN
         RAISE EXCEPTION 'lost' USING ERRCODE = 'SB005';
       END IF;

@@ -45,9 +45,8 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION sealedblob.under(p_s sealedblob.sessions, p_fence bigint) RETURNS smallint
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN p_s.revoked THEN 3 WHEN p_s.fence <> p_fence THEN 1 ELSE 5 END::smallint
+CREATE FUNCTION sealedblob.under(p_s sealedblob.sessions, p_fence bigint) RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN p_s.revoked THEN 3 WHEN p_s.fence OPERATOR(pg_catalog.<>) p_fence THEN 1 ELSE 5 END::pg_catalog.int2
 $$;
 
 -- Put writes the next state of a session, if it differs. It is false if somebody
@@ -240,7 +239,7 @@ BEGIN
       END IF;
     END IF;
   END LOOP;
-  PERFORM sealedblob.unpurged(p_witness, soonest);
+  PERFORM sealedblob.unpurged(soonest);
 END
 $$;
 
