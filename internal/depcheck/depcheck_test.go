@@ -33,6 +33,7 @@ var (
 	websocket = "github.com/lxzan/gws"
 	redis     = "github.com/redis/rueidis"
 	cobra     = "github.com/spf13/cobra"
+	pgx       = "github.com/jackc/pgx/v5/..."
 	xterm     = "golang.org/x/term"
 )
 
@@ -43,6 +44,7 @@ var rules = map[string]rule{
 	"replay/replaytest":     {ours: []string{"replay"}},
 	"replay/filestore":      {ours: []string{"replay"}, third: []string{xsys}},
 	"replay/internal/group": {ours: []string{"replay"}},
+	"replay/pgstore":        {ours: []string{"replay", "replay/internal/group"}, third: []string{pgx}},
 	"session":               {ours: []string{"seal", "policy", "replay"}},
 	"bayeux":                {third: []string{websocket, jsonv2}},
 	"bayeux/ext":            {ours: []string{"bayeux"}, third: []string{jsonv2}},
