@@ -134,6 +134,7 @@ var goals = []goal{
 	{"the same, × a raw log that was preallocated", true, 0.5, claimRate("disk-256", "filestore", "limit, preallocated"), []string{"replay"}},
 	{"filestore, 256 callers: × the best of bbolt, sqlite and badger, one transaction for each claim", true, 2, claimRate("disk-256", "filestore", "bbolt", "sqlite", "badger"), []string{"replay"}},
 	{"the same, × pebble, which groups by itself", true, 2, claimRate("disk-256", "filestore", "pebble"), []string{"replay"}},
+	{"pgstore, 256 callers: × plain INSERT", true, 3, claimRate("postgres-256", "pgstore", plainPGX), []string{"replay"}},
 }
 
 // claimRate is how many times the claims a second of another store ours answers.

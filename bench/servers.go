@@ -18,6 +18,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sealedblob/sealedblob/internal/services"
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/replay/pgstore"
 )
 
 // host stands in for a test, to which the servers of package services belong. What
@@ -191,14 +193,43 @@ func openGoRedis(address string) (claimer, error) {
 	}, nil
 }
 
-// plainPGX has as many connections as helps: with 256 of them 256 callers were served
-// no more than a tenth faster, and with 8 or with the pool's usual 4 much more slowly.
+// plainPGX has as many connections as help: with 256 of them 256 callers were served
+// no more than a tenth faster.
 const plainPGX = "pgx INSERT, 64 connections"
 
-// postgreses are clients of one PostgreSQL.
+// postgreses are clients of one PostgreSQL. The plain INSERTs have as many connections
+// as help, and as many as pgstore.
 var postgreses = []maker{
 	{plainPGX, func(dsn string) (claimer, error) { return openPGX(dsn, 64) }},
-	{"pgx INSERT, 4 connections", func(dsn string) (claimer, error) { return openPGX(dsn, 4) }},
+	{"pgx INSERT, 8 connections", func(dsn string) (claimer, error) { return openPGX(dsn, 8) }},
+	{"pgstore", openPGStore},
+}
+
+func openPGStore(dsn string) (claimer, error) {
+	pool, err := pgxpool.New(context.Background(), dsn)
+	if err != nil {
+		return claimer{}, err
+	}
+	used, err := postgresProcess(pool)
+	pool.Close()
+	if err == nil {
+		err = pgstore.Migrate(context.Background(), dsn)
+	}
+	if err != nil {
+		return claimer{}, err
+	}
+	s, err := pgstore.Open(context.Background(), pgstore.Config{URL: dsn})
+	if err != nil {
+		return claimer{}, err
+	}
+	return ofServer(s, used)
+}
+
+// ofServer claims in a store of ours whose server has this CPU time.
+func ofServer(s replay.Store, used func() (time.Duration, error)) (claimer, error) {
+	c, err := ofStore(s)
+	c.server = used
+	return c, err
 }
 
 // postgresProcess asks PostgreSQL for its first process, the parent of all.
