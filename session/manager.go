@@ -33,7 +33,8 @@ type Config struct {
 	// A session takes at most the policy's max_bytes and about as much again
 	// for its sealed set.
 	MaxSessions int
-	// StoreTimeout bounds each call of the store. Zero: 3 s.
+	// StoreTimeout bounds each call of the store. Zero: 3 s. The store is behind a
+	// [replay.Guard]: while it does not answer, most calls are not made at all.
 	StoreTimeout time.Duration
 	// Lapse is how long a session without a connected client stays in memory
 	// after the last one left, if that client holds the newest set. Zero: 30 s.
@@ -62,7 +63,8 @@ type Manager struct {
 	shared *shared // keys of all sessions of a [Stateless]; nil: each has its own
 	epoch  int64   // nothing is issued before the store's memory began
 
-	storeless bool // nobody remembers fences
+	storeless bool          // nobody remembers fences
+	guard     *replay.Guard // of the store; nil without one
 
 	strict bool // the policy's, which looks at every rule
 
@@ -107,6 +109,11 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	alone := storeless(cfg.Store)
+	var guard *replay.Guard
+	if !alone {
+		guard = guardStore(cfg)
+		cfg.Store = guard
+	}
 	if cfg.Observer != nil {
 		cfg.Store = observedStore{cfg.Store, cfg.Observer}
 	}
@@ -115,7 +122,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("session: asking the store for its epoch: %w", err)
 	}
 	return &Manager{
-		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), storeless: alone, strict: cfg.Policy.Strict(),
+		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), storeless: alone, guard: guard, strict: cfg.Policy.Strict(),
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
 		arrivals: arrivals{byHolder: map[Holder]*arrival{}}, gone: gone{half: max(1, cfg.MaxSessions/8)},
 	}, nil

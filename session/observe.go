@@ -88,6 +88,9 @@ const (
 	// KindStore: the store was asked. Granted if it answered, whatever it
 	// answered; refused if it can never say yes; unavailable if it could not tell.
 	KindStore Kind = "store"
+	// KindCircuit: the circuit of the store's [replay.Guard] opened, unavailable for
+	// the reason of the last call that failed, or closed again, granted.
+	KindCircuit Kind = "circuit"
 )
 
 // Result is how it ended.
@@ -130,7 +133,9 @@ const (
 	ReasonProof       Reason = "proof_required"
 	ReasonStoreFull   Reason = "store_full"
 	ReasonNoStore     Reason = "no_store"
-	ReasonStoreDown   Reason = "store_down" // an attribute is left out while the store can't tell
+	ReasonStoreDown   Reason = "store_down"   // an attribute is left out while the store can't tell
+	ReasonCircuitOpen Reason = "circuit_open" // the store did not answer lately and was not asked
+	ReasonStoreBusy   Reason = "store_busy"   // it was not asked, since too many calls are under way
 	ReasonDraining    Reason = "draining"
 	ReasonTimeout     Reason = "timeout"
 	ReasonCanceled    Reason = "canceled"   // the client went away
@@ -169,6 +174,8 @@ var reasons = []struct {
 	{policy.ErrStoreDown, ReasonStoreDown, ResultUnavailable},
 	{replay.ErrFull, ReasonStoreFull, ResultUnavailable},
 	{replay.ErrNoStore, ReasonNoStore, ResultUnavailable},
+	{replay.ErrNotAsked, ReasonCircuitOpen, ResultUnavailable},
+	{replay.ErrBusy, ReasonStoreBusy, ResultUnavailable},
 	{errDraining, ReasonDraining, ResultUnavailable},
 	{context.DeadlineExceeded, ReasonTimeout, ResultUnavailable},
 	{context.Canceled, ReasonCanceled, ResultUnavailable},
@@ -256,6 +263,7 @@ type Stats struct {
 	Sessions int // in memory
 	Parked   int // requests that wait for their session
 	Draining bool
+	Circuit  replay.Circuit // of the store; closed without one
 }
 
 // Stats counts what the node holds, for gauges.
@@ -265,5 +273,9 @@ func (m *Manager) Stats() Stats {
 	m.arrivals.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Stats{Sessions: len(m.sessions), Parked: parked, Draining: m.draining.Load()}
+	stats := Stats{Sessions: len(m.sessions), Parked: parked, Draining: m.draining.Load()}
+	if m.guard != nil {
+		stats.Circuit = m.guard.Circuit()
+	}
+	return stats
 }

@@ -8,6 +8,23 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
+// guardStore keeps requests from piling up behind a store that is slow or away.
+func guardStore(cfg Config) *replay.Guard {
+	return replay.NewGuard(cfg.Store, replay.GuardConfig{Timeout: cfg.StoreTimeout, Changed: func(cause error) {
+		e := Event{Kind: KindCircuit}
+		e.Result, e.Reason = outcome(cause)
+		if cause == nil {
+			cfg.Logger.Info("the store answers again")
+		} else {
+			e.Result = ResultUnavailable // whatever it was, nobody is refused for good
+			cfg.Logger.Error("the store does not answer; calls are refused at once, but a few", "err", cause)
+		}
+		if cfg.Observer != nil {
+			cfg.Observer.Observe(context.Background(), e)
+		}
+	}})
+}
+
 // observedStore tells an observer how long a store takes, and whether it answers.
 type observedStore struct {
 	replay.Store

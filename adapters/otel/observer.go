@@ -71,11 +71,13 @@ func (o *Observer) Observe(ctx context.Context, e session.Event) {
 // Watch makes the gauges of one manager; with makes those of several managers
 // differ. Unregister what it returns when the manager is given up.
 func (o *Observer) Watch(m *session.Manager, with ...attribute.KeyValue) (metric.Registration, error) {
-	var errs [3]error
-	var sessions, parked, draining metric.Int64ObservableGauge
+	var errs [4]error
+	var sessions, parked, draining, circuit metric.Int64ObservableGauge
 	sessions, errs[0] = o.meter.Int64ObservableGauge("sealedblob.sessions", metric.WithDescription("Sessions in memory."))
 	parked, errs[1] = o.meter.Int64ObservableGauge("sealedblob.parked_requests", metric.WithDescription("Requests that wait for their session."))
 	draining, errs[2] = o.meter.Int64ObservableGauge("sealedblob.draining", metric.WithDescription("1 while the node is being drained."))
+	circuit, errs[3] = o.meter.Int64ObservableGauge("sealedblob.store.circuit",
+		metric.WithDescription("0 while the store is asked, 1 while one call asks whether it is back, 2 while none does."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -85,8 +87,9 @@ func (o *Observer) Watch(m *session.Manager, with ...attribute.KeyValue) (metric
 		to.ObserveInt64(sessions, int64(stats.Sessions), set)
 		to.ObserveInt64(parked, int64(stats.Parked), set)
 		to.ObserveInt64(draining, flag(stats.Draining), set)
+		to.ObserveInt64(circuit, int64(stats.Circuit), set)
 		return nil
-	}, sessions, parked, draining)
+	}, sessions, parked, draining, circuit)
 }
 
 func flag(set bool) int64 {

@@ -61,6 +61,7 @@ func TestCollect(t *testing.T) {
 		"sealedblob.sessions node=1: 1",
 		"sealedblob.parked_requests node=1: 0",
 		"sealedblob.draining node=1: 0",
+		"sealedblob.store.circuit node=1: 0",
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // no client is there to acknowledge
 	defer cancel()

@@ -95,5 +95,7 @@ func (o *Observer) Watch(m *session.Manager) error {
 			}
 			return 0
 		}),
+		gauge("sealedblob_store_circuit", "0 while the store is asked, 1 while one call asks whether it is back, 2 while none does.",
+			func(s session.Stats) float64 { return float64(s.Circuit) }),
 	)
 }

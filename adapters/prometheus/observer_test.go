@@ -2,6 +2,7 @@ package sealedprom_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -61,6 +62,7 @@ func TestScrape(t *testing.T) {
 		`sealedblob_sessions 1`,
 		`sealedblob_parked_requests 0`,
 		`sealedblob_draining 0`,
+		`sealedblob_store_circuit 0`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("the scrape does not have %s", want)
@@ -111,6 +113,45 @@ func TestStoreErrors(t *testing.T) {
 	for _, want := range []string{
 		`sealedblob_store_seconds_count{operation="take",result="unavailable"} 1`,
 		`sealedblob_events_total{event="take",reason="other",result="unavailable"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("the scrape does not have %s:\n%s", want, text)
+		}
+	}
+}
+
+// away is a store that can't be reached.
+type away struct{ replay.Store }
+
+func (away) Take(context.Context, replay.Place, replay.Owner, replay.Right) (replay.Verdict, replay.Outcome, error) {
+	return replay.Refused, replay.Lost, errors.New("connection refused")
+}
+
+// The gauge says that the store is not asked any more, and the counter how often
+// it came to that.
+func TestCircuit(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	metrics, err := sealedprom.New(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := away{replay.NewMemory(replay.MemoryConfig{})}
+	rules := nodes.Policy(t, policy.Rule{Name: "ticket", TTL: time.Minute, Once: true})
+	cluster := nodes.Start(t, 1, session.Config{Policy: rules, Observer: metrics, Store: store}, func(m *session.Manager) http.Handler {
+		return nodes.Mount(m, http.HandlerFunc(serve))
+	})
+	if err := metrics.Watch(cluster[0].Sessions); err != nil {
+		t.Fatal(err)
+	}
+	v := nodes.NewVisitor(t)
+	v.Get(cluster[0].URL + "/set")
+	for range 5 {
+		v.Get(cluster[0].URL + "/take")
+	}
+	text := scrape(t, registry)
+	for _, want := range []string{
+		`sealedblob_store_circuit 2`,
+		`sealedblob_events_total{event="circuit",reason="other",result="unavailable"} 1`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("the scrape does not have %s:\n%s", want, text)
