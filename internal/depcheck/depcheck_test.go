@@ -32,6 +32,7 @@ var (
 	jsonv2    = "github.com/go-json-experiment/json/..."
 	websocket = "github.com/lxzan/gws"
 	redis     = "github.com/redis/rueidis"
+	rueidis   = "github.com/redis/rueidis"
 	cobra     = "github.com/spf13/cobra"
 	pgx       = "github.com/jackc/pgx/v5/..."
 	xterm     = "golang.org/x/term"
@@ -45,6 +46,7 @@ var rules = map[string]rule{
 	"replay/filestore":      {ours: []string{"replay"}, third: []string{xsys}},
 	"replay/internal/group": {ours: []string{"replay"}},
 	"replay/pgstore":        {ours: []string{"replay", "replay/internal/group"}, third: []string{pgx}},
+	"replay/redisstore":     {ours: []string{"replay", "replay/internal/group"}, third: []string{rueidis}},
 	"session":               {ours: []string{"seal", "policy", "replay"}},
 	"bayeux":                {third: []string{websocket, jsonv2}},
 	"bayeux/ext":            {ours: []string{"bayeux"}, third: []string{jsonv2}},

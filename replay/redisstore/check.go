@@ -1,0 +1,361 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// The script has the run ID of the server in its text, and each node loads it only
+// over the connection on which it read that ID. A server keeps scripts neither on disk nor
+// for its replicas. So every EVALSHA also asks, at no cost and in the same
+// step, whether this still is the process that was checked: any other one answers
+// NOSCRIPT, has done nothing, and is checked first.
+
+// scripts are the texts, by name.
+type scripts map[string]string
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+func lua(names ...string) (text string) {
+	for _, name := range names {
+		b, err := luaFiles.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic(err) // embedded
+		}
+		text += string(b)
+	}
+	return text
+}
+
+// Few functions for each: a script makes all of its own anew whenever it is called.
+var storeScripts = scripts{
+	"open":    lua("open"),
+	"claim":   lua("head", "rights", "claim"),
+	"session": lua("head", "rights", "session"),
+	"purge":   lua("head", "rights", "purge"),
+	"ask":     lua("head", "ask"),
+}
+
+// scriptOf names the script of an operation.
+var scriptOf = map[string]string{
+	"make": "open", "join": "open", "look": "open", "raise": "open",
+	"claim": "claim", "purge": "purge",
+	"spent": "ask", "cut": "ask", "status": "ask",
+	"restore": "session", "protect": "session", "take": "session", "acknowledge": "session",
+	"renew": "session", "revoke": "session", "revoke_subject": "session",
+}
+
+// server is a server that was checked.
+type server struct {
+	info serverInfo
+	sync string            // appendfsync; empty if not known
+	sha  map[string]string // of the scripts, by name
+	era  *era
+}
+
+// era is the time of a store without a loss. Its seq is the highest that this node has seen.
+type era struct {
+	name  string
+	epoch int64
+	seq   atomic.Int64
+}
+
+func newEra(name string, epoch, seq int64) *era {
+	e := &era{name: name, epoch: epoch}
+	e.saw(seq)
+	return e
+}
+
+func (e *era) saw(seq int64) { raise(&e.seq, seq) }
+
+// raise makes a at least n.
+func raise(a *atomic.Int64, n int64) {
+	for was := a.Load(); was < n && !a.CompareAndSwap(was, n); was = a.Load() {
+	}
+}
+
+// failure is a check that failed, and when. For a moment it answers for all, so
+// that they do not queue for a server that is down.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+const failureLasts = 50 * time.Millisecond
+
+// serverInfo is what INFO says.
+type serverInfo struct {
+	version, run, role, policy string
+	major                      int
+	evicted                    int64
+	aof                        bool
+}
+
+var runForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+func parseInfo(text string) (i serverInfo, err error) {
+	fields := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			fields[name] = value
+		}
+	}
+	i = serverInfo{
+		version: fields["redis_version"],
+		run:     fields["run_id"],
+		role:    fields["role"],
+		policy:  fields["maxmemory_policy"],
+		aof:     fields["aof_enabled"] == "1",
+	}
+	major, _, _ := strings.Cut(i.version, ".")
+	var errMajor, errEvicted error
+	i.major, errMajor = strconv.Atoi(major)
+	i.evicted, errEvicted = strconv.ParseInt(fields["evicted_keys"], 10, 64)
+	if errMajor != nil || errEvicted != nil || !runForm.MatchString(i.run) || i.role == "" || i.policy == "" {
+		return i, fmt.Errorf("%w: its INFO is not understood", ErrUnfit)
+	}
+	return i, nil
+}
+
+const master = "master"
+
+// fit says why the server can't keep the promise.
+func (i serverInfo) fit() error {
+	switch {
+	case i.major < 7:
+		return fmt.Errorf("%w: version %.16s, and 7.0 is needed", ErrUnfit, i.version)
+	case i.role != master:
+		return fmt.Errorf("%w: its role is %.16s, not master", ErrUnfit, i.role)
+	case i.policy != "noeviction":
+		return fmt.Errorf("%w: maxmemory-policy is %.16s, not noeviction", ErrUnfit, i.policy)
+	}
+	return nil
+}
+
+// enter is the first check.
+func (s *Store) enter(ctx context.Context) error {
+	mode := "make"
+	if s.cfg.ReadOnly {
+		mode = "look"
+	}
+	if _, err := s.check(ctx, mode); err != nil || s.cfg.LeavePurge || s.cfg.ReadOnly {
+		return err
+	}
+	err := s.client.Do(ctx, s.client.B().Unlink().Key(s.key("none")).Build()).Error()
+	if isRedisError(err, "NOPERM") {
+		return fmt.Errorf("%w: its account may not delete; see Config.LeavePurge", ErrUnfit)
+	}
+	return err
+}
+
+func (s *Store) key(rest string) string { return strings.TrimSuffix(s.meta, "meta") + rest }
+
+// checked returns the server that was checked last, or checks the present one.
+func (s *Store) checked(ctx context.Context) (*server, error) {
+	if srv := s.server.Load(); srv != nil {
+		return srv, nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if srv := s.server.Load(); srv != nil {
+		return srv, nil
+	}
+	if f := s.failed.Load(); f != nil && time.Since(f.at) < failureLasts {
+		return nil, f.err
+	}
+	return s.check(ctx, s.again())
+}
+
+// again is how a store is joined that was open before.
+func (s *Store) again() string {
+	if s.cfg.ReadOnly {
+		return "look"
+	}
+	return "join"
+}
+
+// watch checks the server now and then.
+func (s *Store) watch() {
+	defer close(s.watched)
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-ticker.C:
+		}
+		s.recheck()
+	}
+}
+
+func (s *Store) recheck() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
+	defer cancel()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	s.check(ctx, s.again()) // the next operation learns of a failure
+}
+
+// check looks at the server, takes the store that is there, and notes both.
+func (s *Store) check(ctx context.Context, mode string) (*server, error) {
+	known := s.server.Load()
+	srv, err := s.look(ctx, mode)
+	if err != nil {
+		s.server.CompareAndSwap(known, nil)
+		if ctx.Err() == nil {
+			s.failed.Store(&failure{time.Now(), err})
+		}
+		return nil, err
+	}
+	s.server.Store(srv)
+	return srv, nil
+}
+
+// look does so over one connection, which is one process.
+func (s *Store) look(ctx context.Context, mode string) (*server, error) {
+	conn, release := s.client.Dedicate()
+	defer release()
+	srv, err := s.prepare(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return srv, s.join(ctx, conn, srv, mode)
+}
+
+// prepare checks the server and loads the script.
+func (s *Store) prepare(ctx context.Context, conn rueidis.CoreClient) (*server, error) {
+	// With a key, so that in a Cluster it is the connection to the store's own node.
+	if err := conn.Do(ctx, conn.B().Exists().Key(s.meta).Build()).Error(); err != nil {
+		return nil, err
+	}
+	text, err := conn.Do(ctx, conn.B().Info().Build()).ToString()
+	if err != nil {
+		return nil, err
+	}
+	srv := new(server)
+	if srv.info, err = parseInfo(text); err != nil {
+		return nil, err
+	}
+	if err := srv.info.fit(); err != nil {
+		if srv.info.role != master {
+			s.demoted.Store(true)
+		}
+		return nil, err
+	}
+	srv.sync = appendfsync(ctx, conn)
+	if err := s.keeps(srv); err != nil {
+		return nil, err
+	}
+	srv.sha = make(map[string]string, len(s.scripts))
+	for name, text := range s.scripts {
+		load := conn.B().ScriptLoad().Script(strings.Replace(text, "@RUN@", srv.info.run, 1)).Build()
+		if srv.sha[name], err = conn.Do(ctx, load).ToString(); err != nil {
+			return nil, err
+		}
+	}
+	return srv, nil
+}
+
+// appendfsync asks for what INFO does not say, if the account may.
+func appendfsync(ctx context.Context, conn rueidis.CoreClient) string {
+	m, err := conn.Do(ctx, conn.B().ConfigGet().Parameter("appendfsync").Build()).AsStrMap()
+	if err != nil {
+		return ""
+	}
+	return m["appendfsync"]
+}
+
+// keeps refuses a server that is known not to do what KeepOnRestart says.
+func (s *Store) keeps(srv *server) error {
+	switch {
+	case !s.cfg.KeepOnRestart:
+	case !srv.info.aof:
+		return fmt.Errorf("%w: KeepOnRestart without appendonly yes", ErrUnfit)
+	case srv.sync != "" && srv.sync != "always":
+		return fmt.Errorf("%w: KeepOnRestart with appendfsync %.16s, not always", ErrUnfit, srv.sync)
+	}
+	return nil
+}
+
+// join takes the store that the server has, or makes one. Another era than the one
+// known is taken only if its epoch is after all that this node was ever answered:
+// what it saw spent is then refused.
+func (s *Store) join(ctx context.Context, conn rueidis.CoreClient, srv *server, mode string) error {
+	known := s.known.Load()
+	if known == nil {
+		known = new(era)
+	}
+	if mode == "join" && s.demoted.Load() {
+		mode = "raise" // what it had as a master may be gone
+	}
+	srv.era = known
+	a, err := s.ask(ctx, conn, srv, mode, srv.info.run, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart))
+	if err != nil {
+		return err
+	}
+	name, epoch, err := a.era()
+	if err != nil {
+		return err
+	}
+	if name != known.name {
+		if known.name != "" && epoch <= s.clock.Load() {
+			return fmt.Errorf("%w: another one has its name", ErrWentBack)
+		}
+		srv.era = newEra(name, epoch, a.seq)
+		s.known.Store(srv.era)
+	}
+	s.demoted.Store(false)
+	return nil
+}
+
+// RaiseEpoch makes the epoch the first whole second after now, by the server's clock,
+// so that everything issued before is refused for good. An operator calls it after
+// older data was put back. Where the store is gone it makes one.
+func (s *Store) RaiseEpoch(ctx context.Context) error {
+	if err := s.usable(ctx, true); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	conn, release := s.client.Dedicate()
+	defer release()
+	srv, err := s.prepare(ctx, conn)
+	if err != nil {
+		return s.wrap(ctx, err)
+	}
+	srv.era = new(era)
+	a, err := s.ask(ctx, conn, srv, "raise", srv.info.run, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()))
+	if err != nil {
+		return s.wrap(ctx, err)
+	}
+	name, epoch, err := a.era()
+	if err != nil {
+		return s.wrap(ctx, err)
+	}
+	srv.era = newEra(name, epoch, a.seq)
+	s.known.Store(srv.era)
+	s.server.Store(srv)
+	s.demoted.Store(false)
+	return nil
+}

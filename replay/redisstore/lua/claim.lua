@@ -1,0 +1,9 @@
+
+local words, at, limit = {}, 8, tonumber(ARGV[6])
+for i = 1, tonumber(ARGV[7]) do
+  local n = tonumber(ARGV[at + 1])
+  words[i] = claim(ARGV[at], at + 2, n, limit)
+  at = at + 2 + 3 * n
+end
+finish()
+return { tag, 'ok', seq, now, table.concat(words, ' ') }

@@ -1,0 +1,20 @@
+-- run @RUN@
+-- An operation of the store, in one atomic step. The decisions are those of
+-- replay.Ledger, in the same order; docs/SPEC.md §8 has the table. A server that was
+-- started since does not know a script of this text: see check.go.
+--
+-- ARGV: tag, era, the highest seq seen, operation, how many records to purge, then what
+-- the operation needs. Times are Unix seconds.
+-- Answer: tag, "ok" or a refusal, seq, now, then what the operation says.
+local meta = KEYS[1]
+local prefix = string.sub(meta, 1, -5)
+local call, sub = redis.call, string.sub
+local tag = ARGV[1]
+local now = tonumber(call('TIME')[1])
+local m = call('HMGET', meta, 'era', 'seq', 'epoch', 'past_r', 'past_s', 'r', 's', 'u')
+if not m[1] then return { tag, 'gone' } end
+if m[1] ~= ARGV[2] then return { tag, 'era' } end
+local seq, epoch = tonumber(m[2]), tonumber(m[3])
+if seq < tonumber(ARGV[3]) then return { tag, 'back' } end
+local past = { r = tonumber(m[4]), s = tonumber(m[5]) } -- the horizons: of rights, and of all else
+local count = { r = tonumber(m[6]), s = tonumber(m[7]), u = tonumber(m[8]) }

@@ -1,0 +1,36 @@
+-- run @RUN@
+-- What is done with a store as a whole, by whoever has just checked the server.
+--
+-- ARGV: tag, the era known, the highest seq seen in it, operation, then its arguments.
+-- Answer: tag, "ok" or a refusal, seq, now, era, epoch.
+local meta, call, max = KEYS[1], redis.call, math.max
+local tag, known, seen = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local run, evicted, new_era, clock = ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local now = tonumber(call('TIME')[1])
+local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted')
+local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] or 0)
+
+-- raise begins a new era under the present run of the server, with an epoch after all
+-- that was answered before.
+local function raise()
+  epoch = max(epoch, now + 1, clock + 1)
+  call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'evicted', evicted)
+  seq = call('HINCRBY', meta, 'seq', 1)
+  return { tag, 'ok', seq, now, new_era, epoch }
+end
+
+if not era then
+  if ARGV[4] ~= 'make' and ARGV[4] ~= 'raise' then return { tag, 'gone' } end
+  call('HSET', meta, 'version', 1, 'seq', 0, 'past_r', -2^53, 'past_s', -2^53, 'r', 0, 's', 0, 'u', 0)
+  return raise()
+end
+if version ~= '1' then return { tag, 'version' } end
+if ARGV[4] == 'raise' then return raise() end
+if ARGV[4] ~= 'look' then
+  -- A server that was started since, or evicted, may have lost what it acknowledged.
+  local again = m[5] == run
+  if evicted > (again and tonumber(m[6]) or 0) or not again and ARGV[9] ~= '1' then return raise() end
+  if not again then call('HSET', meta, 'run', run, 'evicted', evicted) end
+end
+if era == known and seq < seen then return { tag, 'back' } end
+return { tag, 'ok', seq, now, era, epoch }

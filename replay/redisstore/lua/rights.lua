@@ -1,0 +1,142 @@
+
+local dirty, fresh = false, {}
+
+-- begin comes before the first write. It is false, with nothing written, where the
+-- server has no memory left; what it refuses after that, it refuses at this write.
+local function begin()
+  if dirty then return true end
+  local r = redis.pcall('HINCRBY', meta, 'seq', 1)
+  if type(r) == 'number' then
+    seq, dirty = r, true
+    return true
+  end
+  if string.find(r.err, 'OOM', 1, true) then return false end
+  seq, dirty = call('HINCRBY', meta, 'seq', 1), true -- fails the script with the server's own words
+  return true
+end
+
+-- enlist notes that a record is due after the second keep.
+local function enlist(kind, id, keep)
+  local list = fresh[keep]
+  if not list then
+    list = {}
+    fresh[keep] = list
+  end
+  list[#list + 1] = kind .. id
+end
+
+-- finish writes the lists and the counts.
+local function finish()
+  if not dirty then return end
+  for second, ids in pairs(fresh) do
+    local key, length = prefix .. 'd:' .. second, 0
+    for i = 1, #ids, 1000 do
+      length = call('RPUSH', key, unpack(ids, i, math.min(i + 999, #ids)))
+    end
+    if length == #ids then call('ZADD', prefix .. 'due', second, second) end
+  end
+  call('HSET', meta, 'past_r', past.r, 'past_s', past.s, 'r', count.r, 's', count.s, 'u', count.u)
+end
+
+-- purge forgets up to budget records that are past, the oldest first. Its first write
+-- needs no memory, so that it makes room where there is none.
+local function purge(budget)
+  -- forget drops a record that is kept no longer than second, or lists it anew.
+  local function forget(kind, id, second)
+    local key, longer, keep = prefix .. kind .. ':' .. id, prefix .. 'x:' .. id, false
+    if kind == 'r' then
+      local right = call('GET', key)
+      keep = right and sub(right, 17)
+      local more = keep and call('GET', longer)
+      if more and tonumber(more) > tonumber(keep) then keep = more end
+    else
+      keep = call('HGET', key, 'keep')
+    end
+    if not keep then return end -- listed twice
+    if tonumber(keep) > tonumber(second) then return enlist(kind, id, keep) end
+    if kind == 'r' then
+      call('UNLINK', key, longer)
+    else
+      call('UNLINK', key)
+    end
+    count[kind] = math.max(0, count[kind] - 1)
+    local horizon = kind == 'r' and 'r' or 's'
+    past[horizon] = math.max(past[horizon], tonumber(second))
+  end
+
+  while budget > 0 do
+    local second = call('ZRANGE', prefix .. 'due', 0, 0)[1]
+    if not second or tonumber(second) >= now then return end
+    local ids = call('LPOP', prefix .. 'd:' .. second, math.min(budget, 1000))
+    if ids then
+      begin()
+      for i = 1, #ids do forget(sub(ids[i], 1, 1), sub(ids[i], 2), second) end
+      budget = budget - #ids
+    else
+      call('ZREM', prefix .. 'due', second)
+      budget = budget - 1
+    end
+  end
+end
+
+local purge_budget = tonumber(ARGV[5])
+purge(purge_budget)
+
+-- room says whether more records of a kind fit, if need be after purging.
+local function room(kind, more, limit)
+  if more == 0 or count[kind] + more <= limit then return true end
+  if purge_budget > 0 then purge(10000) end
+  return count[kind] + more <= limit
+end
+
+local function reach(keep, kind)
+  return tonumber(keep) >= now and tonumber(keep) > past[kind]
+end
+
+-- admit names what is wrong with a right.
+local function admit(issued, keep)
+  if tonumber(issued) < epoch then return 'before' end
+  if not reach(keep, 'r') then return 'beyond' end
+end
+
+-- outcome is 2 for won, 1 for mine, 0 for lost; and whether keep is later than noted.
+local function outcome(id, owner, keep)
+  local right = call('GET', prefix .. 'r:' .. id)
+  if not right then return 2, false end
+  if sub(right, 1, 16) ~= owner then return 0, false end
+  if not keep or tonumber(keep) <= tonumber(sub(right, 17)) then return 1, false end
+  local longer = call('GET', prefix .. 'x:' .. id)
+  return 1, not longer or tonumber(keep) > tonumber(longer)
+end
+
+-- spend writes a right. SETNX never takes one from its owner.
+local function spend(id, owner, keep)
+  if call('SETNX', prefix .. 'r:' .. id, owner .. keep) == 1 then
+    count.r = count.r + 1
+    enlist('r', id, keep)
+  else
+    local _, longer = outcome(id, owner, keep)
+    if longer then call('SET', prefix .. 'x:' .. id, keep) end
+  end
+end
+
+-- claim decides on n rights, each id, issued, keep, the first at ARGV[first].
+local function claim(owner, first, n, limit)
+  local last, best, new, any_longer, listed = first + 3 * n - 3, 1, 0, false, n > 1 and {}
+  if owner == string.rep('\0', 16) then return 'owner' end
+  for i = first, last, 3 do
+    local id, keep = ARGV[i], ARGV[i + 2]
+    local refusal = admit(ARGV[i + 1], keep)
+    if refusal then return refusal end
+    local got, longer = outcome(id, owner, keep)
+    if got == 0 then return 'lost' end
+    if got == 2 and not (listed and listed[id]) then new = new + 1 end
+    if listed then listed[id] = true end
+    any_longer = any_longer or longer
+  end
+  if not room('r', new, limit) then return 'full' end
+  if new == 0 and not any_longer then return 'mine' end
+  if not begin() then return 'full' end
+  for i = first, last, 3 do spend(ARGV[i], owner, ARGV[i + 2]) end
+  return new > 0 and 'won' or 'mine'
+end
