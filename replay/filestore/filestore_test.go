@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -125,35 +124,6 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func BenchmarkClaim(b *testing.B) {
-	for name, callers := range map[string]int{"1": 1, "64": 64} {
-		b.Run(name, func(b *testing.B) {
-			s := mustOpen(b, folder(b), Config{MaxRights: 1 << 24}, realHooks())
-			o, r := newOwner(), newRight()
-			var wg sync.WaitGroup
-			next := make(chan struct{}, callers)
-			b.ResetTimer()
-			for range callers {
-				wg.Go(func() {
-					for range next {
-						r := r
-						r.ID = newID()
-						if got, err := s.Claim(context.Background(), o, r); got != replay.Won {
-							b.Error(got, err)
-						}
-					}
-				})
-			}
-			for range b.N {
-				next <- struct{}{}
-			}
-			close(next)
-			wg.Wait()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
-		})
 	}
 }
 
