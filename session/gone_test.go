@@ -247,3 +247,14 @@ func wireOf(p session.Presented) session.WireRequest {
 		V: session.WireVersion, Attempt: base64.RawURLEncoding.EncodeToString(p.Attempt[:]), Manifest: p.Manifest, Blobs: p.Blobs,
 	}
 }
+
+// What a login leaves a client with is no attack on its binding.
+func TestSetOfTheFormerID(t *testing.T) {
+	m := newCluster(t).node()
+	s, b := shopping(t, m)
+	set := b.set(s.Holder())
+	set.Holder = login(t, s, "ada").Holder()
+	if _, err := m.Restore(t.Context(), set); !errors.Is(err, session.ErrSuperseded) {
+		t.Errorf("Restore = %v, want ErrSuperseded", err)
+	}
+}

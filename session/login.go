@@ -68,8 +68,9 @@ func (m *Manager) stands(ctx context.Context, l login) error {
 
 // Renew gives the session a new ID and cookie secret, and returns it: the old
 // session is over, for every other request as [ErrMoved], and none of its sets
-// restores on any node. Attributes, subject and absolute end are kept, connected
-// clients go on with the new one. Call it where rights grow; [Session.Login] does.
+// restores on any node. Attributes, subject and absolute end are kept. Connected
+// clients have to show the new cookie ([Client]): any of them may be of somebody who
+// knew the old one. Call it where rights grow; [Session.Login] does.
 //
 // Give it the request's context: the new cookie goes out with the response, to
 // this request alone. If that has begun the error is [ErrTooLate]. Outside HTTP
@@ -186,7 +187,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 	}
 	n := s.m.session(next, next.binding(), s.m.now())
 	n.absolute, n.former, n.version, n.login = s.absolute, s.newest(), Version{Gen: s.version.Gen + renewalGap}, l
-	n.key = s.key
+	n.key, n.formerID = s.key, s.id
 	n.attrs, n.unsure, n.alone, n.replica.dirty = s.attrs, s.unsure, s.alone, true
 	n.visit = s.visit.renewed()
 	for _, a := range n.attrs {

@@ -165,7 +165,7 @@ func (m *Manager) verify(ctx context.Context, p Presented, set *verified) error 
 	if err := set.open(opener, p); err != nil {
 		return err
 	}
-	if err := set.belongs(p.Holder); err != nil {
+	if err := set.belongs(p.Holder, m.find(p.Holder)); err != nil {
 		return err
 	}
 	if err := set.prove(m, ring, p); err != nil {
@@ -216,9 +216,13 @@ func (set *verified) open(opener *seal.Opener, p Presented) (err error) {
 	return nil
 }
 
-// belongs checks that all of it is of one session: the holder's.
-func (set *verified) belongs(h Holder) error {
+// belongs checks that all of it is of one session: the holder's. That is here
+// already after a renewal, of which the client has seen only the cookie.
+func (set *verified) belongs(h Holder, here *Session) error {
 	if set.manifest.Session != h.Session && h.bearer == "" {
+		if here != nil && set.manifest.Session == here.formerID {
+			return fmt.Errorf("%w: the set is of the session's former ID", ErrSuperseded)
+		}
 		return fmt.Errorf("%w: the manifest is of another session than the cookie", policy.ErrBinding)
 	}
 	for i := range set.items {

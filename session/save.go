@@ -39,7 +39,9 @@ type Client interface {
 	// Detached says that the session no longer lives here.
 	Detached()
 	// Renewed says that the session goes on as s, under another ID: what the
-	// client acknowledges from now on is for s.
+	// client acknowledges from now on is for s. The client may be of somebody who knew
+	// the former cookie alone: it must be sent nothing more until it showed that of s,
+	// which is best done by detaching it and having it shake hands.
 	Renewed(s *Session)
 }
 

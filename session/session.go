@@ -21,6 +21,7 @@ type Session struct {
 	binding  string    // of the holder; that of the manifest names the key as well
 	absolute time.Time // axp: never moves
 	former   Version   // the newest of the sessions that renewals put this one in the place of
+	formerID seal.ID   // of the last of them
 
 	// What asks the store takes its turn, so that s.mu is not held meanwhile. A
 	// generation is sealed in a change's turn: a watermark names the next one.

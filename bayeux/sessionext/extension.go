@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/sealedblob/sealedblob/bayeux"
 	"github.com/sealedblob/sealedblob/session"
@@ -41,6 +42,7 @@ type client struct {
 
 	mu       sync.Mutex
 	session  *session.Session
+	renewed  bool            // it has not shown the cookie of what session is now
 	prompted session.Version // asked once for an answer to this version
 }
 
@@ -48,7 +50,10 @@ type client struct {
 // client says on its next connect what it holds; that connect is asked for at
 // once, because only what is acknowledged is safe from a rollback.
 func (c *client) Push(p session.Push) {
-	if c.to.Deliver(Channel, p.Wire()) == nil {
+	c.mu.Lock()
+	withheld := c.renewed
+	c.mu.Unlock()
+	if !withheld && c.to.Deliver(Channel, p.Wire()) == nil {
 		c.to.EndConnect()
 	}
 }
@@ -57,11 +62,19 @@ func (c *client) Push(p session.Push) {
 // a node that has the session or with its blobs.
 func (c *client) Detached() { go c.to.Dismiss() }
 
-// Renewed implements session.Client.
+// answerTime is how long the answer with a renewed session's cookie has to reach the
+// browser before its clients are sent to shake hands. One that comes too early is told
+// to try again.
+const answerTime = 500 * time.Millisecond
+
+// Renewed implements session.Client. The client may be of somebody who knew the
+// former cookie, and attached it before a login: it gets nothing more, and has to
+// shake hands with the new one, over a connection of its own.
 func (c *client) Renewed(s *session.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session = s
+	c.session, c.renewed = s, true
+	time.AfterFunc(answerTime, c.to.Reopen)
 }
 
 func (c *client) current() *session.Session {
