@@ -16,6 +16,7 @@ bin=$(dirname "$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null | sort -V | t
 # PostgreSQL refuses to be root.
 as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --clear-groups -- "$@"; else "$@"; fi; }
 redis() { redis-cli -h 127.0.0.1 -p "$redis_port" "$@"; }
+redis_pid() { cat "$folder/redis/pid" 2>/dev/null; }
 redis_runs() { [ "$(redis config get dir 2>/dev/null | tail -1)" = "$folder/redis" ]; }
 postgres_runs() { (cd / && as "$bin/pg_ctl" status -D "$data") >/dev/null 2>&1; }
 
@@ -26,6 +27,7 @@ environment() {
 
 start() {
   command -v redis-server >/dev/null && [ -x "$bin/postgres" ] || die "Redis or PostgreSQL is missing; make need installs them"
+  redis_runs || ! kill -0 "$(redis_pid)" 2>/dev/null || die "Redis runs on another port; stop it first"
   if ! redis_runs && ! postgres_runs; then
     rm -rf "$folder"
     # Others may pass through, as postgres must, and read nothing.
@@ -37,7 +39,7 @@ start() {
     (cd / && as "$bin/initdb" --username=postgres --pwfile="$folder/postgres/password" --auth=scram-sha-256 \
       --encoding=UTF8 --locale=C -D "$data") >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; die "initdb failed"; }
   fi
-  redis_runs || redis-server --bind 127.0.0.1 --port "$redis_port" --dir "$folder/redis" --logfile "$folder/redis/log" \
+  redis_runs || redis-server --bind 127.0.0.1 --port "$redis_port" --dir "$folder/redis" --logfile "$folder/redis/log" --pidfile "$folder/redis/pid" \
     --daemonize yes --save "" --appendonly yes --appendfsync always --maxmemory-policy noeviction >/dev/null
   postgres_runs || (cd / && as "$bin/pg_ctl" start -w -D "$data" -l "$folder/postgres/log" \
     -o "-h 127.0.0.1 -p $postgres_port -k ''") >/dev/null || { tail -3 "$folder/postgres/log" >&2; die "PostgreSQL does not start"; }
@@ -48,7 +50,9 @@ start() {
 }
 
 stop() {
-  ! redis_runs || redis shutdown nosave 2>/dev/null || true
+  pid=$(redis_pid || true) # by its number, whatever its port
+  [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+  while [ -e "$folder/redis/pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
   ! postgres_runs || (cd / && as "$bin/pg_ctl" stop -m fast -D "$data") >/dev/null
   ! redis_runs && ! postgres_runs || die "still running"
   rm -rf "$folder"
