@@ -49,6 +49,17 @@ const (
 	stateDeadlock  = "40P01"
 )
 
+// inWords are what people meet who set up a node. The server's own words may hold
+// what was asked.
+var inWords = map[string]string{
+	"28P01":        ", a wrong password",
+	"28000":        ", this role may not log in from here",
+	"3D000":        ", there is no such database",
+	"53300":        ", too many connections",
+	"57P03":        ", it is starting or stopping",
+	stateForbidden: ", this role may not do it",
+}
+
 // refused is an error of our own that passes through the library.
 type refused struct {
 	is  error
@@ -80,7 +91,7 @@ func plain(err error) error {
 		return replay.ErrFull // and the transaction is rolled back
 	case "":
 	default:
-		return fmt.Errorf("the database says %s", code)
+		return fmt.Errorf("the database says %s%s", code, inWords[code])
 	}
 	if own := (*refused)(nil); errors.As(err, &own) {
 		return own

@@ -3,10 +3,12 @@ package pgstore
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,8 +33,6 @@ func newRoles(t testing.TB, admin *services.Server) roles {
 	return r
 }
 
-func (r roles) drop(admin *services.Server) { admin.SQL("DROP ROLE " + r.owner + ", " + r.web) }
-
 // site is a database with the schema, and how its users log in.
 type site struct {
 	server     *services.Server
@@ -40,24 +40,39 @@ type site struct {
 	owner, web string
 }
 
-// sharedRoles makes roles on the shared server that end with the test, later than
-// the databases that are made after them.
+// shared are the roles on the server that all tests share.
+var shared struct {
+	sync.Mutex
+	roles
+	admin string
+}
+
 func sharedRoles(t testing.TB) roles {
 	t.Helper()
-	admin := services.Postgres(t)
-	r := newRoles(t, admin)
-	t.Cleanup(func() { r.drop(admin) })
-	return r
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.admin == "" {
+		admin := services.Postgres(t)
+		shared.roles = newRoles(t, admin)
+		u := parse(t, admin.DSN)
+		u.Path = "/postgres"
+		shared.admin = u.String()
+	}
+	return shared.roles
+}
+
+// dropShared ends the roles when all databases have ended.
+func dropShared() error {
+	if shared.admin == "" {
+		return nil
+	}
+	_, err := trySQL(shared.admin, "DROP ROLE "+shared.owner+", "+shared.web)
+	return err
 }
 
 func newSite(t testing.TB) site {
 	t.Helper()
-	return siteOf(t, sharedRoles(t))
-}
-
-func siteOf(t testing.TB, r roles) site {
-	t.Helper()
-	return siteOn(t, services.Postgres(t), r)
+	return siteOn(t, services.Postgres(t), sharedRoles(t))
 }
 
 // siteOn migrates the database of server as the owner, and admits the web role.
@@ -112,6 +127,10 @@ func trySQL(dsn, script string) (got string, err error) {
 		return "", err
 	}
 	defer conn.Close(context.Background())
+	return runSQL(conn, script)
+}
+
+func runSQL(conn *pgx.Conn, script string) (got string, err error) {
 	results, err := conn.PgConn().Exec(context.Background(), script).ReadAll()
 	for _, r := range results {
 		for _, row := range r.Rows {
@@ -119,6 +138,14 @@ func trySQL(dsn, script string) (got string, err error) {
 		}
 	}
 	return got, err
+}
+
+func dial(t testing.TB, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), dsn)
+	must(t, err)
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
 }
 
 // timed replaces the clock of a site's schema by one that tests set.
@@ -153,6 +180,8 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+func hexOf(id [16]byte) string { return hex.EncodeToString(id[:]) }
 
 func newID() (id replay.ID) {
 	rand.Read(id[:])

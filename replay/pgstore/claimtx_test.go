@@ -1,0 +1,3 @@
+package pgstore
+
+func childBuy(url string) int { return 2 }
