@@ -15,12 +15,6 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// WebSocket close codes this server uses.
-const (
-	closeGoingAway = 1001
-	closePolicy    = 1008
-)
-
 // Control frames cost the sender nothing: more than so many between two
 // messages in one window end the connection.
 const (
@@ -28,8 +22,11 @@ const (
 	controlWindow = 10 * time.Second
 )
 
-// socket is one open WebSocket. Its reads are gws' loop on one goroutine. One
-// goroutine at a time writes: the read loop with the replies it made, or one
+// socketReadBuffer is what an idle connection has for reading: more than the frames
+// of most clients. Longer ones are read past it.
+const socketReadBuffer = 1024
+
+// socket is one open WebSocket. One goroutine reads. One goroutine at a time writes: the read loop with the replies it made, or one
 // that lives as long as there is something to write. A slow reader holds up its
 // own connection only: publishers queue in the session and never write.
 type socket struct {
@@ -52,13 +49,11 @@ type socket struct {
 }
 
 func newUpgrader(cfg *Config) *gws.Upgrader {
-	return gws.NewUpgrader(socketEvents{}, &gws.ServerOption{
-		ReadMaxPayloadSize:  cfg.MaxBody,
+	return gws.NewUpgrader(gws.BuiltinEventHandler{}, &gws.ServerOption{
 		WriteMaxPayloadSize: 1 << 30, // bounded by the session's queue
-		CheckUtf8Enabled:    true,
 		HandshakeTimeout:    cfg.WriteTimeout,
 		Logger:              quiet{},
-		NewSession:          func() gws.SessionStorage { return new(socketStore) },
+		NewSession:          func() gws.SessionStorage { return noStore{} },
 		// Compression stays off: it would mix secrets with what a stranger
 		// chose, and let a small frame cost much memory.
 	})
@@ -102,7 +97,6 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		s.closeSocket(sock)
 		return
 	}
-	conn.Session().(*socketStore).sock = sock
 	_ = conn.SetReadDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
 	if !s.socketOpen(sock, conn) {
 		s.closeSocket(sock)
@@ -110,7 +104,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A goroutine of its own lets net/http's, with its buffers, go.
-	go sock.loop()
+	go sock.loop(br)
 }
 
 func wellFormedUpgrade(r *http.Request) bool {
@@ -138,7 +132,7 @@ func hijack(w http.ResponseWriter) (net.Conn, *bufio.Reader, error) {
 		early, _ := brw.Reader.Peek(n)
 		src = io.MultiReader(bytes.NewReader(bytes.Clone(early)), nc)
 	}
-	return nc, bufio.NewReaderSize(src, 4096), nil
+	return nc, bufio.NewReaderSize(src, socketReadBuffer), nil
 }
 
 // reserveSocket counts a socket in before its upgrade, so that the limit holds.
@@ -176,12 +170,44 @@ func (s *Server) closeSocket(sock *socket) {
 	}
 }
 
-func (c *socket) loop() {
+func (c *socket) loop(src *bufio.Reader) {
 	defer c.server.closeSocket(c)
 	defer c.detach()
-	c.server.safely("websocket", c.conn.ReadLoop)
+	code := closeError(closeInternal)
+	c.server.safely("websocket", func() { code = c.read(src) })
+	_ = c.conn.WriteClose(uint16(code), nil)
 	_ = c.conn.NetConn().Close()
 }
+
+// read handles messages until the connection ends, and returns its close code.
+func (c *socket) read(src *bufio.Reader) closeError {
+	f := &frameReader{src: src, limit: c.server.cfg.MaxBody, control: c.control}
+	for {
+		// Nothing is set aside for a connection that is idle.
+		if _, err := src.Peek(1); err != nil {
+			return closeGoingAway
+		}
+		buf := messageBuffers.Get().(*[]byte)
+		message, err := f.next((*buf)[:0])
+		if err == nil {
+			err = c.receive(message)
+		}
+		if *buf = message; cap(message) <= maxPooledBuffer {
+			messageBuffers.Put(buf)
+		}
+		if code, ok := err.(closeError); ok {
+			return code
+		}
+		if err != nil {
+			return closeGoingAway
+		}
+	}
+}
+
+// messageBuffers are for messages while they are read and handled.
+var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxPooledBuffer = 64 << 10
 
 // detach leaves the session to its maxInterval: its client may come back.
 func (c *socket) detach() {
@@ -226,20 +252,20 @@ func (c *socket) release(next *ServerSession) {
 	}
 }
 
-// receive handles one message of the read loop.
-func (c *socket) receive(b []byte) {
+// receive handles one message of the read loop. It does not keep b.
+func (c *socket) receive(b []byte) error {
 	c.controls = 0
 	c.extendDeadline()
 	msgs, err := parseMessages(b, c.server.cfg.MaxDepth, c.server.cfg.MaxBatch)
 	if err != nil {
 		c.server.observe(CountBad, 1)
 		c.server.cfg.Logger.Debug("bayeux: websocket message refused", "error", err)
-		_ = c.conn.WriteClose(closePolicy, nil)
-		return
+		return closeError(closePolicy)
 	}
 	x := &exchange{server: c.server, ctx: c.ctx, req: c.req, socket: c, browser: c.browser}
 	x.run(msgs)
 	c.flush(x.replies)
+	return nil
 }
 
 // extendDeadline: a living client connects at least once in this time.
@@ -248,17 +274,19 @@ func (c *socket) extendDeadline() {
 	_ = c.conn.SetReadDeadline(time.Now().Add(cfg.Timeout + cfg.Interval + cfg.MaxInterval + cfg.WriteTimeout))
 }
 
-// control counts a ping or pong and reports whether to go on.
-func (c *socket) control() bool {
+// control answers a ping, unless there are too many of them.
+func (c *socket) control(opcode byte, payload []byte) error {
 	now := time.Now()
 	if now.Sub(c.windowStart) > controlWindow {
 		c.windowStart, c.controls = now, 0
 	}
 	if c.controls++; c.controls > controlLimit {
-		_ = c.conn.WriteClose(closePolicy, nil)
-		return false
+		return closeError(closePolicy)
 	}
-	return true
+	if opcode == opPing {
+		return c.conn.WritePong(payload)
+	}
+	return nil
 }
 
 // post queues replies from outside the read loop.
@@ -364,37 +392,14 @@ func (c *socket) goAway() {
 // abort drops the connection without ceremony.
 func (c *socket) abort() { _ = c.conn.NetConn().Close() }
 
-// socketEvents routes gws' callbacks to the socket they belong to.
-type socketEvents struct{ gws.BuiltinEventHandler }
+// noStore is the smallest thing gws takes as its per-connection storage.
+type noStore struct{}
 
-func (socketEvents) OnMessage(conn *gws.Conn, m *gws.Message) {
-	defer m.Close()
-	sock := conn.Session().(*socketStore).sock
-	if m.Opcode != gws.OpcodeText {
-		_ = conn.WriteClose(1003, nil)
-		return
-	}
-	if !sock.server.safely("websocket message", func() { sock.receive(m.Bytes()) }) {
-		_ = conn.WriteClose(1011, nil)
-	}
-}
-
-func (socketEvents) OnPing(conn *gws.Conn, payload []byte) {
-	if sock := conn.Session().(*socketStore).sock; sock.control() {
-		_ = conn.WritePong(payload)
-	}
-}
-
-func (socketEvents) OnPong(conn *gws.Conn, _ []byte) { conn.Session().(*socketStore).sock.control() }
-
-// socketStore is the smallest thing gws takes as its per-connection storage.
-type socketStore struct{ sock *socket }
-
-func (*socketStore) Len() int                     { return 0 }
-func (*socketStore) Load(string) (any, bool)      { return nil, false }
-func (*socketStore) Delete(string)                {}
-func (*socketStore) Store(string, any)            {}
-func (*socketStore) Range(func(string, any) bool) {}
+func (noStore) Len() int                     { return 0 }
+func (noStore) Load(string) (any, bool)      { return nil, false }
+func (noStore) Delete(string)                {}
+func (noStore) Store(string, any)            {}
+func (noStore) Range(func(string, any) bool) {}
 
 // quiet drops gws' own log lines, which quote peers.
 type quiet struct{}

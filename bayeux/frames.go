@@ -1,0 +1,201 @@
+package bayeux
+
+import (
+	"bufio"
+	"encoding/binary"
+	"io"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// WebSocket close codes this server uses (RFC 6455, section 7.4.1).
+const (
+	closeNormal      = 1000
+	closeGoingAway   = 1001
+	closeProtocol    = 1002
+	closeUnsupported = 1003
+	closeNotUTF8     = 1007
+	closePolicy      = 1008
+	closeTooLarge    = 1009
+	closeInternal    = 1011
+)
+
+// closeError ends a connection with a close code.
+type closeError uint16
+
+func (e closeError) Error() string { return "bayeux: websocket closed with " + strconv.Itoa(int(e)) }
+
+// The opcodes of RFC 6455, section 5.2.
+const (
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
+)
+
+const (
+	maxControl = 125
+	// maxFragments bounds the frames of one message: the smallest fragment brings
+	// nothing and costs as much as any.
+	maxFragments = 4096
+	// frameChunk is what is set aside for a payload before any of it came. A frame
+	// may announce MaxBody and never send it.
+	frameChunk = 4096
+)
+
+// frameReader reads the messages that a client sends over a WebSocket. The loop of
+// gws is not used: it sets aside what a frame announces, and panics on a length with
+// the highest bit set (1.8.9).
+type frameReader struct {
+	src   *bufio.Reader
+	limit int // bytes of a message
+	// control gets each ping and pong. The payload is not kept.
+	control func(opcode byte, payload []byte) error
+}
+
+type frameHeader struct {
+	fin    bool
+	opcode byte
+	length uint64
+	key    [4]byte
+}
+
+// next appends the next text message to buf. Its error is a closeError, or that of
+// the connection.
+func (f *frameReader) next(buf []byte) ([]byte, error) {
+	for fragments := 0; ; {
+		h, err := f.header()
+		if err != nil {
+			return buf, err
+		}
+		if h.opcode >= opClose {
+			if err := f.readControl(h); err != nil {
+				return buf, err
+			}
+			continue
+		}
+		if (h.opcode == opContinuation) != (fragments > 0) {
+			return buf, closeError(closeProtocol)
+		}
+		if h.opcode == opBinary {
+			return buf, closeError(closeUnsupported)
+		}
+		if h.length > uint64(f.limit-len(buf)) {
+			return buf, closeError(closeTooLarge)
+		}
+		if buf, err = f.payload(buf, h); err != nil {
+			return buf, err
+		}
+		if fragments++; fragments > maxFragments {
+			return buf, closeError(closePolicy)
+		}
+		if h.fin {
+			if !utf8.Valid(buf) {
+				return buf, closeError(closeNotUTF8)
+			}
+			return buf, nil
+		}
+	}
+}
+
+// header reads a frame's header and checks all that it alone can say.
+func (f *frameReader) header() (h frameHeader, err error) {
+	var b [8]byte
+	if _, err := io.ReadFull(f.src, b[:2]); err != nil {
+		return h, err
+	}
+	h.fin, h.opcode, h.length = b[0]&0x80 != 0, b[0]&0x0f, uint64(b[1]&0x7f)
+	switch {
+	case b[0]&0x70 != 0, b[1]&0x80 == 0: // an extension nobody agreed on; not masked
+		return h, closeError(closeProtocol)
+	case h.opcode > opBinary && h.opcode < opClose, h.opcode > opPong:
+		return h, closeError(closeProtocol)
+	case h.opcode >= opClose && (!h.fin || h.length > maxControl):
+		return h, closeError(closeProtocol)
+	}
+	if h.length > maxControl {
+		if h.length, err = f.longLength(h.length); err != nil {
+			return h, err
+		}
+	}
+	_, err = io.ReadFull(f.src, h.key[:])
+	return h, err
+}
+
+// longLength reads a length of 2 or 8 bytes, which must have no shorter form.
+func (f *frameReader) longLength(short uint64) (uint64, error) {
+	var b [8]byte
+	size, least := 2, uint64(maxControl+1)
+	if short == 127 {
+		size, least = 8, 1<<16
+	}
+	if _, err := io.ReadFull(f.src, b[8-size:]); err != nil {
+		return 0, err
+	}
+	n := binary.BigEndian.Uint64(b[:])
+	if n < least || n > 1<<63-1 {
+		return 0, closeError(closeProtocol)
+	}
+	return n, nil
+}
+
+// payload appends a frame's bytes to buf, which grows as they come.
+func (f *frameReader) payload(buf []byte, h frameHeader) ([]byte, error) {
+	start := len(buf)
+	for left := int(h.length); left > 0; {
+		n := min(left, max(frameChunk, len(buf)))
+		buf = slices.Grow(buf, n)
+		part := buf[len(buf) : len(buf)+n]
+		if _, err := io.ReadFull(f.src, part); err != nil {
+			return buf, err
+		}
+		buf = buf[:len(buf)+n]
+		left -= n
+	}
+	unmask(buf[start:], h.key)
+	return buf, nil
+}
+
+func unmask(b []byte, key [4]byte) {
+	word := uint64(binary.LittleEndian.Uint32(key[:]))
+	for word |= word << 32; len(b) >= 8; b = b[8:] {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^word)
+	}
+	for i := range b {
+		b[i] ^= key[i&3]
+	}
+}
+
+func (f *frameReader) readControl(h frameHeader) error {
+	var b [maxControl]byte
+	payload := b[:h.length]
+	if _, err := io.ReadFull(f.src, payload); err != nil {
+		return err
+	}
+	unmask(payload, h.key)
+	if h.opcode == opClose {
+		return answerToClose(payload)
+	}
+	return f.control(h.opcode, payload)
+}
+
+// answerToClose is the close frame that answers one with this payload.
+func answerToClose(payload []byte) closeError {
+	if len(payload) == 0 {
+		return closeNormal
+	}
+	if len(payload) == 1 {
+		return closeProtocol
+	}
+	code := binary.BigEndian.Uint16(payload)
+	switch {
+	case code < 1000, code >= 1004 && code <= 1006, code >= 1015 && code < 3000, code >= 5000:
+		return closeProtocol
+	case !utf8.Valid(payload[2:]):
+		return closeNotUTF8
+	}
+	return closeError(code)
+}

@@ -1,0 +1,134 @@
+package bayeux
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+// raw renders a frame as a client does, but for what the test wants wrong.
+func raw(head byte, payload string) string {
+	b := []byte{head}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, 0x80|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	}
+	key := [4]byte{1, 2, 3, 4}
+	masked := []byte(payload)
+	for i := range masked {
+		masked[i] ^= key[i%4]
+	}
+	return string(append(append(b, key[:]...), masked...))
+}
+
+func closing(code uint16, reason string) string {
+	return raw(0x88, string(binary.BigEndian.AppendUint16(nil, code))+reason)
+}
+
+func TestFrames(t *testing.T) {
+	const limit = 100_000
+	long := strings.Repeat("é", 30_000)
+	tests := []struct {
+		name, in string
+		want     []string
+		err      error
+	}{
+		{"one", raw(0x81, "a"), []string{"a"}, io.EOF},
+		{"empty", raw(0x81, ""), []string{""}, io.EOF},
+		{"two", raw(0x81, "a") + raw(0x81, "b"), []string{"a", "b"}, io.EOF},
+		{"16 bits", raw(0x81, strings.Repeat("a", 126)), []string{strings.Repeat("a", 126)}, io.EOF},
+		{"64 bits", raw(0x81, strings.Repeat("a", 1<<16)), []string{strings.Repeat("a", 1<<16)}, io.EOF},
+		{"fragments", raw(0x01, long[:3]) + raw(0x00, "") + raw(0x80, long[3:]), []string{long}, io.EOF},
+		{"control between fragments", raw(0x01, "a") + raw(0x89, "p") + raw(0x8a, "q") + raw(0x80, "b"), []string{"\x09p", "\x0aq", "ab"}, io.EOF},
+		{"at the limit", raw(0x81, strings.Repeat("a", limit)), []string{strings.Repeat("a", limit)}, io.EOF},
+		{"over the limit", raw(0x81, strings.Repeat("a", limit+1)), nil, closeError(1009)},
+		{"over the limit in parts", raw(0x01, strings.Repeat("a", limit)) + raw(0x80, "a"), nil, closeError(1009)},
+		{"most fragments", raw(0x01, "") + strings.Repeat(raw(0x00, ""), maxFragments-2) + raw(0x80, "a"), []string{"a"}, io.EOF},
+		{"too many fragments", raw(0x01, "") + strings.Repeat(raw(0x00, ""), maxFragments-1) + raw(0x80, "a"), nil, closeError(1008)},
+		{"highest bit of the length", "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", nil, closeError(1002)},
+		{"longest length", "\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00", nil, closeError(1009)},
+		{"long form of 125", "\x81\xfe\x00\x7d", nil, closeError(1002)},
+		{"long form of 65535", "\x81\xff\x00\x00\x00\x00\x00\x00\xff\xff", nil, closeError(1002)},
+		{"reserved bit 1", raw(0xc1, "a"), nil, closeError(1002)},
+		{"reserved bit 3", raw(0x91, "a"), nil, closeError(1002)},
+		{"not masked", "\x81\x01a", nil, closeError(1002)},
+		{"unknown opcode", raw(0x83, "a"), nil, closeError(1002)},
+		{"unknown control opcode", raw(0x8b, ""), nil, closeError(1002)},
+		{"split control", raw(0x09, ""), nil, closeError(1002)},
+		{"long control", raw(0x89, strings.Repeat("a", 126)), nil, closeError(1002)},
+		{"continuation of nothing", raw(0x80, "a"), nil, closeError(1002)},
+		{"message in a message", raw(0x01, "a") + raw(0x81, "b"), nil, closeError(1002)},
+		{"binary", raw(0x82, "a"), nil, closeError(1003)},
+		{"not UTF-8", raw(0x81, "\xff"), nil, closeError(1007)},
+		{"not UTF-8 in parts", raw(0x01, "\xc3") + raw(0x80, "a"), nil, closeError(1007)},
+		{"close", raw(0x88, ""), nil, closeError(1000)},
+		{"close with a code", closing(1001, "bye"), nil, closeError(1001)},
+		{"close with a code of the application", closing(4999, ""), nil, closeError(4999)},
+		{"close with half a code", raw(0x88, "\x03"), nil, closeError(1002)},
+		{"close with a low code", closing(999, ""), nil, closeError(1002)},
+		{"close with a code that is never sent", closing(1006, ""), nil, closeError(1002)},
+		{"close with a code nobody knows", closing(2000, ""), nil, closeError(1002)},
+		{"close with a high code", closing(5000, ""), nil, closeError(1002)},
+		{"close with a reason that is not UTF-8", closing(1000, "\xff"), nil, closeError(1007)},
+		{"after a close", closing(1000, "") + raw(0x81, "a"), nil, closeError(1000)},
+		{"half a header", "\x81", nil, io.ErrUnexpectedEOF},
+		{"half a length", "\x81\xfe\x01", nil, io.ErrUnexpectedEOF},
+		{"half a key", "\x81\x81\x01", nil, io.ErrUnexpectedEOF},
+		{"half a payload", raw(0x81, "abc")[:7], nil, io.ErrUnexpectedEOF},
+		{"half a ping", raw(0x89, "abc")[:7], nil, io.ErrUnexpectedEOF},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			f := &frameReader{src: bufio.NewReaderSize(strings.NewReader(tt.in), 16), limit: limit,
+				control: func(op byte, payload []byte) error { got = append(got, string(op)+string(payload)); return nil }}
+			buf := []byte{}
+			for {
+				message, err := f.next(buf[:0])
+				if err != nil {
+					if !errors.Is(err, tt.err) {
+						t.Errorf("error %v, want %v", err, tt.err)
+					}
+					break
+				}
+				got = append(got, string(message))
+			}
+			if strings.Join(got, "|") != strings.Join(tt.want, "|") || len(got) != len(tt.want) {
+				t.Errorf("got %.50q, want %.50q", got, tt.want)
+			}
+		})
+	}
+}
+
+// What a frame announces costs nothing, and what came of it a small multiple of its
+// size.
+func TestFramesGrowAsTheyCome(t *testing.T) {
+	for _, came := range []int{0, 1, 5000, 100_000} {
+		in := bytes.NewReader(append([]byte("\x81\xff\x00\x00\x00\x00\x00\x7f\xff\xff\x00\x00\x00\x00"), make([]byte, came)...))
+		f := &frameReader{src: bufio.NewReaderSize(in, 16), limit: 1 << 23}
+		buf, err := f.next(nil)
+		if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) || cap(buf) > 4*came+2*frameChunk {
+			t.Errorf("%d bytes set aside for %d, %v", cap(buf), came, err)
+		}
+	}
+}
+
+func TestUnmask(t *testing.T) {
+	for n := range 40 {
+		b := bytes.Repeat([]byte{0x55}, n)
+		unmask(b, [4]byte{1, 2, 3, 4})
+		for i := range b {
+			if b[i] != 0x55^byte(i%4+1) {
+				t.Fatalf("byte %d of %d is %x", i, n, b[i])
+			}
+		}
+	}
+}
