@@ -21,7 +21,7 @@ func newOwner() (o replay.Owner) {
 }
 
 func newRight() (r replay.Right) {
-	rand.Read(r.ID[:])
+	copy(r.ID[:], rand.Text()) // fit for a command line
 	r.Issued, r.KeepUntil = time.Now().Add(2*time.Second), time.Now().Add(time.Hour)
 	return r
 }

@@ -28,7 +28,7 @@
 // for the store "sealedblob":
 //
 //	ACL SETUSER web on >PASSWORD resetchannels
-//	  ~sb:{sealedblob}:* +evalsha +script|load +info +time +ping +wait +get +hget +hmget +exists +zrange
+//	  ~sb:{sealedblob}:* +evalsha +script|load +info +time +ping +wait +get +hget +hmget +exists
 //	  (~sb:{sealedblob}:r:* +setnx) (~sb:{sealedblob}:x:* +set) (~sb:{sealedblob}:s:* +hset)
 //	  (~sb:{sealedblob}:u:* +hset) (~sb:{sealedblob}:d:* +rpush) (~sb:{sealedblob}:due +zadd)
 //	  (~sb:{sealedblob}:meta +hset +hincrby +persist)
@@ -36,7 +36,7 @@
 // plus +cluster|slots +cluster|shards in a Cluster. It can neither delete nor
 // overwrite a right, so that a node that was taken over can't unspend one; it can
 // write the records of sessions. Somebody else then calls [Store.Purge] now and then, with
-// +lpop +unlink +zrem on the same keys besides.
+// +zrange +lpop +unlink +zrem on the same keys besides.
 package redisstore
 
 import (
