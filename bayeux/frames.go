@@ -125,18 +125,19 @@ func (f *frameReader) header() (h frameHeader, err error) {
 	return h, err
 }
 
-// longLength reads a length of 2 or 8 bytes, which must have no shorter form.
+// longLength reads a length of 2 or 8 bytes. A longer form than needed is against
+// the RFC, but can be read in one way only.
 func (f *frameReader) longLength(short uint64) (uint64, error) {
 	var b [8]byte
-	size, least := 2, uint64(maxControl+1)
+	size := 2
 	if short == 127 {
-		size, least = 8, 1<<16
+		size = 8
 	}
 	if _, err := io.ReadFull(f.src, b[8-size:]); err != nil {
 		return 0, err
 	}
 	n := binary.BigEndian.Uint64(b[:])
-	if n < least || n > 1<<63-1 {
+	if n > 1<<63-1 {
 		return 0, closeError(closeProtocol)
 	}
 	return n, nil
