@@ -38,6 +38,11 @@ type ClientConfig struct {
 	Header http.Header
 	// Transports are tried in this order. Nil means WebSocket, then LongPolling.
 	Transports []string
+	// Acknowledge asks the server to send again what the client did not get, as
+	// CometD's acknowledge extension does: a message that was on a connection when
+	// it died then comes over the next one. It may come twice. Servers without the
+	// extension go on without it, and a new session starts anew.
+	Acknowledge bool
 	// Extensions see every message; see [ClientExtension].
 	Extensions []ClientExtension
 	// Backoff is the wait after a first failure; it doubles, with jitter, up to
@@ -117,13 +122,7 @@ type Client struct {
 	closing   bool
 	cause     error // why the state is closed
 	lastID    uint64
-	batching  int
-	batched   []batched
-}
-
-type batched struct {
-	m       *Message
-	refused func()
+	ack       acknowledged
 }
 
 // NewClient checks cfg and returns a client for the server at rawURL, an http
@@ -273,52 +272,14 @@ func (c *Client) Connect(ctx context.Context) error {
 // only noted down.
 //
 // It returns an error wrapping [ErrChannel], [*Error], [ErrNotConnected] or
-// [ErrClosed]; f is then not registered.
+// [ErrClosed]; the channel then has no handlers.
 func (c *Client) Subscribe(ctx context.Context, channel string, f func(*Message)) error {
-	if !validChannel(channel) || isMeta(channel) || f == nil {
-		return ErrChannel
-	}
-	c.mu.Lock()
-	if c.closing || c.state == StateClosed {
-		c.mu.Unlock()
-		return ErrClosed
-	}
-	first := len(c.subs[channel]) == 0
-	c.subs[channel] = append(c.subs[channel], f)
-	idle := c.state == StateIdle
-	c.mu.Unlock()
-	if !first || idle {
-		return nil
-	}
-	forget := func() { c.forget(channel) }
-	m := &Message{Channel: MetaSubscribe, Subscription: []string{channel}}
-	if err := c.call(ctx, m, forget); err != nil {
-		forget()
-		return err
-	}
-	return nil
+	return c.Batch(ctx, func(b *Batch) { b.Subscribe(channel, f) })
 }
 
 // Unsubscribe drops all handlers of channel.
 func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
-	c.mu.Lock()
-	_, have := c.subs[channel]
-	idle := c.state == StateIdle
-	c.mu.Unlock()
-	if !have {
-		return nil
-	}
-	c.forget(channel)
-	if idle {
-		return nil
-	}
-	return c.call(ctx, &Message{Channel: MetaUnsubscribe, Subscription: []string{channel}}, nil)
-}
-
-func (c *Client) forget(channel string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.subs, channel)
+	return c.Batch(ctx, func(b *Batch) { b.Unsubscribe(channel) })
 }
 
 // Publish sends data on channel and waits for the server's word. data is
@@ -332,34 +293,7 @@ func (c *Client) forget(channel string) {
 // It returns an error wrapping [ErrChannel], [*Error], [ErrNotConnected] or
 // [ErrClosed].
 func (c *Client) Publish(ctx context.Context, channel string, data any) error {
-	if err := checkPublish(channel); err != nil {
-		return err
-	}
-	raw, err := encodeValue(data)
-	if err != nil {
-		return err
-	}
-	return c.call(ctx, &Message{Channel: channel, Data: raw}, nil)
-}
-
-// Batch runs f, and sends in one request what the client is told to publish,
-// subscribe or unsubscribe meanwhile. Those calls return nil at once; what the
-// server refuses is logged. Batch returns when the server answered, or
-// [ClientConfig.RequestTimeout] is over. Batches nest.
-func (c *Client) Batch(f func()) {
-	c.mu.Lock()
-	c.batching++
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		var out []batched
-		if c.batching--; c.batching == 0 {
-			out, c.batched = c.batched, nil
-		}
-		c.mu.Unlock()
-		c.sendBatch(out)
-	}()
-	f()
+	return c.Batch(ctx, func(b *Batch) { b.Publish(channel, data) })
 }
 
 // Close says good-bye to the server, as far as ctx allows, and ends the client

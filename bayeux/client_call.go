@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// maxClientBatch is what the client puts into one request at most: half of what
-// servers of this package take by default.
-const maxClientBatch = 500
-
 var errDeleted = errors.New("bayeux: message deleted by an extension")
 
 // link is one way to the server. Everything that comes is passed to
@@ -25,90 +21,73 @@ type link interface {
 	close()
 }
 
-// call sends m and returns the server's refusal, if any. In a batch it only
-// queues m.
-func (c *Client) call(ctx context.Context, m *Message, refused func()) error {
-	c.mu.Lock()
-	if c.batching > 0 {
-		c.batched = append(c.batched, batched{m, refused})
-		c.mu.Unlock()
-		return nil
+// send sends msgs together and returns, for each, the server's refusal or what
+// else failed.
+func (c *Client) send(ctx context.Context, msgs []*Message) []error {
+	errs := make([]error, len(msgs))
+	all := make([]int, len(msgs))
+	for i := range all {
+		all[i] = i
 	}
-	c.mu.Unlock()
-	used, err := c.callOnce(ctx, m.shallowClone())
-	if errors.Is(err, errNotSent) {
-		used, err = c.callOnce(ctx, m.shallowClone())
+	used := c.sendOnce(ctx, msgs, all, errs)
+	if again := those(errs, notSent); len(again) > 0 {
+		used = c.sendOnce(ctx, msgs, again, errs)
 	}
-	var no *Error
-	if errors.As(err, &no) && unknownSession(no) && c.awaitNewSession(ctx, used) {
-		_, err = c.callOnce(ctx, m.shallowClone())
+	if again := those(errs, unknownSession); len(again) > 0 && c.awaitNewSession(ctx, used) {
+		c.sendOnce(ctx, msgs, again, errs)
 	}
-	return err
+	return errs
 }
 
-func (c *Client) callOnce(ctx context.Context, m *Message) (usedID string, err error) {
-	l, id, err := c.ready(ctx)
-	if err != nil {
-		return "", err
-	}
-	m.ClientID, m.ID = id, c.newID()
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
-	defer cancel()
-	replies, err := c.exchange(ctx, l, []*Message{m})
-	if err != nil {
-		if c.life.Err() != nil {
-			err = ErrClosed
+// those returns the indexes of the errors that match.
+func those(errs []error, match func(error) bool) (list []int) {
+	for i, err := range errs {
+		if match(err) {
+			list = append(list, i)
 		}
-		return id, err
 	}
-	if replies[0].failed() {
-		return id, refusal(replies[0])
-	}
-	return id, nil
+	return list
 }
 
-func (c *Client) sendBatch(list []batched) {
-	for len(list) > 0 {
-		n := min(len(list), maxClientBatch)
-		if err := c.sendSome(list[:n]); err != nil {
-			c.cfg.Logger.Warn("bayeux: batch not sent", "messages", len(list), "error", err)
-			return
-		}
-		list = list[n:]
-	}
-}
-
-func (c *Client) sendSome(list []batched) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*c.cfg.RequestTimeout)
-	defer cancel()
+// sendOnce sends the messages of list and sets their errors. It returns the
+// clientId they went under.
+func (c *Client) sendOnce(ctx context.Context, msgs []*Message, list []int, errs []error) (usedID string) {
 	l, id, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
-	msgs := make([]*Message, len(list))
-	for i, b := range list {
-		msgs[i] = b.m
-		b.m.ClientID, b.m.ID = id, c.newID()
-	}
-	ctx, stop := context.WithTimeout(ctx, c.cfg.RequestTimeout)
-	defer stop()
-	replies, err := c.exchange(ctx, l, msgs)
-	if err != nil {
-		return err
-	}
-	for i, r := range replies {
-		if !r.failed() {
+	var out []*Message
+	var sent []int
+	for _, i := range list {
+		if errs[i] = err; err != nil {
 			continue
 		}
-		c.cfg.Logger.Warn("bayeux: refused in a batch", "error", refusal(r))
-		if list[i].refused != nil {
-			list[i].refused()
+		m := msgs[i].shallowClone() // extensions may change it, and see it again
+		m.ClientID, m.ID = id, c.newID()
+		if !c.extendOutgoing(m) {
+			errs[i] = errDeleted
+			continue
+		}
+		out, sent = append(out, m), append(sent, i)
+	}
+	if len(out) == 0 {
+		return id
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	defer cancel()
+	replies, err := l.exchange(ctx, out)
+	if err != nil && c.life.Err() != nil {
+		err = ErrClosed
+	}
+	for n, i := range sent {
+		switch {
+		case err != nil:
+			errs[i] = err
+		case replies[n].failed():
+			errs[i] = refusal(replies[n])
 		}
 	}
-	return nil
+	return id
 }
 
-// exchange runs the extensions over a copy of msgs and sends what they leave.
+// exchange runs the extensions over msgs, and sends them unless one is deleted.
 func (c *Client) exchange(ctx context.Context, l link, msgs []*Message) ([]*Message, error) {
 	for _, m := range msgs {
 		if !c.extendOutgoing(m) {
@@ -176,8 +155,11 @@ func closedError(cause error) error {
 	return errors.Join(ErrClosed, cause)
 }
 
+func notSent(err error) bool { return errors.Is(err, errNotSent) }
+
 // unknownSession recognises CometD's 402 and Faye's 401 "unknown client". Only
 // calls use it, to decide on a second try; the loop goes by advice.
-func unknownSession(e *Error) bool {
-	return e.Code() == 402 && strings.Contains(e.Text, "unknown") || e.Code() == 401
+func unknownSession(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Code() == 402 && strings.Contains(e.Text, "unknown") || e.Code() == 401)
 }

@@ -173,13 +173,17 @@ func (c *Client) establish(ctx context.Context) step {
 func (c *Client) handshake(ctx context.Context, l link) (*Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
-	replies, err := c.exchange(ctx, l, []*Message{{
+	m := &Message{
 		Channel:                  MetaHandshake,
 		ID:                       c.newID(),
 		Version:                  "1.0",
 		MinimumVersion:           "1.0",
 		SupportedConnectionTypes: c.cfg.Transports,
-	}})
+	}
+	if c.cfg.Acknowledge {
+		_ = m.SetExt(extAck, true) // a bool: it cannot fail
+	}
+	replies, err := c.exchange(ctx, l, []*Message{m})
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +205,7 @@ func (c *Client) established(ctx context.Context, l link, r *Message) step {
 	c.id, c.types = r.ClientID, r.SupportedConnectionTypes
 	c.link = l
 	c.mu.Unlock()
+	c.startAck(r)
 	if !slices.Contains(r.SupportedConnectionTypes, l.kind()) {
 		if err := c.relink(ctx); err != nil {
 			return step{next: nextHandshake, err: err}
@@ -295,6 +300,7 @@ func (c *Client) connect(ctx context.Context, now bool) step {
 		hold = 0
 		m.Advice = &Advice{Timeout: ptr[int64](0)}
 	}
+	c.tellAck(m)
 	ctx, cancel := context.WithTimeout(ctx, hold+c.cfg.RequestTimeout)
 	defer cancel()
 	replies, err := c.exchange(ctx, l, []*Message{m})
@@ -329,6 +335,7 @@ func (c *Client) connected(r *Message) step {
 		s.next = nextHandshake
 	}
 	if s.err == nil {
+		c.noteAck(r)
 		c.setState(StateConnected, nil)
 	}
 	return s

@@ -351,34 +351,93 @@ func TestClientBatch(t *testing.T) {
 		synctest.Wait()
 		before := posts.Load()
 		got := make(inbox, 2000)
-		c.Batch(func() {
-			if err := c.Subscribe(t.Context(), "/a", got.take); err != nil {
-				t.Error(err)
+		err := c.Batch(t.Context(), func(b *bayeux.Batch) {
+			b.Subscribe("/a", got.take)
+			for i := range 3 {
+				b.Publish("/a", i)
 			}
-			c.Batch(func() {
-				for i := range 3 {
-					if err := c.Publish(t.Context(), "/a", i); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-			if err := c.Publish(t.Context(), "/service/refused", 1); err != nil {
-				t.Error(err)
-			}
+			b.Publish("/service/refused", 1)
+			b.Publish("no channel", 1)
+			b.Publish("/a", 3)
+			b.Unsubscribe("/a")
+			b.Publish("/a", 4)
 		})
-		got.want(t, "/a 0", "/a 1", "/a 2")
+		var no *bayeux.Error
+		if !errors.As(err, &no) || no.Code() != 403 || !errors.Is(err, bayeux.ErrChannel) {
+			t.Errorf("Batch = %v", err)
+		}
 		synctest.Wait()
-		if sent := posts.Load() - before; transports[0] == bayeux.LongPolling && sent > 3 { // the batch, and connects that woke
+		// The handlers were dropped when the batch was made.
+		if len(got) > 0 {
+			t.Errorf("got %s", <-got)
+		}
+		// The batch, and what waits while a connect that woke is on its way.
+		if sent := posts.Load() - before; transports[0] == bayeux.LongPolling && sent > 3 {
 			t.Errorf("%d requests", sent)
 		}
-		c.Batch(func() { // more than one request takes
-			for i := range 700 {
-				c.Publish(t.Context(), "/a", i)
+	})
+}
+
+func TestClientBatchInOrder(t *testing.T) {
+	eachTransport(t, func(t *testing.T, transports []string) {
+		s := newServer(t, bayeux.Config{})
+		var largest atomic.Int64
+		n := serveMem(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			largest.Store(max(largest.Load(), r.ContentLength))
+			s.ServeHTTP(w, r)
+		}))
+		c := connected(t, n, bayeux.ClientConfig{Transports: transports})
+		got := make(inbox, 2000)
+		const count = 700 // more than one request takes
+		if err := c.Batch(t.Context(), func(b *bayeux.Batch) {
+			b.Subscribe("/a", got.take)
+			for i := range count {
+				b.Publish("/a", i)
 			}
-		})
-		for i := range 700 {
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range count {
 			got.want(t, fmt.Sprintf("/a %d", i))
 		}
+		// Together they are more than the server takes at once.
+		big := strings.Repeat("x", 100<<10)
+		tooBig := strings.Repeat("x", 400<<10) // for a batch, not for the server
+		if err := c.Batch(t.Context(), func(b *bayeux.Batch) {
+			b.Unsubscribe("/a")
+			for range 9 {
+				b.Publish("/big", big)
+			}
+			b.Publish("/big", tooBig)
+			b.Publish("/big", tooBig)
+		}); err != nil {
+			t.Error(err)
+		}
+		if transports[0] == bayeux.LongPolling && largest.Load() > 512<<10 {
+			t.Errorf("a request of %d bytes", largest.Load())
+		}
+	})
+}
+
+// A batch that the server did not know is sent again whole, and in order.
+func TestClientSendsABatchAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newServer(t, bayeux.Config{}), newServer(t, bayeux.Config{})
+		front := new(swap)
+		front.set(a)
+		got := make(inbox, 10)
+		c := connected(t, serveMem(t, front), bayeux.ClientConfig{Transports: transports["long-polling"]})
+		time.Sleep(25 * time.Second)
+		front.set(b)
+		if err := c.Batch(t.Context(), func(b *bayeux.Batch) {
+			b.Subscribe("/a", got.take)
+			b.Publish("/a", 1)
+			b.Publish("/service/none", 2)
+			b.Publish("/a", 3)
+		}); err == nil {
+			t.Error("Batch = nil")
+		}
+		got.want(t, "/a 1", "/a 3")
 	})
 }
 
@@ -463,16 +522,89 @@ func TestClientExtensions(t *testing.T) {
 			t.Errorf("%q, want %q", ext.log, want)
 		}
 		ext.mu.Unlock()
+		got := make(inbox, 10)
+		if err := c.Subscribe(t.Context(), "/**", got.take); err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Publish(t.Context(), "/veto", 1); err == nil {
 			t.Error("Publish of a deleted message = nil")
 		}
 		if err := c.Publish(t.Context(), "/panic", 1); err == nil {
 			t.Error("Publish of a message an extension failed on = nil")
 		}
-		if err := c.Publish(t.Context(), "/ok", 1); err != nil {
-			t.Error(err)
+		if err := c.Batch(t.Context(), func(b *bayeux.Batch) {
+			b.Publish("/veto", 1)
+			b.Publish("/ok", 1)
+		}); err == nil {
+			t.Error("Batch with a deleted message = nil")
+		}
+		got.want(t, "/ok 1")
+	})
+}
+
+// A refused subscription leaves nothing behind: the next one asks again.
+func TestClientSubscribesAgainAfterARefusal(t *testing.T) {
+	eachTransport(t, func(t *testing.T, transports []string) {
+		var allow atomic.Bool
+		s := newServer(t, bayeux.Config{Policy: lateSubscribers{allow: &allow}})
+		c := connected(t, serveMem(t, s), bayeux.ClientConfig{Transports: transports})
+		got := make(inbox, 10)
+		var no *bayeux.Error
+		if err := c.Subscribe(t.Context(), "/a", got.take); !errors.As(err, &no) || no.Code() != 403 {
+			t.Fatalf("Subscribe = %v", err)
+		}
+		allow.Store(true)
+		if err := c.Subscribe(t.Context(), "/a", got.take); err != nil {
+			t.Fatal(err)
+		}
+		s.Publish("/a", 1)
+		got.want(t, "/a 1")
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Errorf("got %s too", <-got)
 		}
 	})
+}
+
+// The connection dies between the choice of it and its use: nothing was sent, so
+// it is sent over the next one.
+func TestClientSendsOverTheNextConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, bayeux.Config{})
+		n := serveMem(t, s)
+		var last atomic.Pointer[netConn]
+		tr := n.transport()
+		tr.DialContext = func(ctx context.Context, network, addr string) (netConn, error) {
+			c, err := n.Dial(ctx, network, addr)
+			last.Store(&c)
+			return c, err
+		}
+		t.Cleanup(tr.CloseIdleConnections)
+		tries := 0
+		cut := clientTap{func(dir string, m *bayeux.Message) bool {
+			if dir == "out" && m.Channel == "/a" {
+				if tries++; tries == 1 {
+					(*last.Load()).Close()
+					time.Sleep(time.Millisecond)
+				}
+			}
+			return true
+		}}
+		c := connected(t, n, bayeux.ClientConfig{Transports: transports["websocket"], HTTPClient: &http.Client{Transport: tr}, Extensions: []bayeux.ClientExtension{cut}})
+		synctest.Wait()
+		if err := c.Publish(t.Context(), "/a", 1); err != nil || tries != 2 {
+			t.Errorf("Publish = %v after %d tries", err, tries)
+		}
+	})
+}
+
+type lateSubscribers struct {
+	bayeux.DefaultPolicy
+	allow *atomic.Bool
+}
+
+func (p lateSubscribers) CanSubscribe(context.Context, *bayeux.ServerSession, string, *bayeux.Message) bool {
+	return p.allow.Load()
 }
 
 func TestClientExtensionOrder(t *testing.T) {

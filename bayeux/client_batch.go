@@ -1,0 +1,126 @@
+package bayeux
+
+import (
+	"context"
+	"errors"
+)
+
+// What the client puts into one request at most: half of what servers of this
+// package take by default.
+const (
+	maxClientBatch      = 500
+	maxClientBatchBytes = 256 << 10
+)
+
+// Batch collects what goes to the server together; see [Client.Batch]. It is for
+// the function that it was given to, and not safe for concurrent use.
+type Batch struct {
+	client *Client
+	calls  []batchCall
+	errs   []error
+}
+
+type batchCall struct {
+	m      *Message
+	failed func() // may be nil
+}
+
+// Batch runs f and sends what f put into the batch, in its order, in one request
+// or, if that were too large, in several. It returns the errors of all that
+// failed, joined, as the methods of [Client] with the same names do; those of
+// one message do not keep the others from being sent.
+func (c *Client) Batch(ctx context.Context, f func(b *Batch)) error {
+	b := &Batch{client: c}
+	f(b)
+	for len(b.calls) > 0 {
+		some := b.calls[:b.fitting()]
+		b.calls = b.calls[len(some):]
+		msgs := make([]*Message, len(some))
+		for i, call := range some {
+			msgs[i] = call.m
+		}
+		for i, err := range c.send(ctx, msgs) {
+			if err == nil {
+				continue
+			}
+			b.errs = append(b.errs, err)
+			if some[i].failed != nil {
+				some[i].failed()
+			}
+		}
+	}
+	if len(b.errs) == 1 {
+		return b.errs[0]
+	}
+	return errors.Join(b.errs...)
+}
+
+// fitting returns how many calls go into the next request.
+func (b *Batch) fitting() int {
+	size := 0
+	for i, call := range b.calls[:min(len(b.calls), maxClientBatch)] {
+		if size += len(call.m.Data); size > maxClientBatchBytes {
+			return max(1, i)
+		}
+	}
+	return min(len(b.calls), maxClientBatch)
+}
+
+func (b *Batch) refuse(err error) { b.errs = append(b.errs, err) }
+
+// Publish puts [Client.Publish] into the batch.
+func (b *Batch) Publish(channel string, data any) {
+	if err := checkPublish(channel); err != nil {
+		b.refuse(err)
+		return
+	}
+	raw, err := encodeValue(data)
+	if err != nil {
+		b.refuse(err)
+		return
+	}
+	b.calls = append(b.calls, batchCall{m: &Message{Channel: channel, Data: raw}})
+}
+
+// Subscribe puts [Client.Subscribe] into the batch.
+func (b *Batch) Subscribe(channel string, f func(*Message)) {
+	c := b.client
+	if !validChannel(channel) || isMeta(channel) || f == nil {
+		b.refuse(ErrChannel)
+		return
+	}
+	c.mu.Lock()
+	if c.closing || c.state == StateClosed {
+		cause := c.cause
+		c.mu.Unlock()
+		b.refuse(closedError(cause))
+		return
+	}
+	first := len(c.subs[channel]) == 0
+	c.subs[channel] = append(c.subs[channel], f)
+	idle := c.state == StateIdle
+	c.mu.Unlock()
+	if first && !idle {
+		m := &Message{Channel: MetaSubscribe, Subscription: []string{channel}}
+		b.calls = append(b.calls, batchCall{m, func() { c.forget(channel) }})
+	}
+}
+
+// Unsubscribe puts [Client.Unsubscribe] into the batch.
+func (b *Batch) Unsubscribe(channel string) {
+	c := b.client
+	c.mu.Lock()
+	_, have := c.subs[channel]
+	idle := c.state == StateIdle
+	delete(c.subs, channel)
+	c.mu.Unlock()
+	if have && !idle {
+		b.calls = append(b.calls, batchCall{m: &Message{Channel: MetaUnsubscribe, Subscription: []string{channel}}})
+	}
+}
+
+func (c *Client) forget(channel string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.subs, channel)
+}
