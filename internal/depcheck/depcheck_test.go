@@ -69,6 +69,7 @@ var rules = map[string]rule{
 	"model":               {}, // all tests
 	"vectors":             {},
 	"vectors/gen":         {ours: []string{"seal"}, third: []string{age, jose}}, // its own sealing; seal only makes the ring
+	"test/peers":          {ours: []string{"bayeux", "bayeux/ext"}},
 	"examples/...":        {ours: []string{"seal", "policy", "replay", "replay/filestore", "session", "bayeux", "bayeux/sessionext", "client", "examples/cart"}},
 }
 
