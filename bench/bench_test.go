@@ -266,7 +266,7 @@ func TestPolicy(t *testing.T) {
 // The whole of it, in short: every result is there, and every goal is judged.
 func TestRun(t *testing.T) {
 	file := t.TempDir() + "/results.json"
-	o := options{only: "seal", json: file, rounds: 1, batch: 50 * time.Microsecond}
+	o := options{only: "seal", json: file, rounds: 1, live: 20, batch: 50 * time.Microsecond}
 	if err := o.run(); err != nil {
 		t.Fatal(err)
 	}
@@ -304,10 +304,10 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s: %v", g.text, v)
 		}
 	}
-	if err := (options{only: "nothing", rounds: 1, batch: 1}).run(); err == nil {
+	if err := (options{only: "nothing", rounds: 1, live: 20, batch: 1}).run(); err == nil {
 		t.Error("an unknown name measured something")
 	}
-	if err := (options{one: "seal/1/nobody", rounds: 1, batch: 1, json: file}).run(); err == nil {
+	if err := (options{one: "seal/1/nobody", rounds: 1, live: 20, batch: 1, json: file}).run(); err == nil {
 		t.Error("measuring nothing is no error")
 	}
 }

@@ -24,6 +24,7 @@ var areas = map[string][]string{
 	"restore":   {"restore"},
 	"stateless": {"stateless"},
 	"replay":    {"replay"},
+	"size":      {"size"},
 }
 
 // sizes of the values, in bytes: one small, one middling, the largest that an
@@ -36,11 +37,12 @@ func main() {
 		os.Exit(1)
 	}
 	var o options
-	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore, stateless or replay; all of it if empty")
+	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore, stateless, replay or size; all but size if empty")
 	flag.StringVar(&o.one, "one", "", "only this `group/case/system`, for a profile; no ratios then")
 	flag.StringVar(&o.json, "json", "results.json", "write the results to this `file`")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`")
 	flag.IntVar(&o.rounds, "rounds", 9, "how often each is measured")
+	flag.IntVar(&o.live, "live", 1_000_000, "how many rights are kept for size")
 	flag.DurationVar(&o.batch, "batch", 25*time.Millisecond, "CPU time of one measurement; of replay, a 16th of its length")
 	flag.Parse()
 	if err := o.run(); err != nil {
@@ -51,14 +53,14 @@ func main() {
 
 type options struct {
 	only, one, json, profile string
-	rounds                   int
+	rounds, live             int
 	batch                    time.Duration
 }
 
 func (o options) run() error {
 	groups, known := areas[o.only]
-	if !known || o.rounds < 1 || o.batch <= 0 || flag.NArg() > 0 {
-		return fmt.Errorf("nothing to measure: -only is seal, open, restore, stateless or replay, rounds and batch are above zero")
+	if !known || o.rounds < 1 || o.live < 20 || o.batch <= 0 || flag.NArg() > 0 {
+		return fmt.Errorf("nothing to measure: -only is seal, open, restore, stateless, replay or size, rounds, batch and live are above zero")
 	}
 	runtime.GOMAXPROCS(1)
 	b, err := newBench()
@@ -152,6 +154,8 @@ func (b *bench) group(group string, o options) (out []Result, err error) {
 		return wholeRequests(o)
 	case "replay":
 		return replays(o)
+	case "size":
+		return sizesOf(o)
 	}
 	cases := []func() (string, []contender, error){func() (string, []contender, error) { return b.restore(sizes[0]) }}
 	if group != "restore" {

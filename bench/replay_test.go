@@ -272,7 +272,7 @@ func TestDevice(t *testing.T) {
 // The whole group, in short.
 func TestRunReplay(t *testing.T) {
 	file := t.TempDir() + "/results.json"
-	if err := (options{only: "replay", json: file, rounds: 1, batch: time.Millisecond}).run(); err != nil {
+	if err := (options{only: "replay", json: file, rounds: 1, live: 20, batch: time.Millisecond}).run(); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
@@ -308,5 +308,21 @@ func TestRunReplay(t *testing.T) {
 	}
 	if judged < 4 {
 		t.Errorf("%d goals were judged", judged)
+	}
+}
+
+// A record of every store takes something, and not much.
+func TestSizes(t *testing.T) {
+	results, err := sizesOf(options{live: 20_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 3 * 6; len(results) != want {
+		t.Errorf("%d results, want %d", len(results), want)
+	}
+	for _, r := range results {
+		if r.Bytes < 16 || r.Bytes > 2000 {
+			t.Errorf("a %s in %s takes %d bytes", r.Case, r.System, r.Bytes)
+		}
 	}
 }

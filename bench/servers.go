@@ -20,6 +20,7 @@ import (
 	"github.com/sealedblob/sealedblob/internal/services"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/replay/pgstore"
+	"github.com/sealedblob/sealedblob/replay/redisstore"
 )
 
 // host stands in for a test, to which the servers of package services belong. What
@@ -129,6 +130,23 @@ func threads(pid int) (total time.Duration, err error) {
 var redises = []maker{
 	{"rueidis SET", openRueidis},
 	{"go-redis SET", openGoRedis},
+	{"redisstore", func(address string) (claimer, error) {
+		used, err := redisProcess(address)
+		if err != nil {
+			return claimer{}, err
+		}
+		s, err := openRedisStore(address)
+		if err != nil {
+			return claimer{}, err
+		}
+		return ofServer(s, used)
+	}},
+}
+
+func openRedisStore(address string) (*redisstore.Store, error) {
+	return redisstore.Open(context.Background(), redisstore.Config{
+		Client: rueidis.ClientOption{InitAddress: []string{address}}, MaxRights: room,
+	})
 }
 
 // redisProcess asks Redis for its process.

@@ -2,9 +2,9 @@
 # Ours and the libraries that people would use instead, side by side: first that
 # each does its work, then what it costs. ONLY=seal (sealing, opening and
 # restoring), ONLY=open, ONLY=restore, ONLY=stateless (whole requests) or
-# ONLY=replay (claims of rights); everything if empty. The results go to
-# bench/results.json. See docs/performance.md. It installs what is missing of Redis,
-# PostgreSQL and strace from Debian's packages.
+# ONLY=replay (claims of rights); all of these if empty. ONLY=size weighs a store's
+# records. The results go to bench/results.json. See docs/performance.md. It installs
+# what is missing of Redis, PostgreSQL and strace from Debian's packages.
 set -eu
 missing=
 command -v redis-server >/dev/null || missing="$missing redis-server"
