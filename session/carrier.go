@@ -147,9 +147,10 @@ type statelessWriter struct {
 	held brought
 	push *Push // the newest set, if there is one to send
 	// spare says that what it brought may be over because another request of the
-	// client logged in meanwhile, whose new cookies must not be dropped.
-	spare     bool
-	anonymous bool // nobody was logged in with what it brought
+	// client logged in meanwhile, whose new set must not be dropped.
+	spare   bool
+	late    late // what was brought, if a newer set may be on its way
+	settled bool // but it did not come in time
 }
 
 // Push implements [Client].
@@ -239,6 +240,7 @@ func (w *statelessWriter) forget() {
 		return
 	}
 	w.drop(0)
+	w.late.drop(w)
 	private(w.Header(), "Cookie")
 }
 

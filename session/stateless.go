@@ -116,12 +116,20 @@ func (st *Stateless) Manager() *Manager { return st.m }
 // before sealed into the response's header, for whoever recovers and answers:
 // the store may know of a protected change already.
 //
-// A visitor who brings nothing, or a set that is past its time or was logged
-// out, gets a new session ([Session.New]). Any other set that is refused is
+// A visitor who brings nothing, or a set that is past its time or whose login was
+// ended, gets a new session ([Session.New]). Any other set that is refused is
 // answered with 401, and the client is told to drop it; next never sees an empty
-// session in its place. A set that was superseded, and one that the store or the
-// keyring could not tell about, is answered with 503 and Retry-After, and the
-// client keeps what it has. The request header "Sealed-Session: none" begins anew.
+// session in its place. One that the store or the keyring could not tell about is
+// answered with 503 and Retry-After, and the client keeps what it has.
+//
+// So is a set that was superseded, logged out or renewed, for ten seconds from when
+// its client first brought it in vain, which a cookie of its own remembers: a newer
+// set may be on its way to the client, whom a new session would take it from. Who
+// brings the same set later did not get that: a superseded one is then
+// answered with 401 and dropped, and in the place of the others there is a
+// new session. A client with [StatelessConfig.Header] decides for itself, as it
+// has no cookies: it gets 503 for a superseded set each time, and a new session in the place
+// of the others at once. The request header "Sealed-Session: none" begins anew.
 //
 // When the changes can't be sealed, for instance because the set is over its
 // limit, the response is replaced by an error with the status of [HTTPStatus],
@@ -155,9 +163,14 @@ func (st *Stateless) session(r *http.Request, rw *statelessWriter) (*Session, er
 		return nil, err
 	}
 	s, err := st.open(r.Context(), text, rw)
-	if ended(err) {
+	replaced := errors.Is(err, errRenewed)
+	if replaced || errors.Is(err, ErrSuperseded) {
+		rw.late = newLate(text)
+		rw.settled = rw.late.settled(st, r)
+	}
+	if ended(err) || replaced && (rw.settled || st.header) {
 		st.m.log.Info("session is over", "reason", err.Error())
-		rw.spare = rw.anonymous && errors.Is(err, ErrRevoked)
+		rw.spare = replaced && !rw.settled
 		return st.begin(rw), nil
 	}
 	return s, err
@@ -185,7 +198,6 @@ func (st *Stateless) open(ctx context.Context, text string, rw *statelessWriter)
 	if err := st.m.verify(ctx, p, set); err != nil {
 		return nil, err
 	}
-	rw.anonymous = set.manifest.Subject == ""
 	asked, err := st.ask(ctx, set)
 	if err != nil {
 		return nil, err
@@ -259,15 +271,30 @@ func (st *Stateless) ask(ctx context.Context, set *verified) (asked time.Time, e
 		return last, errors.Join(ErrUnavailable, err)
 	case verdicts[0] == replay.Refused:
 		return last, replay.ErrBeforeEpoch
+	case verdicts[0] == replay.Revoked && !st.loginEnded(ctx, set.manifest):
+		return last, errRenewed
 	}
 	return set.now, refusal(verdicts[0])
+}
+
+// errRenewed is what the store's "revoked" says of a set whose login stands: it was
+// logged out, or renewed, and then a newer set may be on its way to the client.
+var errRenewed = fmt.Errorf("%w, or renewed", ErrRevoked)
+
+// loginEnded asks whether the set's login is what was ended.
+func (st *Stateless) loginEnded(ctx context.Context, manifest *seal.Manifest) bool {
+	if manifest.Subject == "" {
+		return false
+	}
+	cut, err := st.m.cut(ctx, manifest.Subject)
+	return err == nil && cut.Unix() >= manifest.SubjectSince
 }
 
 // ended reports that the set's session is over for certain and that nothing else
 // is wrong with it.
 func ended(err error) bool {
 	if errors.Is(err, ErrRevoked) {
-		return true
+		return !errors.Is(err, errRenewed)
 	}
 	if !errors.Is(err, policy.ErrExpired) {
 		return false
@@ -286,11 +313,12 @@ func (st *Stateless) refuse(rw *statelessWriter, err error) {
 	outward, status := Outward(err), http.StatusUnauthorized
 	st.m.log.Warn("set refused", "outward", outward.Error(), "reason", err.Error())
 	h := rw.ResponseWriter.Header()
-	if outward == ErrRejected && !errors.Is(err, ErrSuperseded) {
+	if outward == ErrRejected && (rw.late == "" || rw.settled) {
 		rw.forget()
 	} else { // a newer set may be on its way to the client
 		outward, status = ErrUnavailable, http.StatusServiceUnavailable
 		h.Set("Retry-After", "1")
+		rw.late.note(rw)
 	}
 	h.Set("Cache-Control", "no-store")
 	http.Error(rw.ResponseWriter, outward.Error(), status)
