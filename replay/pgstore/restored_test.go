@@ -1,0 +1,168 @@
+package pgstore
+
+import (
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/internal/services"
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// refuses expects that nothing is decided on s but by who raises the epoch, and that
+// what was issued before is refused from then on.
+func refuses(t *testing.T, web, owner string, before ...replay.Right) {
+	t.Helper()
+	if _, err := Open(t.Context(), Config{URL: web}); !errors.Is(err, ErrRestored) {
+		t.Fatalf("Open = %v, want %v", err, ErrRestored)
+	}
+	s := mustOpen(t, Config{URL: owner, Restored: true})
+	if got, err := s.Claim(t.Context(), newOwner(), newRight()); got != replay.Lost || !errors.Is(err, ErrRestored) {
+		t.Fatalf("Claim = %v, %v, want %v", got, err, ErrRestored)
+	}
+	if _, err := s.Status(t.Context()); err != nil {
+		t.Errorf("Status = %v", err)
+	}
+	must(t, s.RaiseEpoch(t.Context()))
+	for _, r := range before {
+		r.Issued = r.Issued.Add(-5 * time.Second) // newRight dates it ahead
+		if got, err := s.Claim(t.Context(), newOwner(), r); got != replay.Lost || !errors.Is(err, replay.ErrBeforeEpoch) {
+			t.Errorf("Claim of an old right = %v, %v, want %v", got, err, replay.ErrBeforeEpoch)
+		}
+	}
+	claims(t, mustOpen(t, Config{URL: web}), newOwner(), replay.Won, newRight())
+}
+
+// elsewhere moves dsn to another database.
+func elsewhere(t *testing.T, dsn string, server *services.Server) string {
+	t.Helper()
+	u := parse(t, dsn)
+	to := parse(t, server.DSN)
+	u.Host, u.Path, u.RawQuery = to.Host, to.Path, to.RawQuery
+	return u.String()
+}
+
+// A dump that is restored into another database of the same server, or into the same
+// one again, or a clone, is refused until the epoch is raised.
+func TestDumpRestored(t *testing.T) {
+	t.Parallel()
+	s, other := newSite(t), services.Postgres(t)
+	store := mustOpen(t, Config{URL: s.web})
+	right := newRight()
+	dump := pipe(t, nil, "pg_dump", "--schema=sealedblob", "--dbname="+s.server.DSN)
+	claims(t, store, newOwner(), replay.Won, right) // after the dump
+	pipe(t, dump, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname="+other.DSN)
+	web, owner := elsewhere(t, s.web, other), elsewhere(t, s.owner, other)
+	refuses(t, web, owner, right)
+
+	sql(t, s.owner, "DROP SCHEMA sealedblob CASCADE")
+	pipe(t, dump, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname="+s.server.DSN)
+	if got, err := store.Claim(t.Context(), newOwner(), right); got != replay.Lost || !errors.Is(err, ErrRestored) {
+		t.Errorf("Claim on a connection from before = %v, %v, want %v", got, err, ErrRestored)
+	}
+	refuses(t, s.web, s.owner, right)
+	claims(t, store, newOwner(), replay.Won, newRight()) // who lived through it goes on
+	store.Close()
+}
+
+func TestCloneRefused(t *testing.T) {
+	t.Parallel()
+	server := services.PostgresServer(t)
+	s := siteOn(t, server, newRoles(t, server))
+	right := newRight()
+	store := mustOpen(t, Config{URL: s.web})
+	claims(t, store, newOwner(), replay.Won, right)
+	must(t, store.Close())
+	u := parse(t, server.DSN)
+	u.Path = "/template1"
+	sql(t, u.String(), "CREATE DATABASE clone TEMPLATE postgres")
+	web, owner := parse(t, s.web), parse(t, s.owner)
+	web.Path, owner.Path = "/clone", "/clone"
+	refuses(t, web.String(), owner.String(), right)
+}
+
+func pipe(t *testing.T, input []byte, name string, arguments ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(name, arguments...)
+	cmd.Stdin = strings.NewReader(string(input))
+	out, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		t.Fatalf("%s: %v: %s", name, err, exit.Stderr)
+	}
+	must(t, err)
+	return out
+}
+
+// A copy of the files that is put back is refused by whoever saw more, in time and
+// after others went on with it.
+func TestCopyPutBack(t *testing.T) {
+	t.Parallel()
+	server := services.PostgresServer(t)
+	s := siteOn(t, server, newRoles(t, server))
+	store := mustOpen(t, Config{URL: s.web})
+	kept, lost := newRight(), newRight()
+	o := newOwner()
+	claims(t, store, o, replay.Won, kept)
+	server.Stop()
+	old := server.Save()
+	server.Start()
+	awaitStore(t, store)
+	claims(t, store, o, replay.Mine, kept) // a restart alone is none
+	claims(t, store, newOwner(), replay.Won, lost)
+	server.Kill()
+	server.PutBack(old)
+	server.Start()
+	var err error
+	var got replay.Outcome
+	for range 100 {
+		if got, err = store.Claim(t.Context(), newOwner(), lost); got.Granted() || errors.Is(err, ErrRestored) {
+			break // not one of the dead connections
+		}
+	}
+	if got != replay.Lost || !errors.Is(err, ErrRestored) {
+		t.Fatalf("Claim of a spent right on a copy put back = %v, %v, want %v", got, err, ErrRestored)
+	}
+	if _, err := store.Spent(t.Context(), lost.ID); !errors.Is(err, ErrRestored) {
+		t.Errorf("Spent = %v, want %v", err, ErrRestored)
+	}
+	operator := mustOpen(t, Config{URL: s.owner, Restored: true})
+	must(t, operator.RaiseEpoch(t.Context()))
+	lost.Issued = lost.Issued.Add(-5 * time.Second)
+	if got, err := store.Claim(t.Context(), newOwner(), lost); got != replay.Lost || !errors.Is(err, replay.ErrBeforeEpoch) {
+		t.Errorf("Claim after the epoch was raised = %v, %v, want %v", got, err, replay.ErrBeforeEpoch)
+	}
+	claims(t, store, newOwner(), replay.Won, newRight())
+}
+
+// A standby is refused, and so is the primary that it becomes, until an operator
+// raises the epoch or says that nothing was lost.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	server := services.PostgresServer(t)
+	s := siteOn(t, server, newRoles(t, server))
+	store := mustOpen(t, Config{URL: s.web})
+	right := newRight()
+	claims(t, store, newOwner(), replay.Won, right)
+	standby := services.PostgresStandby(t, server)
+	web, owner := elsewhere(t, s.web, standby), elsewhere(t, s.owner, standby)
+	if _, err := Open(t.Context(), Config{URL: web}); !errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "standby") {
+		t.Fatalf("Open of a standby = %v", err)
+	}
+	// A connection from before the server became a standby, as it were.
+	if _, err := trySQL(web, "SELECT sealedblob.recall('{0,0}')"); state(err) != stateStandby {
+		t.Errorf("recall on a standby = %v", err)
+	}
+	server.Kill()
+	standby.SQL("SELECT pg_promote()")
+	if _, err := Open(t.Context(), Config{URL: web}); !errors.Is(err, ErrRestored) {
+		t.Fatalf("Open after a failover = %v, want %v", err, ErrRestored)
+	}
+	operator := mustOpen(t, Config{URL: owner, Restored: true})
+	must(t, operator.AcceptFailover(t.Context()))
+	claims(t, mustOpen(t, Config{URL: web}), newOwner(), replay.Lost, right)
+	if err := mustOpen(t, Config{URL: web}).AcceptFailover(t.Context()); err == nil {
+		t.Error("a web node may accept a failover")
+	}
+}
