@@ -17,6 +17,8 @@ import { WIRE_VERSION, isObject, readAnswer } from "./wire.js";
  * @property {string | URL} [url] Where the server restores; default "/sealed/restore".
  * @property {typeof fetch} [fetch]
  * @property {RequestCredentials} [credentials] Default "same-origin".
+ * @property {"safe" | "always" | "never"} [anew] Which requests begin a new session when ours is lost for good: those of a safe method (GET, HEAD), which is
+ *   the default, since others were meant for the session that is lost; all; or none.
  * @property {number} [tries] How often a set is presented while the server can't tell; default 5.
  * @property {number} [timeout] Milliseconds for one answer of the server's; default 10,000.
  * @property {number} [backoffBase] First pause between two tries, in milliseconds; default 250. It doubles.
@@ -62,6 +64,7 @@ export class SealedHTTP {
       url: options.url ?? "/sealed/restore",
       fetch: options.fetch ?? globalThis.fetch.bind(globalThis),
       credentials: options.credentials ?? /** @type {const} */ ("same-origin"),
+      anew: options.anew ?? /** @type {const} */ ("safe"),
       tries: options.tries ?? 5,
       timeout: options.timeout ?? 10_000,
       backoffBase: options.backoffBase ?? 250,
@@ -70,8 +73,9 @@ export class SealedHTTP {
   }
 
   /**
-   * Like the global fetch. When the server says that our session is not there yet, brings the set and repeats the request, once. A response that still
-   * says so is returned as it is: there was nothing to bring, or it was refused, or no server could tell.
+   * Like the global fetch. When the server says that our session is not there yet, brings the set and repeats the request, once. When the session is lost for
+   * good, since the set was refused or there is none, the request is repeated as a new visitor's, if the option `anew` lets it. A response that still says
+   * so is returned as it is: no server could tell, or the application has to decide.
    *
    * @param {RequestInfo | URL} input
    * @param {RequestInit} [init]
@@ -80,13 +84,13 @@ export class SealedHTTP {
   async fetch(input, init) {
     const [first, second] = twice(input, init);
     const response = await this.#options.fetch(...first);
-    const again = isElsewhere(response) && (await this.#isThere());
-    if (!again) {
+    const found = isElsewhere(response) ? await this.#find() : "unknown";
+    if (found === "unknown" || (found === "lost" && !this.#mayBeginAnew(input, init))) {
       discard(second);
       return response;
     }
     await response.body?.cancel();
-    return this.#options.fetch(...second);
+    return this.#options.fetch(...(found === "lost" ? anew(second) : second));
   }
 
   /**
@@ -113,10 +117,25 @@ export class SealedHTTP {
     return this.#store.version;
   }
 
-  /** Brings the set; says whether the session is on the server now. */
-  async #isThere() {
+  /**
+   * Brings the set; says whether the session is on the server now, or lost for good.
+   *
+   * @returns {Promise<"there" | "lost" | "unknown">}
+   */
+  async #find() {
+    if (this.#store.version === null && this.#restoring === null) return "lost"; // there is nothing to bring
     const answer = await this.restore();
-    return answer !== null && (answer.state === "restored" || answer.gen !== null);
+    if (answer === null) return "unknown";
+    return answer.state === "restored" || answer.gen !== null ? "there" : "lost";
+  }
+
+  /**
+   * @param {RequestInfo | URL} input
+   * @param {RequestInit} [init]
+   */
+  #mayBeginAnew(input, init) {
+    const method = init?.method ?? (isRequest(input) ? input.method : "GET");
+    return this.#options.anew === "always" || (this.#options.anew === "safe" && /^(get|head)$/i.test(method));
   }
 
   async #restore() {
@@ -197,11 +216,30 @@ function twice(input, init) {
       [input, { ...init, body: two }],
     ];
   }
-  const isRequest = typeof Request === "function" && input instanceof Request;
   return [
-    [isRequest ? input.clone() : input, init],
+    [isRequest(input) ? input.clone() : input, init],
     [input, init],
   ];
+}
+
+/**
+ * @param {RequestInfo | URL} input
+ * @returns {input is Request}
+ */
+function isRequest(input) {
+  return typeof Request === "function" && input instanceof Request;
+}
+
+/**
+ * Returns the arguments of a fetch that says that its sender has no session.
+ *
+ * @param {Call} call
+ * @returns {Call}
+ */
+function anew([input, init]) {
+  const headers = new Headers(init?.headers ?? (isRequest(input) ? input.headers : undefined));
+  headers.set(STATUS_HEADER, "none");
+  return [input, { ...init, headers }];
 }
 
 /**

@@ -11,8 +11,8 @@ import { FakeStorage, listen, push } from "./support.js";
  * @param {(request: any, count: number) => {status?: number, body?: unknown, here?: boolean} | null} restore
  */
 async function startNode(t, restore) {
-  /** @type {{url: string, here: boolean, presented: any[], served: string[], seen: string[]}} */
-  const node = { url: "", here: false, presented: [], served: [], seen: [] };
+  /** @type {{url: string, here: boolean, presented: any[], served: string[], seen: string[], anew: string[]}} */
+  const node = { url: "", here: false, presented: [], served: [], seen: [], anew: [] };
   const server = createServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += chunk;
@@ -27,7 +27,9 @@ async function startNode(t, restore) {
     const line = `${request.method} ${request.url} ${request.headers["x-key"] ?? ""} ${body}`;
     node.seen.push(line);
     if (request.url === "/busy") return void response.writeHead(503).end("busy");
-    if (!node.here) return void response.writeHead(503, { "Sealed-Session": "required", "Retry-After": "1" }).end("not here yet");
+    const begins = request.headers["sealed-session"] === "none";
+    if (begins) node.anew.push(line);
+    if (!node.here && !begins) return void response.writeHead(503, { "Sealed-Session": "required", "Retry-After": "1" }).end("not here yet");
     node.served.push(line);
     return void response.end("done");
   });
@@ -90,23 +92,43 @@ test("other answers are passed on, and nothing is presented", async (t) => {
   assert.deepEqual(node.presented, []);
 });
 
-test("with nothing held, the application gets the 503 and decides", async (t) => {
+/** Requests, and whether each begins anew by default. @type {[RequestInit | undefined, boolean][]} */
+const requests = [
+  [undefined, true],
+  [{ method: "head" }, true],
+  [{ method: "POST", body: "y" }, false],
+  [{ method: "DELETE" }, false],
+];
+
+for (const how of /** @type {const} */ (["nothing is held", "the set is refused", "the server knows of no session"])) {
+  test(`${how}: what is safe begins anew, of the rest the application decides`, async (t) => {
+    const node = await startNode(t, () => (how === "the set is refused" ? { status: 401, body: { v: 1, state: "refused" } } : { body: { v: 1, state: "none" } }));
+    for (const anew of /** @type {const} */ ([undefined, "safe", "always", "never"])) {
+      for (const [init, safe] of requests) {
+        node.anew.length = 0;
+        node.presented.length = 0;
+        const store = how === "nothing is held" ? new BlobStore({ storage: null, events: null }) : holding(node).store;
+        const http = new SealedHTTP(store, { url: `${node.url}/sealed/restore`, anew });
+        const what = `${anew} ${init?.method}`;
+        const begins = anew === "always" || (anew !== "never" && safe);
+        const response = await http.fetch(init?.method === "DELETE" ? new Request(`${node.url}/x`, init) : `${node.url}/x`, init?.method === "DELETE" ? undefined : init);
+        assert.equal(response.status, begins ? 200 : 503, what);
+        assert.equal(node.anew.length, begins ? 1 : 0, what);
+        assert.equal(response.headers.get("Sealed-Session"), begins ? null : "required", what);
+        assert.equal(node.presented.length, how === "nothing is held" ? 0 : 1, what);
+        if (how === "the set is refused") assert.equal(store.version, null, what);
+        await response.body?.cancel();
+      }
+    }
+  });
+}
+
+test("what begins anew keeps its own headers", async (t) => {
   const node = await startNode(t, () => restored);
   const http = new SealedHTTP(new BlobStore({ storage: null, events: null }), { url: `${node.url}/sealed/restore` });
-  const response = await http.fetch(`${node.url}/x`);
-  assert.equal(response.status, 503);
-  assert.equal(response.headers.get("Sealed-Session"), "required");
-  assert.equal(await response.text(), "not here yet");
-  assert.deepEqual(node.presented, []);
-});
-
-test("refused: the set is dropped, and the request is not repeated", async (t) => {
-  const node = await startNode(t, () => ({ status: 401, body: { v: 1, state: "refused" } }));
-  const { store, http } = holding(node);
-  const response = await http.fetch(`${node.url}/x`);
-  assert.equal(await response.text(), "not here yet");
-  assert.equal(store.version, null);
-  assert.equal(node.seen.length, 1);
+  await http.fetch(`${node.url}/a`, { headers: { "X-Key": "7" } });
+  await http.fetch(new Request(`${node.url}/b`, { headers: { "X-Key": "8" } }));
+  assert.deepEqual(node.anew, ["GET /a 7 ", "GET /b 8 "]);
 });
 
 test("refused, but the session lives there: its set takes the place of ours", async (t) => {
