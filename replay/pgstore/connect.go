@@ -42,10 +42,12 @@ func connect(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
-	if err := pool.Ping(ctx); err != nil {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
 		pool.Close()
 		return nil, plain(err)
 	}
+	conn.Release()
 	return pool, nil
 }
 

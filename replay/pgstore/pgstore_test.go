@@ -1,0 +1,303 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// What does not fit into a bigint is refused here, not wrapped or stored.
+func TestLargeNumbersRefused(t *testing.T) {
+	t.Parallel()
+	store := mustOpen(t, Config{URL: newSite(t).web})
+	ctx := t.Context()
+	for _, n := range []uint64{math.MaxInt64, math.MaxInt64 + 1, math.MaxUint64} {
+		for _, v := range []replay.Version{{Fence: n}, {Gen: n}} {
+			at := replay.Place{Session: newID(), Version: v, KeepUntil: time.Now().Add(time.Hour)}
+			req := restoring(at.Session, 0, newOwner())
+			req.Set = v
+			errs := map[string]error{
+				"Restore":     second(store.Restore(ctx, req)),
+				"Protect":     second(store.Protect(ctx, at)),
+				"Acknowledge": second(store.Acknowledge(ctx, at)),
+			}
+			if v.Fence > 0 {
+				_, _, errs["Take"] = store.Take(ctx, at, newOwner(), newRight())
+				errs["Renew"] = second(store.Renew(ctx, at, newID()))
+			}
+			for name, err := range errs {
+				if !errors.Is(err, errTooLarge) || final(err) {
+					t.Errorf("%s of %v = %v", name, v, err)
+				}
+			}
+		}
+	}
+	last := replay.Place{Session: newID(), Version: replay.Version{Gen: math.MaxInt64 - 1}, KeepUntil: time.Now().Add(time.Hour)}
+	if v, err := store.Protect(ctx, last); v != replay.Granted || err != nil {
+		t.Errorf("Protect of the last generation = %v, %v", v, err)
+	}
+}
+
+// Claims that come together for one right have one winner, also in one statement.
+func TestOneStatementManyClaims(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store := mustOpen(t, Config{URL: s.web})
+	r, other, held, late, past := newRight(), newRight(), newRight(), newRight(), newRight()
+	late.Issued = time.Unix(1, 0)
+	past.KeepUntil = time.Now().Add(-5 * time.Second)
+	a, b := newOwner(), newOwner()
+	claims(t, store, a, replay.Won, held)
+	batch := []claim{{a, r}, {b, r}, {a, r}, {b, other}, {a, held}, {b, held}, {a, late}, {a, past}, {b, r}}
+	got := make([]answer, len(batch))
+	must(t, store.claimTogether(batch, got))
+	want := []answer{answer(replay.Won), answer(replay.Lost), answer(replay.Mine), answer(replay.Won), answer(replay.Mine), answer(replay.Lost), answerEpoch, answerHorizon, answer(replay.Lost)}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("claim %d = %d, want %d", i, got[i], want[i])
+		}
+	}
+	// A right that its owner claims with a later end is kept for longer.
+	held.KeepUntil = held.KeepUntil.Add(time.Hour)
+	must(t, store.claimTogether([]claim{{b, held}, {a, held}}, got[:2]))
+	if kept := sql(t, s.owner, "SELECT keep FROM sealedblob.rights WHERE id = '"+hexOf(held.ID)+"'"); kept != itoa(ceil(held.KeepUntil)) {
+		t.Errorf("kept until %s, want %d", kept, ceil(held.KeepUntil))
+	}
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// Batches and restores that want the same rights in different orders do not wait for
+// each other for ever.
+func TestNoDeadlock(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	stores := []*Store{mustOpen(t, Config{URL: s.web}), mustOpen(t, Config{URL: s.web})}
+	before := sql(t, s.owner, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+	for range 20 {
+		var rights []replay.Right
+		for range 12 {
+			rights = append(rights, newRight())
+		}
+		var wins atomic.Int64
+		var wg sync.WaitGroup
+		for n := range 8 {
+			wg.Go(func() {
+				o, mine := newOwner(), append(append([]replay.Right(nil), rights[n:]...), rights[:n]...)
+				if n%2 == 0 {
+					for i, j := 0, len(mine)-1; i < j; i, j = i+1, j-1 {
+						mine[i], mine[j] = mine[j], mine[i]
+					}
+				}
+				store := stores[n%2]
+				if n < 4 {
+					got, err := store.Claim(context.Background(), o, mine...)
+					if err != nil {
+						t.Errorf("Claim = %v", err)
+					}
+					if got == replay.Won {
+						wins.Add(1)
+					}
+					return
+				}
+				req := restoring(newID(), 0, o)
+				for _, r := range mine {
+					req.Burn = append(req.Burn, replay.Burn{Right: r, Required: true})
+				}
+				got, err := store.Restore(context.Background(), req)
+				if err != nil {
+					t.Errorf("Restore = %v", err)
+				}
+				if got.Verdict == replay.Granted {
+					wins.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if wins.Load() != 1 {
+			t.Fatalf("%d winners", wins.Load())
+		}
+	}
+	time.Sleep(50 * time.Millisecond)
+	if after := sql(t, s.owner, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"); after != before {
+		t.Errorf("%s deadlocks, %s before", after, before)
+	}
+}
+
+// The disk is the bound: when it is full the answer is final, and nothing is written.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store := mustOpen(t, Config{URL: s.web})
+	sql(t, s.owner, `CREATE FUNCTION sealedblob.no_space() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$;
+		CREATE TRIGGER no_space BEFORE INSERT ON sealedblob.rights FOR EACH ROW EXECUTE FUNCTION sealedblob.no_space();
+		GRANT EXECUTE ON FUNCTION sealedblob.no_space TO `+s.roles.web)
+	r, burn := newRight(), restoring(newID(), 0, newOwner())
+	burn.Burn = []replay.Burn{{Right: r}}
+	for name, err := range map[string]error{
+		"Claim":        second(store.Claim(t.Context(), newOwner(), r)),
+		"Claim of two": second(store.Claim(t.Context(), newOwner(), r, newRight())),
+		"Restore":      second(store.Restore(t.Context(), burn)),
+	} {
+		if !errors.Is(err, replay.ErrFull) {
+			t.Errorf("%s = %v, want %v", name, err, replay.ErrFull)
+		}
+	}
+	sql(t, s.owner, "DROP TRIGGER no_space ON sealedblob.rights")
+	if status, err := store.Status(t.Context()); err != nil || status.Rights+status.Sessions != 0 {
+		t.Errorf("Status = %+v, %v, want nothing", status, err)
+	}
+}
+
+// A purge that commits between the check and the insert of a claim is noticed: the
+// right is not won again.
+func TestClaimBesidePurge(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.timed(t)
+	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	burn, longer := restoring(newID(), 0, newOwner()), time.Duration(0)
+	for name, again := range map[string]func(replay.Right) (replay.Outcome, error){
+		"claim": func(r replay.Right) (replay.Outcome, error) { return store.Claim(context.Background(), newOwner(), r) },
+		"claim of two": func(r replay.Right) (replay.Outcome, error) {
+			other := newRight()
+			other.KeepUntil = r.KeepUntil
+			return store.Claim(context.Background(), newOwner(), r, other)
+		},
+		"restore": func(r replay.Right) (replay.Outcome, error) {
+			req := burn
+			req.Session, req.Burn = newID(), []replay.Burn{{Right: r}}
+			got, err := store.Restore(context.Background(), req)
+			if err != nil || got.Verdict != replay.Granted {
+				return replay.Lost, err
+			}
+			return got.Burnt[0], nil
+		},
+	} {
+		r := newRight()
+		longer += 10 * time.Minute // than what was purged before
+		r.KeepUntil = r.KeepUntil.Add(longer)
+		claims(t, store, newOwner(), replay.Won, r)
+		commit := s.purging(t)
+		got := make(chan answered, 1)
+		go func() {
+			o, err := again(r)
+			got <- answered{o, err}
+		}()
+		select {
+		case a := <-got:
+			t.Fatalf("%s: told %v, %v before the purge ended", name, a.outcome, a.err)
+		case <-time.After(300 * time.Millisecond):
+		}
+		commit()
+		if a := <-got; a.outcome.Granted() {
+			t.Errorf("%s of a spent right beside a purge = %v, %v", name, a.outcome, a.err)
+		}
+		if o, err := again(r); o.Granted() || err != nil && !errors.Is(err, replay.ErrBeyondHorizon) {
+			t.Errorf("%s after the purge = %v, %v", name, o, err)
+		}
+	}
+}
+
+// purging deletes all that ends within two hours in a transaction, which it leaves
+// to the caller to commit. Others see the clock as it was.
+func (s site) purging(t *testing.T) (commit func()) {
+	t.Helper()
+	tx, err := dial(t, s.owner).Begin(t.Context())
+	must(t, err)
+	_, err = tx.Exec(t.Context(), "UPDATE sealedblob.ahead SET seconds = seconds + 7200")
+	must(t, err)
+	var gone int64
+	must(t, tx.QueryRow(t.Context(), "SELECT sealedblob.purge(1000, 1000)").Scan(&gone))
+	if gone == 0 {
+		t.Fatal("nothing was purged")
+	}
+	_, err = tx.Exec(t.Context(), "UPDATE sealedblob.ahead SET seconds = 0")
+	must(t, err)
+	return func() { must(t, tx.Commit(context.Background())) }
+}
+
+// A session whose record is purged while somebody asks for it is not taken for one
+// without a record.
+func TestSessionBesidePurge(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.timed(t)
+	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	req := restoring(newID(), 0, newOwner())
+	must(t, store.Revoke(t.Context(), req.Session, req.KeepUntil))
+	commit := s.purging(t)
+	type told struct {
+		got replay.Restored
+		err error
+	}
+	got := make(chan told, 1)
+	go func() {
+		r, err := store.Restore(context.Background(), req)
+		got <- told{r, err}
+	}()
+	select {
+	case a := <-got:
+		t.Fatalf("told %+v before the purge ended", a)
+	case <-time.After(300 * time.Millisecond):
+	}
+	commit()
+	if a := <-got; a.got.Verdict == replay.Granted || a.err != nil && !errors.Is(a.err, replay.ErrBeyondHorizon) {
+		t.Errorf("Restore of a revoked session beside a purge = %v, %v", a.got.Verdict, a.err)
+	}
+}
+
+// Purge forgets what is past in steps, while the store itself does so in time too.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.timed(t)
+	quiet := mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: time.Hour}})
+	sql(t, s.owner, "INSERT INTO sealedblob.rights SELECT gen_random_uuid(), gen_random_uuid(), 1000 + n FROM generate_series(1, 2500) n")
+	live := newRight()
+	claims(t, quiet, newOwner(), replay.Won, live)
+	must(t, quiet.Purge(t.Context()))
+	status, err := quiet.Status(t.Context())
+	if err != nil || status.Rights != 1 || status.Horizon.Unix() != 3500 || status.Bytes == 0 {
+		t.Errorf("Status = %+v, %v", status, err)
+	}
+	claims(t, quiet, newOwner(), replay.Lost, live)
+
+	s.shift(t, 2*time.Hour)
+	mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: 10 * time.Millisecond}})
+	for limit := time.Now().Add(20 * time.Second); status.Rights > 0 && time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		status, err = quiet.Status(t.Context())
+		must(t, err)
+	}
+	if status.Rights != 0 {
+		t.Errorf("%d rights after their end", status.Rights)
+	}
+}
+
+// RaiseEpoch never goes back, and is not for web nodes.
+func TestRaiseEpoch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	web, owner := mustOpen(t, Config{URL: s.web}), mustOpen(t, Config{URL: s.owner})
+	if err := web.RaiseEpoch(t.Context()); err == nil {
+		t.Error("a web node raised the epoch")
+	}
+	last, err := web.Epoch(t.Context())
+	must(t, err)
+	for range 3 {
+		must(t, owner.RaiseEpoch(t.Context()))
+		epoch, err := web.Epoch(t.Context())
+		if err != nil || !epoch.After(last) {
+			t.Errorf("Epoch = %v, %v, after %v", epoch, err, last)
+		}
+		last = epoch
+	}
+}
