@@ -17,6 +17,13 @@ import { PUSH_CHANNEL, WIRE_VERSION, isObject, readAnswer } from "./wire.js";
  * @typedef {{channel?: unknown, id?: unknown, successful?: unknown, data?: unknown, ext?: unknown, [name: string]: unknown}} BayeuxMessage
  */
 
+/** A session that is lost so soon after it was restored is wanted by somebody else, most likely by another tab on another server. In milliseconds. */
+const CONTESTED = 60_000;
+
+/** The first pause before a contested session is taken back, and the longest, in milliseconds. */
+const FIRST_PAUSE = 1_000;
+const LONGEST_PAUSE = 30_000;
+
 /**
  * Follows one Bayeux client over its handshakes. Use one for each client; they may share the store.
  *
@@ -47,14 +54,27 @@ export class SealedProtocol {
    */
   #proof = null;
   #challenged = false;
+  /**
+   * When the last handshake restored the session, if it did.
+   *
+   * @type {number | null}
+   */
+  #restoredAt = null;
+  /** How long the session was last left to who took it, in milliseconds. */
+  #pause = 0;
+  #now;
+  #random;
 
   /**
    * @param {BlobStore} store
    * @param {SessionKey} [key]
+   * @param {{now?: () => number, random?: () => number}} [clock]
    */
-  constructor(store, key = new SessionKey(store.name)) {
+  constructor(store, key = new SessionKey(store.name), clock = {}) {
     this.#store = store;
     this.#key = key;
+    this.#now = clock.now ?? Date.now;
+    this.#random = clock.random ?? Math.random;
   }
 
   /**
@@ -79,7 +99,8 @@ export class SealedProtocol {
   }
 
   /**
-   * Takes in the answer to a handshake, or a push. A push is persisted before this returns; null says that the message was for us alone.
+   * Takes in the answer to a handshake, or a push. A push is persisted before this returns; null says that the message was for us alone. When the session was
+   * taken away soon after it was restored, the message that is returned advises a longer interval before the next handshake.
    *
    * @template {BayeuxMessage} M
    * @param {M} message
@@ -91,8 +112,28 @@ export class SealedProtocol {
     } else if (message.channel === PUSH_CHANNEL && message.data !== undefined) {
       if (this.#answered) this.#store.apply(message.data, this.#disowned);
       return null;
+    } else if (message.successful === false && isObject(message.advice) && message.advice.reconnect === "handshake") {
+      return this.#calm(message, message.advice);
     }
     return message;
+  }
+
+  /**
+   * Two tabs of one browser on two servers would take the session from each other for ever. Each leaves it to the other for longer each time.
+   *
+   * @template {BayeuxMessage} M
+   * @param {M} message
+   * @param {Record<string, unknown>} advice
+   * @returns {M}
+   */
+  #calm(message, advice) {
+    if (this.#restoredAt === null) return message;
+    const contested = this.#now() - this.#restoredAt < CONTESTED;
+    this.#restoredAt = null;
+    this.#pause = contested ? Math.min(Math.max(FIRST_PAUSE, this.#pause * 2), LONGEST_PAUSE) : 0;
+    if (!contested) return message;
+    const interval = Math.round(this.#pause * (0.5 + this.#random() / 2));
+    return { ...message, advice: { ...advice, interval: Math.max(interval, Number(advice.interval) || 0) } };
   }
 
   /**
@@ -129,6 +170,7 @@ export class SealedProtocol {
     const answer = readAnswer(ext.sealed);
     // Without an answer of ours the server does not know of sealed sessions, or failed before it came to them: nothing was decided.
     if (answer && answer.state !== "retry") this.#conclude(answer);
+    if (answer) this.#restoredAt = answer.state === "restored" ? this.#now() : null;
     this.#challenged = answer?.challenge !== undefined;
     if (answer?.challenge !== undefined) void this.#sign(answer.challenge);
     else if (answer) this.#proof = null;

@@ -51,6 +51,63 @@ class Tab {
   }
 }
 
+/**
+ * Two tabs of one browser on two servers, for some minutes: each restore takes the session from the other tab. Returns how many there were in each minute.
+ *
+ * @param {number} minutes
+ */
+function tugOfWar(minutes) {
+  let now = 0;
+  const storage = new FakeStorage();
+  const tabs = [0, 1].map(() => {
+    const tab = new Tab(storage);
+    tab.protocol = new SealedProtocol(tab.store, undefined, { now: () => now, random: () => 0.5 });
+    return { tab, wakes: 0 };
+  });
+  tabs[0].tab.live("0.1", { a: "A" });
+  const counts = new Array(minutes).fill(0);
+  for (let fence = 1; fence < 5_000; fence++) {
+    const [next, other] = tabs[0].wakes <= tabs[1].wakes ? tabs : [tabs[1], tabs[0]];
+    now = Math.max(now, next.wakes);
+    if (now >= minutes * 60_000) return counts;
+    counts[Math.floor(now / 60_000)]++;
+    next.tab.handshake();
+    next.tab.answer({ state: "restored", gen: `${fence}.${fence}` });
+    next.tab.push(push(`${fence}.${fence + 1}`, { a: "A" }));
+    next.wakes = Infinity;
+    const lost = { channel: "/meta/connect", successful: false, error: "402::session_unknown", advice: { reconnect: "handshake", interval: 0 } };
+    other.wakes = now + 1 + Number(/** @type {any} */ (other.tab.protocol.incoming(lost)).advice.interval);
+  }
+  return counts;
+}
+
+test("two tabs on two servers take the session from each other less and less often", () => {
+  const counts = tugOfWar(10);
+  assert.ok(counts[0] <= 12, `${counts}`);
+  for (const count of counts.slice(1)) assert.ok(count >= 1 && count <= 4, `${counts}`);
+});
+
+test("a session that is lost after a while, or was not restored, is taken back at once", () => {
+  let now = 0;
+  const tab = new Tab();
+  tab.protocol = new SealedProtocol(tab.store, undefined, { now: () => now, random: () => 1 });
+  const lost = { channel: "/meta/connect", successful: false, advice: { reconnect: "handshake", interval: 70 } };
+  const interval = () => /** @type {any} */ (tab.protocol.incoming(lost)).advice.interval;
+  tab.live("0.1", { a: "A" });
+  assert.equal(interval(), 70, "it was there");
+  for (const [lasts, want] of [[10, 1000], [10, 2000], [10, 4000], [59_999, 8000], [10, 16_000], [10, 30_000], [10, 30_000], [60_000, 70], [10, 1000]]) {
+    tab.handshake();
+    tab.answer({ state: "restored", gen: "1.1" });
+    now += lasts;
+    assert.equal(interval(), want);
+    assert.equal(interval(), 70, "said twice");
+  }
+  const connected = { channel: "/meta/connect", successful: true, advice: { reconnect: "handshake" } };
+  tab.handshake();
+  tab.answer({ state: "restored", gen: "1.1" });
+  assert.equal(tab.protocol.incoming(connected), connected);
+});
+
 test("with nothing held, a handshake and a connect say only the version of the wire", () => {
   const tab = new Tab();
   assert.deepEqual(tab.handshake(), { v: 1 });
