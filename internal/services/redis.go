@@ -64,6 +64,8 @@ func RedisReplica(tb testing.TB, of *Server, options ...string) *Server {
 	of.Redis("CONFIG", "SET", "repl-diskless-sync-delay", "0") // else it waits 5 s for others
 	s := Redis(tb, append([]string{"--replicaof", host + " " + port}, options...)...)
 	s.await("the replica's link", func() bool { return strings.Contains(s.Redis("INFO", "replication"), "master_link_status:up") })
+	_, port = s.hostPort()
+	of.await("the replica", func() bool { return strings.Contains(of.Redis("INFO", "replication"), "port="+port+",state=online") })
 	return s
 }
 
