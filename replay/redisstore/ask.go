@@ -39,19 +39,59 @@ var refusals = map[string]error{
 // that it may write.
 const sweepBudget = 64
 
-// do runs an operation: one round trip, unless the server must be checked first.
-func (s *Store) do(ctx context.Context, operation string, args ...string) (answer, error) {
-	reads := scriptOf[operation] == "ask"
-	if err := s.usable(ctx, !reads); err != nil {
-		return answer{}, err
+// question is one operation; claims with their part of the arguments only.
+type question struct {
+	operation string
+	args      []string
+}
+
+// reply is the answer to a question, or to one claim of many.
+type reply struct {
+	answer
+	outcome replay.Outcome
+	err     error
+}
+
+// do runs an operation, together with what other callers ask at the same time: one
+// round trip, unless the server must be checked first.
+func (s *Store) do(ctx context.Context, q question) (reply, error) {
+	if err := s.usable(ctx, scriptOf[q.operation] != "ask"); err != nil {
+		return reply{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	a, err := s.try(ctx, operation, args)
-	if errors.Is(err, errOtherServer) { // it did nothing
-		a, err = s.try(ctx, operation, args)
+	got, err := s.questions.Do(ctx, q)
+	if err == nil {
+		err = got.err
 	}
-	return a, s.wrap(ctx, err)
+	if err != nil {
+		return reply{}, s.wrap(err)
+	}
+	return got, nil
+}
+
+// carry puts a batch of questions. Those that came to a server that was not checked
+// did nothing, and are put once more.
+func (s *Store) carry(batch []question, replies []reply) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience())
+	defer cancel()
+	s.put(ctx, batch, replies)
+	var again []question
+	var at []int
+	for i, r := range replies {
+		if errors.Is(r.err, errOtherServer) {
+			again, at = append(again, batch[i]), append(at, i)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	second := make([]reply, len(again))
+	s.put(ctx, again, second)
+	for n, i := range at {
+		replies[i] = second[n]
+	}
+	return nil
 }
 
 func (s *Store) patience() time.Duration {
@@ -74,51 +114,125 @@ func (s *Store) usable(ctx context.Context, write bool) error {
 	return ctx.Err()
 }
 
-// try asks the server that was checked last.
-func (s *Store) try(ctx context.Context, operation string, args []string) (answer, error) {
+// put puts a batch of questions to the server that was checked last, over one
+// connection and at once.
+func (s *Store) put(ctx context.Context, batch []question, replies []reply) {
 	srv, err := s.checked(ctx)
 	if err != nil {
-		return answer{}, err
+		for i := range replies {
+			replies[i].err = err
+		}
+		return
 	}
-	a, err := s.ask(ctx, s.client, srv, operation, args...)
-	if errors.Is(err, errOtherServer) || isRedisError(err, "READONLY") {
-		s.server.CompareAndSwap(srv, nil)
+	calls := s.calls(batch)
+	for i, c := range calls {
+		calls[i].command = s.command(srv, c.question)
 	}
-	return a, err
+	for i, a := range s.ask(ctx, s.client, srv, calls) {
+		calls[i].deliver(a, replies)
+	}
+	for _, r := range replies {
+		if errors.Is(r.err, errOtherServer) || isRedisError(r.err, "READONLY") {
+			s.server.CompareAndSwap(srv, nil)
+		}
+	}
 }
 
-// ask calls the script once.
-func (s *Store) ask(ctx context.Context, via rueidis.CoreClient, srv *server, operation string, args ...string) (answer, error) {
-	tag := strconv.FormatUint(s.tags.Add(1), 36)
-	call := via.B().Evalsha().Sha1(srv.sha[scriptOf[operation]]).Numkeys(1).Key(s.meta).
-		Arg(tag, srv.era.name, itoa(srv.era.seq.Load()), operation)
-	if scriptOf[operation] != "open" {
-		call = call.Arg(s.budget(operation, len(args)))
-	}
-	eval := call.Arg(args...).Build()
-	reads := scriptOf[operation] == "ask"
-	var result rueidis.RedisResult
-	if s.cfg.Replicas > 0 && !reads {
-		wait := via.B().Wait().Numreplicas(int64(s.cfg.Replicas)).Timeout(s.cfg.ReplicaTimeout.Milliseconds()).Build()
-		results := via.DoMulti(ctx, eval, wait) // one connection: WAIT is about what came before on it
-		result = results[0]
-		if result.Error() == nil {
-			if err := s.replicated(results[1]); err != nil {
-				return answer{}, err
-			}
+// call is one EVALSHA. It answers the questions at these places of a batch: one, or
+// any number of claims.
+type call struct {
+	question
+	command
+	places []int
+}
+
+// command is ready to be sent; tag tells its answer from any other.
+type command struct {
+	rueidis.Completed
+	tag string
+}
+
+// calls makes one call of all claims, and one of each other question.
+func (s *Store) calls(batch []question) (calls []call) {
+	claims := call{question: question{operation: "claim"}}
+	for i, q := range batch {
+		if q.operation == "claim" {
+			claims.places = append(claims.places, i)
+			claims.args = append(claims.args, q.args...)
+			continue
 		}
-	} else {
-		result = via.Do(ctx, eval)
+		calls = append(calls, call{question: q, places: []int{i}})
 	}
-	a, err := parseAnswer(result, tag)
-	if err != nil {
-		return answer{}, err
+	if n := len(claims.places); n > 0 {
+		claims.args = append([]string{strconv.Itoa(s.cfg.MaxRights), strconv.Itoa(n)}, claims.args...)
+		calls = append(calls, claims)
 	}
-	if scriptOf[operation] != "open" {
-		srv.era.saw(a.seq)
+	return calls
+}
+
+// deliver gives each question its answer.
+func (c call) deliver(r reply, replies []reply) {
+	if c.operation != "claim" || r.err != nil {
+		for _, i := range c.places {
+			replies[i] = r
+		}
+		return
 	}
-	raise(&s.clock, a.now)
-	return a, nil
+	text, err := r.text(0)
+	said := strings.Fields(text)
+	for n, i := range c.places {
+		switch {
+		case err != nil || len(said) != len(c.places):
+			replies[i].err = errAnswer
+		default:
+			replies[i].outcome, replies[i].err = outcomeOf(said[n])
+		}
+	}
+}
+
+// command is a question to the store as srv has it.
+func (s *Store) command(srv *server, q question) command {
+	tag := strconv.FormatUint(s.tags.Add(1), 36)
+	script := scriptOf[q.operation]
+	c := s.client.B().Evalsha().Sha1(srv.sha[script]).Numkeys(1).Key(s.meta).
+		Arg(tag, srv.era.name, itoa(srv.era.seq.Load()), q.operation)
+	if script != "open" {
+		c = c.Arg(s.budget(q.operation, len(q.args)))
+	}
+	return command{c.Arg(q.args...).Build(), tag}
+}
+
+// ask sends all calls over one connection and reads the answers. Where one does not
+// belong to its question no connection is used any more.
+func (s *Store) ask(ctx context.Context, via rueidis.CoreClient, srv *server, calls []call) []reply {
+	commands, writes := make([]rueidis.Completed, len(calls), len(calls)+1), false
+	for i, c := range calls {
+		commands[i] = c.Completed
+		writes = writes || scriptOf[c.operation] != "ask"
+	}
+	wait := writes && s.cfg.Replicas > 0
+	if wait { // about all that came before on this connection
+		commands = append(commands, s.client.B().Wait().Numreplicas(int64(s.cfg.Replicas)).Timeout(s.cfg.ReplicaTimeout.Milliseconds()).Build())
+	}
+	results := via.DoMulti(ctx, commands...)
+	replies := make([]reply, len(calls))
+	for i, c := range calls {
+		r := &replies[i]
+		if r.answer, r.err = parseAnswer(results[i], c.tag); errors.Is(r.err, errAnswer) {
+			s.conns.sever()
+		}
+		if r.err == nil && wait && scriptOf[c.operation] != "ask" {
+			r.err = s.replicated(results[len(calls)])
+		}
+		if r.err != nil {
+			continue
+		}
+		if scriptOf[c.operation] != "open" {
+			srv.era.saw(r.seq)
+		}
+		raise(&s.clock, r.now)
+	}
+	return replies
 }
 
 // replicated checks the answer to WAIT.
@@ -145,16 +259,10 @@ func (s *Store) budget(operation string, args int) string {
 }
 
 // wrap says where an error is from, unless it is one of package replay's.
-func (s *Store) wrap(ctx context.Context, err error) error {
+func (s *Store) wrap(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, rueidis.ErrClosing):
-		select {
-		case <-s.quit:
-			return replay.ErrClosed
-		default:
-		}
 	case isFinal(err):
 		return err
 	}
@@ -265,11 +373,4 @@ func (a answer) verdict() (replay.Verdict, error) {
 		return replay.Refused, errAnswer
 	}
 	return replay.Verdict(v), nil
-}
-
-// era is what open and raise say.
-func (a answer) era() (name string, epoch int64, err error) {
-	name, err = a.text(0)
-	epoch, errEpoch := a.number(1)
-	return name, epoch, errors.Join(err, errEpoch)
 }

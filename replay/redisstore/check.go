@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -304,11 +305,7 @@ func (s *Store) join(ctx context.Context, conn rueidis.CoreClient, srv *server, 
 		mode = "raise" // what it had as a master may be gone
 	}
 	srv.era = known
-	a, err := s.ask(ctx, conn, srv, mode, srv.info.run, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart))
-	if err != nil {
-		return err
-	}
-	name, epoch, err := a.era()
+	name, epoch, seq, err := s.present(ctx, conn, srv, mode)
 	if err != nil {
 		return err
 	}
@@ -316,11 +313,23 @@ func (s *Store) join(ctx context.Context, conn rueidis.CoreClient, srv *server, 
 		if known.name != "" && epoch <= s.clock.Load() {
 			return fmt.Errorf("%w: another one has its name", ErrWentBack)
 		}
-		srv.era = newEra(name, epoch, a.seq)
+		srv.era = newEra(name, epoch, seq)
 		s.known.Store(srv.era)
 	}
 	s.demoted.Store(false)
 	return nil
+}
+
+// present asks the store for its era, or makes one.
+func (s *Store) present(ctx context.Context, conn rueidis.CoreClient, srv *server, mode string) (era string, epoch, seq int64, err error) {
+	q := question{mode, []string{srv.info.run, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart)}}
+	r := s.ask(ctx, conn, srv, []call{{question: q, command: s.command(srv, q)}})[0]
+	if r.err != nil {
+		return "", 0, 0, r.err
+	}
+	era, errEra := r.text(0)
+	epoch, errEpoch := r.number(1)
+	return era, epoch, r.seq, errors.Join(errEra, errEpoch)
 }
 
 // RaiseEpoch makes the epoch the first whole second after now, by the server's clock,
@@ -342,18 +351,14 @@ func (s *Store) RaiseEpoch(ctx context.Context) error {
 	defer release()
 	srv, err := s.prepare(ctx, conn)
 	if err != nil {
-		return s.wrap(ctx, err)
+		return s.wrap(err)
 	}
 	srv.era = new(era)
-	a, err := s.ask(ctx, conn, srv, "raise", srv.info.run, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()))
+	name, epoch, seq, err := s.present(ctx, conn, srv, "raise")
 	if err != nil {
-		return s.wrap(ctx, err)
+		return s.wrap(err)
 	}
-	name, epoch, err := a.era()
-	if err != nil {
-		return s.wrap(ctx, err)
-	}
-	srv.era = newEra(name, epoch, a.seq)
+	srv.era = newEra(name, epoch, seq)
 	s.known.Store(srv.era)
 	s.server.Store(srv)
 	s.demoted.Store(false)

@@ -13,7 +13,7 @@ const none = -1 << 53
 
 // Status counts the records and tells epoch and horizon. It writes nothing.
 func (s *Store) Status(ctx context.Context) (replay.Status, error) {
-	got, err := s.do(ctx, "status")
+	got, err := s.do(ctx, question{operation: "status"})
 	if err != nil {
 		return replay.Status{}, err
 	}
@@ -23,7 +23,7 @@ func (s *Store) Status(ctx context.Context) (replay.Status, error) {
 		n[i], err = v, errors.Join(err, errNumber)
 	}
 	if err != nil {
-		return replay.Status{}, s.wrap(ctx, errAnswer)
+		return replay.Status{}, s.wrap(errAnswer)
 	}
 	status := replay.Status{Epoch: time.Unix(n[0], 0), Rights: int(n[2]), Sessions: int(n[3]), Subjects: int(n[4])}
 	if n[1] != none {
@@ -42,13 +42,13 @@ func (s *Store) Epoch(ctx context.Context) (time.Time, error) {
 // round trip. Without LeavePurge every write does so with a few.
 func (s *Store) Purge(ctx context.Context) error {
 	for {
-		got, err := s.do(ctx, "purge")
+		got, err := s.do(ctx, question{operation: "purge"})
 		if err != nil {
 			return err
 		}
 		more, err := got.number(0)
 		if err != nil || more == 0 {
-			return s.wrap(ctx, err)
+			return s.wrap(err)
 		}
 	}
 }

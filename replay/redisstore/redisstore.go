@@ -144,14 +144,21 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.ReplicaTimeout = time.Second
 	}
 	cfg.Client.DisableRetry, cfg.Client.DisableCache = true, true
+	// Connections that nobody reads in the background: an answer too many would end the process.
+	cfg.Client.DisableAutoPipelining = true
+	if cfg.Client.Dialer.Timeout == 0 {
+		cfg.Client.Dialer.Timeout = cfg.Timeout
+	}
 	return cfg, nil
 }
 
-// The claims that share a round trip, and the round trips at a time.
+// Questions share a round trip. The store does this itself, over few connections
+// of its own, so that a caller can leave at any time, WAIT comes right behind what it
+// is about, and an answer too many breaks a connection and nothing else.
 const (
-	claimWorkers = 2
-	claimBatch   = 256
-	claimQueue   = 4096
+	connections = 2
+	batchSize   = 256
+	queueSize   = 4096
 )
 
 // watchEvery is how often role, eviction policy and evictions are looked at; they
@@ -161,12 +168,13 @@ const watchEvery = 10 * time.Second
 // Store is a [replay.Store] in a Redis. It is safe for concurrent use by many
 // goroutines, and with other Stores of the same name, by many processes.
 type Store struct {
-	cfg     Config
-	meta    string
-	scripts scripts
-	client  rueidis.Client
-	claims  *group.Group[claim, replayed]
-	tags    atomic.Uint64
+	cfg       Config
+	meta      string
+	scripts   scripts
+	client    rueidis.Client
+	conns     *conns
+	questions *group.Group[question, reply]
+	tags      atomic.Uint64
 
 	// server is the one that was checked last; nil: it must be checked. turn is held
 	// by whoever does. Known is the store as it was when it was joined last, clock the
@@ -207,12 +215,16 @@ func open(ctx context.Context, cfg Config, texts scripts) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replay/redisstore: open: %w", err)
 	}
-	client, err := rueidis.NewClient(cfg.Client)
+	own := new(conns)
+	option := cfg.Client
+	own.track(&option)
+	client, err := rueidis.NewClient(option)
 	if err != nil {
 		return nil, fmt.Errorf("replay/redisstore: open: %w", err)
 	}
 	s := &Store{
 		cfg:     cfg,
+		conns:   own,
 		meta:    "sb:{" + cfg.Name + "}:meta",
 		scripts: texts,
 		client:  client,
@@ -226,17 +238,17 @@ func open(ctx context.Context, cfg Config, texts scripts) (*Store, error) {
 		client.Close()
 		return nil, fmt.Errorf("replay/redisstore: open: %w", err)
 	}
-	s.claims = group.New(group.Config{Workers: claimWorkers, Size: claimBatch, Queue: claimQueue}, s.carry)
+	s.questions = group.New(group.Config{Workers: connections, Size: batchSize, Queue: queueSize}, s.carry)
 	go s.watch()
 	return s, nil
 }
 
-// Close implements [replay.Store]. It waits for the claims that are under way.
+// Close implements [replay.Store]. It waits for what is under way.
 func (s *Store) Close() error {
 	err := replay.ErrClosed
 	s.closing.Do(func() {
 		close(s.quit)
-		err = s.claims.Close()
+		err = s.questions.Close()
 		<-s.watched
 		s.client.Close()
 	})

@@ -226,9 +226,9 @@ func TestRaiseEpoch(t *testing.T) {
 		expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
 		expect(t, s, newOwner(), kept, replay.Lost, nil)
 	}
-	server.Redis("HSET", "sb:{test}:meta", "epoch", "9000000000") // it never goes back
+	server.Redis("HSET", "sb:{test}:meta", "epoch", "9000000000") // what was issued in its first second lies at it
 	must(t, s.RaiseEpoch(t.Context()))
-	if epoch, err := s.Epoch(t.Context()); err != nil || epoch.Unix() != 9000000000 {
+	if epoch, err := s.Epoch(t.Context()); err != nil || epoch.Unix() != 9000000001 {
 		t.Errorf("Epoch = %v, %v", epoch, err)
 	}
 	server.Redis("FLUSHALL")
@@ -519,6 +519,11 @@ func TestCluster(t *testing.T) {
 		must(t, s.Purge(t.Context()))
 		must(t, s.RaiseEpoch(t.Context()))
 		expect(t, s, newOwner(), right, replay.Lost, nil)
+	}
+	cfg := configOf(nodes[0].Addr, "e")
+	cfg.Client.ForceSingleClient, cfg.Replicas = false, 1
+	if _, err := Open(t.Context(), cfg); !errors.Is(err, ErrReplicas) {
+		t.Errorf("Open in a Cluster without replicas = %v", err)
 	}
 	used := 0
 	for _, n := range nodes {

@@ -11,24 +11,24 @@ import (
 var errNoSubject = errors.New("replay/redisstore: revocation of no subject")
 
 // run is do with arguments that may be out of range.
-func (s *Store) run(ctx context.Context, operation string, a args) (answer, error) {
+func (s *Store) run(ctx context.Context, operation string, a args) (reply, error) {
 	if err := s.usable(ctx, true); err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	if a.err != nil {
-		return answer{}, s.wrap(ctx, a.err)
+		return reply{}, s.wrap(a.err)
 	}
-	return s.do(ctx, operation, a.list...)
+	return s.do(ctx, question{operation, a.list})
 }
 
 // decide is run for an operation that answers with a verdict.
-func (s *Store) decide(ctx context.Context, operation string, a args) (replay.Verdict, answer, error) {
+func (s *Store) decide(ctx context.Context, operation string, a args) (replay.Verdict, reply, error) {
 	got, err := s.run(ctx, operation, a)
 	if err != nil {
 		return replay.Refused, got, err
 	}
 	v, err := got.verdict()
-	return v, got, s.wrap(ctx, err)
+	return v, got, s.wrap(err)
 }
 
 // Restore implements [replay.Sessions].
@@ -39,7 +39,7 @@ func (s *Store) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Re
 	}
 	out, err := restored(got, len(r.Burn), len(r.Look))
 	if err != nil {
-		return replay.Restored{}, s.wrap(ctx, err)
+		return replay.Restored{}, s.wrap(err)
 	}
 	return out, nil
 }
@@ -65,7 +65,7 @@ func (s *Store) restoreArgs(r replay.RestoreRequest) (a args) {
 }
 
 // restored reads what comes after the verdict: fence, behind, burnt, looked.
-func restored(got answer, burns, looks int) (out replay.Restored, err error) {
+func restored(got reply, burns, looks int) (out replay.Restored, err error) {
 	fence, errFence := got.number(1)
 	behind, errBehind := got.number(2)
 	burnt, errBurnt := got.numbers(3, int64(replay.Won))
@@ -101,9 +101,9 @@ func (s *Store) Take(ctx context.Context, by replay.Place, owner replay.Owner, r
 		return replay.Refused, replay.Lost, err
 	}
 	word, err := got.text(1)
-	outcome, known := words[word]
-	if err != nil || !known {
-		return replay.Refused, replay.Lost, s.wrap(ctx, errAnswer)
+	outcome, errWord := outcomeOf(word)
+	if err != nil || errWord != nil {
+		return replay.Refused, replay.Lost, s.wrap(errAnswer)
 	}
 	return v, outcome, nil
 }
@@ -123,7 +123,7 @@ func (s *Store) Acknowledge(ctx context.Context, held ...replay.Place) ([]replay
 	list, errList := got.numbers(0, int64(replay.Granted))
 	full, errFull := got.number(1)
 	if errors.Join(errList, errFull) != nil || len(list) != len(held) {
-		return nil, s.wrap(ctx, errAnswer)
+		return nil, s.wrap(errAnswer)
 	}
 	verdicts := make([]replay.Verdict, len(list))
 	for i, v := range list {
@@ -172,7 +172,7 @@ func (s *Store) RevokeSubject(ctx context.Context, subject replay.ID, before, ke
 
 // SubjectCut implements [replay.Subjects].
 func (s *Store) SubjectCut(ctx context.Context, subject replay.ID) (time.Time, error) {
-	got, err := s.do(ctx, "cut", string(subject[:]))
+	got, err := s.do(ctx, question{"cut", []string{string(subject[:])}})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -181,7 +181,7 @@ func (s *Store) SubjectCut(ctx context.Context, subject replay.ID) (time.Time, e
 	}
 	cut, err := got.number(0)
 	if err != nil {
-		return time.Time{}, s.wrap(ctx, err)
+		return time.Time{}, s.wrap(err)
 	}
 	return time.Unix(cut, 0), nil
 }

@@ -13,7 +13,7 @@ local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] 
 -- raise begins a new era under the present run of the server, with an epoch after all
 -- that was answered before.
 local function raise()
-  epoch = max(epoch, now + 1, clock + 1)
+  epoch = max(epoch + 1, now + 1, clock + 1) -- what was issued in its first second may lie at the epoch
   call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'evicted', evicted)
   seq = call('HINCRBY', meta, 'seq', 1)
   return { tag, 'ok', seq, now, new_era, epoch }
