@@ -23,7 +23,8 @@ import (
 // says rollback refuse or drop is changed only after the store knows of it, for
 // the same reason. Both take one round trip each; [ErrUnavailable] says that the
 // store could not tell, and that the session has the attribute as it was; but a
-// right that was to be replaced or deleted may be spent then. Values that change together
+// right that was to be replaced or deleted may be spent then: it can be read, and
+// [Session.Take] says replay.ErrReplayed. Repeat the change, which goes through. Values that change together
 // belong into one attribute. Not promised: that the client has the change before
 // the request ended and its answer to the push came back. Until then a crash
 // loses it, and with rollback refuse the session.

@@ -138,6 +138,13 @@ func (s *Session) reported(now time.Time, v Version) {
 	}
 }
 
+// noRoom notes that the store is too full for the session's floor.
+func (s *Session) noRoom() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving.noRoom = true
+}
+
 // due says why the session is to be let go: [ErrEnded] when it is over,
 // [ErrMoved] when its last client left some time ago and holds everything; nil
 // otherwise, or when somebody holds the session's lock: there is a next time.

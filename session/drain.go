@@ -36,12 +36,13 @@ type departure struct {
 	requests int      // under way in the middleware
 	since    *Version // the newest set when the drain first saw the session
 	still    bool     // new requests wait until it has left
+	noRoom   bool     // the store could not note a floor, being full
 }
 
 // Drain empties this node, for good: it begins no session and restores none any
 // more, pushes the newest set of each to its clients, waits until all of them
-// have acknowledged it and the store knows it as the session's floor, and then
-// lets the session go, so that its clients shake hands elsewhere. It returns
+// have acknowledged it and the store knows it as the session's floor, unless it is too
+// full to, and then lets the session go, so that its clients shake hands elsewhere. It returns
 // when nothing is left, or when ctx ends; then it lets go of the rest as it is.
 //
 // Requests are served until their session leaves. Once its clients have shown
@@ -164,7 +165,7 @@ func (s *Session) depart(now time.Time) (tell func(), behind *Unacknowledged) {
 		return nil, nil
 	}
 	abandoned := len(s.clients) == 0 && now.Sub(s.used) >= s.m.cfg.Lapse && now.Sub(s.alone) >= s.m.cfg.Lapse
-	if known := s.acknowledged() && (len(s.clients) == 0 || s.floorKnown()); !known && !abandoned {
+	if known := s.acknowledged() && (len(s.clients) == 0 || s.floorKnown() || s.leaving.noRoom); !known && !abandoned {
 		return nil, nil
 	}
 	behind = s.unacknowledged()

@@ -454,3 +454,22 @@ func TestDrainWaitsForAProtectedChange(t *testing.T) {
 		}
 	})
 }
+
+// A store that is full notes no floors, today or ever: nobody waits for that.
+func TestDrainWithAFullStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.store = replay.NewMemory(replay.MemoryConfig{MaxSessions: 1}) // which acknowledgements leave alone
+		m := c.waiting(session.Early{})
+		s, b := shopping(t, m)
+		must(t, s.Acknowledge(t.Context(), b, b.version))
+		began := time.Now()
+		out := <-drained(m, time.Minute)
+		if took := time.Since(began); took > time.Second || out.Sessions != 1 || len(out.Unacknowledged) != 0 {
+			t.Errorf("after %v: %+v", took, out)
+		}
+		if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); err != nil {
+			t.Errorf("its set: %v", err)
+		}
+	})
+}

@@ -338,8 +338,12 @@ func (m *Manager) tellStore(ctx context.Context, now time.Time, due []report) (a
 		return false
 	}
 	for i, r := range due {
-		if stays := m.follow(ctx, r.of, verdicts[i]); stays && verdicts[i] != replay.Refused && err == nil {
+		switch stays := m.follow(ctx, r.of, verdicts[i]); {
+		case !stays || verdicts[i] == replay.Refused:
+		case err == nil:
 			r.of.reported(now, r.at.Version)
+		default:
+			r.of.noRoom()
 		}
 	}
 	return true

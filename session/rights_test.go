@@ -204,3 +204,55 @@ func TestTakeInATransaction(t *testing.T) {
 	must(t, session.Delete(ctx, ticket))
 	take("deleted after the commit", committed, replay.Owner{1}, replay.Lost, session.ErrNoAttribute)
 }
+
+// A change of a right whose answer is lost: the session has the right as it was, but
+// it may be spent. Nobody gets it any more, here or in an older set; a repetition of the change
+// goes through.
+func TestLostAnswerToTheChangeOfARight(t *testing.T) {
+	for what, change := range map[string]func(context.Context, *session.Session) error{
+		"set":    func(ctx context.Context, s *session.Session) error { return s.Set(ctx, "ticket", "row 8") },
+		"delete": func(ctx context.Context, s *session.Session) error { return s.Delete(ctx, "ticket") },
+	} {
+		for _, repeats := range []bool{true, false} {
+			c := newCluster(t)
+			store := c.spied()
+			m := c.node()
+			s, b := shopping(t, m)
+			old := b.set(s.Holder())
+			store.take = func(ctx context.Context) (replay.Verdict, replay.Outcome, error, bool) {
+				store.take = nil
+				_, _, err := store.Store.Take(ctx, placeOf(s), replay.Owner{9}, store.takes[len(store.takes)-1])
+				must(t, err)
+				return replay.Refused, replay.Lost, errDisk, true
+			}
+			if err := change(t.Context(), s); !errors.Is(err, session.ErrUnavailable) {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if got, err := get(t, s, "ticket"); got != "row 7" || err != nil {
+				t.Errorf("%s: then there is %q, %v", what, got, err)
+			}
+			var seat string
+			want := error(replay.ErrReplayed)
+			if repeats {
+				must(t, change(t.Context(), s))
+				if want = nil; what == "delete" {
+					want = session.ErrNoAttribute
+				}
+			}
+			if err := s.Take(t.Context(), "ticket", replay.Owner{1}, &seat); !errors.Is(err, want) || want == nil && seat != "row 8" {
+				t.Errorf("%s, repeated %t: Take = %q, %v, want %v", what, repeats, seat, err, want)
+			}
+			r, err := c.node().Restore(t.Context(), old)
+			must(t, err)
+			if _, err := get(t, r.Session, "ticket"); !errors.Is(err, session.ErrNoAttribute) {
+				t.Errorf("%s: an older set has the right: %v", what, err)
+			}
+		}
+	}
+}
+
+// placeOf is the session as the store knows it.
+func placeOf(s *session.Session) replay.Place {
+	id := s.ID()
+	return replay.Place{Session: replay.NewID("4:shop", "session", id[:]), Version: s.Version(), KeepUntil: s.Expires().Add(time.Minute)}
+}
