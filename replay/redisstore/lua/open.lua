@@ -1,10 +1,11 @@
 -- run @RUN@
 -- What is done with a store as a whole, by whoever has just checked the server.
 --
--- ARGV: tag, the era known, the highest seq seen in it, operation, then its arguments.
+-- ARGV: tag, the era known and the highest seq seen in it, which the next operation
+-- compares, make, join, look or raise, then its arguments.
 -- Answer: tag, "ok" or a refusal, seq, now, era, epoch.
 local meta, call, max = KEYS[1], redis.call, math.max
-local tag, known, seen = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local tag, mode = ARGV[1], ARGV[4]
 local run, evicted, new_era, clock = ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local now = tonumber(call('TIME')[1])
 local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted')
@@ -20,17 +21,16 @@ local function raise()
 end
 
 if not era then
-  if ARGV[4] ~= 'make' and ARGV[4] ~= 'raise' then return { tag, 'gone' } end
+  if mode ~= 'make' and mode ~= 'raise' then return { tag, 'gone' } end
   call('HSET', meta, 'version', 1, 'seq', 0, 'past_r', -2^53, 'past_s', -2^53, 'r', 0, 's', 0, 'u', 0)
   return raise()
 end
 if version ~= '1' then return { tag, 'version' } end
-if ARGV[4] == 'raise' then return raise() end
-if ARGV[4] ~= 'look' then
+if mode == 'raise' then return raise() end
+if mode ~= 'look' then
   -- A server that was started since, or evicted, may have lost what it acknowledged.
   local again = m[5] == run
   if evicted > (again and tonumber(m[6]) or 0) or not again and ARGV[9] ~= '1' then return raise() end
   if not again then call('HSET', meta, 'run', run, 'evicted', evicted) end
 end
-if era == known and seq < seen then return { tag, 'back' } end
 return { tag, 'ok', seq, now, era, epoch }
