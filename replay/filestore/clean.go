@@ -192,6 +192,7 @@ func (d *disk) endSegment() error {
 		d.undo()
 		return err
 	}
+	d.log.Truncate(d.offset) // the room that it does not need
 	if err := d.next(); err != nil {
 		d.drop()
 		return err

@@ -54,6 +54,44 @@ func TestCleaning(t *testing.T) {
 	}
 }
 
+// What was past when its segment was cleaned stays refused, though it was left in
+// memory, by a process that starts under a clock that went back.
+func TestHorizonOfCleaned(t *testing.T) {
+	var c clock
+	h := quick()
+	h.now, h.minLog = c.now, 1
+	dir := folder(t)
+	s := mustOpen(t, dir, Config{}, h)
+	brief := newRight()
+	brief.KeepUntil = c.now().Add(10 * time.Second)
+	lasting := []replay.Right{brief}
+	for range 50 {
+		lasting = append(lasting, newRight())
+	}
+	claim(t, s, newOwner(), replay.Won, lasting...)
+	c.shift(20 * time.Second)
+	session := newID() // of which all records but the last are dead
+	for gen := range uint64(200) {
+		at := replay.Place{Session: session, Version: replay.Version{Gen: gen + 1}, KeepUntil: soon().Add(time.Hour)}
+		if v, err := s.Protect(context.Background(), at); v != replay.Granted || err != nil {
+			t.Fatal(v, err)
+		}
+	}
+	if settle(t, s); s.disk.begin.segment < 2 {
+		t.Fatal("the first segment was not cleaned")
+	}
+	if spent, err := s.Spent(context.Background(), brief.ID); err != nil || !spent[0] {
+		t.Fatalf("Spent = %v, %v: it was purged, which is not what is tested", spent, err)
+	}
+	c.shift(-15 * time.Second)
+	for name, s := range map[string]*Store{"the writer": s, "a new one": mustOpen(t, dir, Config{}, h)} {
+		if o, err := s.Claim(context.Background(), newOwner(), brief); o.Granted() || !errors.Is(err, replay.ErrBeyondHorizon) {
+			t.Errorf("%s: Claim = %v, %v, want ErrBeyondHorizon", name, o, err)
+		}
+		claim(t, s, newOwner(), replay.Lost, lasting[1:]...)
+	}
+}
+
 // A purge that fails leaves what it did not come to.
 func TestPurgeFails(t *testing.T) {
 	dir, f := folder(t), newFailing()
@@ -107,9 +145,17 @@ func TestRaiseEpoch(t *testing.T) {
 		claim(t, s, newOwner(), replay.Lost, held)
 	}
 	c.shift(-time.Hour)
-	must(t, s.RaiseEpoch(ctx)) // never lowers it
-	if got, err := s.Epoch(ctx); err != nil || got.Unix() < want-1 {
-		t.Errorf("Epoch = %v, %v, want %v", got, err, time.Unix(want, 0))
+	raised, err := s.Epoch(ctx)
+	must(t, err)
+	must(t, s.RaiseEpoch(ctx)) // later than it was, whatever the clock says
+	if got, err := s.Epoch(ctx); err != nil || !got.After(raised) {
+		t.Errorf("Epoch = %v, %v, want one after %v", got, err, raised)
+	}
+	for range 3 { // the record of it is gone with its segment
+		must(t, s.Purge(ctx))
+	}
+	if got, err := mustOpen(t, dir, Config{}, h).Epoch(ctx); err != nil || !got.After(raised) {
+		t.Errorf("after cleaning, Epoch = %v, %v, want one after %v", got, err, raised)
 	}
 }
 

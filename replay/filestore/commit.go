@@ -45,7 +45,6 @@ func do[T any](ctx context.Context, s *Store, o op, f func(l *replay.Ledger, now
 
 // submit hands o to the committer and waits for the answer.
 func (s *Store) submit(ctx context.Context, o *op) error {
-	o.ctx, o.done = ctx, make(chan struct{})
 	select {
 	case <-s.quit:
 		return replay.ErrClosed
@@ -57,26 +56,30 @@ func (s *Store) submit(ctx context.Context, o *op) error {
 	if s.readOnly && !o.reads {
 		return fmt.Errorf("replay/filestore: %w", errReadOnly)
 	}
+	o.ctx, o.done = ctx, make(chan struct{})
 	select {
 	case s.ops <- o:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.quit:
-		return replay.ErrClosed
+	default:
+		select {
+		case s.ops <- o:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.quit:
+			return replay.ErrClosed
+		}
 	}
 	select {
 	case <-o.done:
-		return o.err
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.stopped:
+		select {
+		case <-o.done:
+		default:
+			return replay.ErrClosed
+		}
 	}
-	select {
-	case <-o.done:
-		return o.err
-	default:
-		return replay.ErrClosed
-	}
+	return o.err
 }
 
 // run is the committer: it alone touches the disk and the ledger.

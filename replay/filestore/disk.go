@@ -30,6 +30,9 @@ type disk struct {
 	torn   bool     // there is a piece of a group behind offset
 	stale  bool     // others may have written what they did not sync
 	ended  bool     // the log goes on in the next segment
+	read   bool     // it was read up to its end at least once
+	room   int64    // size of its file: behind offset there are zeros
+	frame  [frameSize]byte
 
 	sealed    []segment // those before it, from begin on
 	bytes     int64     // of the sealed ones
@@ -216,10 +219,10 @@ func (d *disk) append() error {
 		if err := d.log.Truncate(d.offset); err != nil {
 			return err
 		}
-		d.torn = false
+		d.torn, d.room = false, d.offset
 	}
 	d.pending = d.header.frame(d.pending, d.offset)
-	if err := d.hooks.write(d.log, d.pending, d.offset); err != nil {
+	if err := d.hooks.write(d.log, d.withRoom(d.pending), d.offset); err != nil {
 		return err
 	}
 	d.stale = true
@@ -230,6 +233,24 @@ func (d *disk) append() error {
 	d.offset += int64(len(d.pending))
 	d.behind, d.stale = d.end(), false
 	return nil
+}
+
+// The room that a segment gets beforehand: a quarter of what it has, within these.
+// Where a sync need not make the file longer it is faster.
+const (
+	leastRoom = 1 << 12
+	mostRoom  = 1 << 20
+)
+
+// withRoom adds zeros to a group that does not fit in the file.
+func (d *disk) withRoom(group []byte) []byte {
+	end := d.offset + int64(len(group))
+	if end <= d.room {
+		return group
+	}
+	step := min(max(d.offset/4, leastRoom), mostRoom) &^ (leastRoom - 1)
+	d.room = (end/step + 1) * step
+	return append(group, make([]byte, d.room-end)...)
 }
 
 // undo takes back a group that could not be made durable, as far as that is

@@ -345,11 +345,12 @@ func seconds(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint6
 // sector is what a disk writes at least at once.
 const sector = 512
 
-// torn reports whether b, the end of the log from off where a whole group should
+// torn reports whether b, what was written from off where a whole group should
 // stand, is what a crash in the middle of a write leaves: the beginning of one
-// group, or one with a sector that was never written, and nothing whole behind.
-// Anything else was whole once, and somebody may have been told of it.
-func (h header) torn(b []byte, off int64) bool {
+// group at the end of the file, or one with a sector that was never written, and
+// nothing whole behind. Anything else was whole once, and somebody may have been
+// told of it. Behind b there are zeros, and with b they are room bytes.
+func (h header) torn(b []byte, off, room int64) bool {
 	for i := 1; i+frameSize <= len(b); i++ {
 		next := bytes.Index(b[i:], frameMagic)
 		if next < 0 {
@@ -360,13 +361,19 @@ func (h header) torn(b []byte, off int64) bool {
 			return false
 		}
 	}
-	if len(b) < frameSize {
+	if room < frameSize {
 		return true
 	}
-	if n, ok := h.parseFrame(b, off); ok && len(b) < frameSize+n+trailerSize {
-		return true
+	size := int64(len(b)) // of the group; if it doesn't say, up to the end of a sector
+	if n, ok := h.parseFrame(b, off); ok {
+		if size = frameSize + int64(n) + trailerSize; room < size {
+			return true
+		}
+	} else {
+		size = min(size+(sector-(off+size)%sector)%sector, room)
 	}
-	return hasUnwrittenSector(b, off)
+	b = append(b, make([]byte, max(size-int64(len(b)), 0))...)
+	return hasUnwrittenSector(b[:size], off)
 }
 
 func hasUnwrittenSector(b []byte, off int64) bool {

@@ -28,7 +28,7 @@ func FuzzLog(f *testing.F) {
 		must(t, os.WriteFile(dir+"/"+logName, log, 0o600))
 		s, err := open(dir, Config{}, quick())
 		if err != nil {
-			if !errors.Is(err, ErrCorrupt) || !bytes.Equal(read(t, dir), log) {
+			if !errors.Is(err, ErrCorrupt) || !bytes.Equal(files(t, dir)[logName], log) {
 				t.Fatalf("Open = %v, want ErrCorrupt and the log unchanged", err)
 			}
 			return

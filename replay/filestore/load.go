@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -165,7 +166,7 @@ func (d *disk) start(numbers []uint64) error {
 // enter makes f the last segment, of which nothing was read yet.
 func (d *disk) enter(f *os.File, h header) error {
 	d.log, d.header, d.offset, d.latest = f, h, headerSize, noHorizon
-	d.torn, d.stale, d.ended, d.retryAt = false, true, false, 0
+	d.torn, d.stale, d.ended, d.read, d.retryAt = false, true, false, false, 0
 	d.ledger.RaiseEpoch(time.Unix(h.epoch, 0))
 	if now, err := d.hooks.stamp(f); err != nil || now == h.stamp {
 		return err
@@ -274,11 +275,12 @@ func (d *disk) readOn() error {
 		return err
 	}
 	size := info.Size()
+	d.room = size
 	if size < d.offset {
 		return d.corrupt(d.end(), "the log lost its end")
 	}
-	if size == d.offset {
-		return nil
+	if more, err := d.more(size); err != nil || !more {
+		return err
 	}
 	if d.behind.segment > 0 {
 		d.others = time.Now()
@@ -299,10 +301,36 @@ func (d *disk) readOn() error {
 			return d.failed(err)
 		}
 	}
-	if d.offset < size {
-		return d.corrupt(d.end(), "something stands behind the end of the segment")
+	if written, err := d.written(size); err != nil || len(written) > 0 {
+		return errors.Join(err, d.corrupt(d.end(), "something stands behind the end of the segment"))
 	}
 	return nil
+}
+
+// more says whether anything may stand behind offset. Once a segment was read to
+// its end, a frame of zeros is the room for the next group.
+func (d *disk) more(size int64) (bool, error) {
+	if size == d.offset {
+		return false, nil
+	}
+	if !d.read {
+		d.read = true
+		return true, nil
+	}
+	n, err := d.log.ReadAt(d.frame[:], d.offset)
+	if err != nil && err != io.EOF {
+		return false, d.failed(err)
+	}
+	return len(bytes.Trim(d.frame[:n], "\x00")) > 0, nil
+}
+
+// written is what stands behind offset, up to the zeros at the end.
+func (d *disk) written(size int64) ([]byte, error) {
+	b := make([]byte, size-d.offset)
+	if _, err := d.log.ReadAt(b, d.offset); err != nil {
+		return nil, d.failed(err)
+	}
+	return bytes.TrimRight(b, "\x00"), nil
 }
 
 // apply takes a record of the log into the ledger.
@@ -323,11 +351,11 @@ func (d *disk) apply(r *record) {
 // judgeTail tells a write that a crash interrupted from damage. Nobody else can
 // be writing: we have the lock.
 func (d *disk) judgeTail(size int64) error {
-	b := make([]byte, size-d.offset)
-	if _, err := d.log.ReadAt(b, d.offset); err != nil {
-		return d.failed(err)
+	b, err := d.written(size)
+	if err != nil || len(b) == 0 {
+		return err
 	}
-	if !d.header.torn(b, d.offset) {
+	if !d.header.torn(b, d.offset, size-d.offset) {
 		return d.corrupt(d.end(), "a group was damaged after it was written")
 	}
 	d.torn = true

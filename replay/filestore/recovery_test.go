@@ -81,12 +81,12 @@ func (p sample) restore() replay.RestoreRequest {
 // last is where the last group begins.
 func (p sample) last() int { return p.starts[len(p.starts)-1] }
 
-// read returns the last segment.
+// read returns the last segment, without the room for more.
 func read(t testing.TB, dir string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(lastLog(t, dir))
 	must(t, err)
-	return b
+	return bytes.TrimRight(b, "\x00")
 }
 
 // logs are the paths of the segments, in order.
@@ -202,6 +202,7 @@ func TestTornSectors(t *testing.T) {
 			}
 		}
 		p.expect(t, log, written == 1<<len(sectors)-1)
+		p.expect(t, append(log, make([]byte, 3*sector)...), written == 1<<len(sectors)-1)
 	}
 }
 
@@ -495,6 +496,33 @@ func TestDurableBeforeAnswer(t *testing.T) {
 	claim(t, mustOpen(t, dir, Config{}, killed), o, replay.Won, r)
 	claim(t, s, o, replay.Mine, r)
 	durable(o, r)
+}
+
+// A log that lost its end, or all, is noticed also when it has to be read anew.
+func TestCutWhileFailing(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, dir string){
+		"cut":     func(t *testing.T, dir string) { must(t, os.Truncate(lastLog(t, dir), headerSize)) },
+		"emptied": func(t *testing.T, dir string) { must(t, os.Remove(lastLog(t, dir))) },
+	} {
+		t.Run(name, func(t *testing.T) { cutWhileFailing(t, spoil) })
+	}
+}
+
+func cutWhileFailing(t *testing.T, spoil func(t *testing.T, dir string)) {
+	dir, f := folder(t), newFailing()
+	s := mustOpen(t, dir, Config{}, f.hooked())
+	o, a := newOwner(), newRight()
+	claim(t, s, o, replay.Won, a)
+	f.write = 1
+	if got, err := s.Claim(context.Background(), o, newRight()); got != replay.Lost || err == nil {
+		t.Fatalf("Claim = %v, %v, want an error", got, err)
+	}
+	spoil(t, dir)
+	for range 2 {
+		if got, err := s.Claim(context.Background(), newOwner(), a); got != replay.Lost || err == nil {
+			t.Fatalf("Claim = %v, %v, want an error", got, err)
+		}
+	}
 }
 
 // Another process that holds the folder is waited for, but not for ever.

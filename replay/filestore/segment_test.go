@@ -162,6 +162,13 @@ func TestSegmentOfAnotherStore(t *testing.T) {
 	}
 }
 
+// Nor do its groups, even if they stand in the same place.
+func TestGroupOfAnotherStore(t *testing.T) {
+	a, b := newSample(t, 3), newSample(t, 3)
+	a.refused(t, append(append([]byte(nil), a.log[:headerSize]...), b.log[headerSize:]...), "another store's groups")
+	a.refused(t, append(append([]byte(nil), a.log[:a.last()]...), b.log[b.last():]...), "another store's last group")
+}
+
 // What a crash leaves between the steps of ending a segment: the next one in the
 // making, or there but not used, or the end torn.
 func TestCrashWhileSegmentEnds(t *testing.T) {
