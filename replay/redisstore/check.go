@@ -216,6 +216,9 @@ func (s *Store) recheck() {
 func (s *Store) check(ctx context.Context, mode string) (*server, error) {
 	known := s.server.Load()
 	srv, err := s.look(ctx, mode)
+	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered && !errors.Is(err, ErrUnfit) && ctx.Err() == nil {
+		srv, err = s.look(ctx, mode) // the connection may have been one to the server before
+	}
 	if err != nil {
 		s.server.CompareAndSwap(known, nil)
 		if ctx.Err() == nil {

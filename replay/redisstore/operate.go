@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
@@ -51,4 +52,32 @@ func (s *Store) Purge(ctx context.Context) error {
 			return s.wrap(err)
 		}
 	}
+}
+
+// Promise says in a line, for a log or an operator, what the server that was checked
+// last keeps and what becomes of the store when it starts again; empty while no
+// server was found fit.
+func (s *Store) Promise() string {
+	srv := s.server.Load()
+	if srv == nil {
+		return ""
+	}
+	kept := "in memory alone, or in snapshots"
+	switch {
+	case !srv.info.aof:
+	case srv.sync == "always":
+		kept = "in an append-only file that is synced before each answer"
+	case srv.sync == "":
+		kept = "in an append-only file, synced as this account may not see"
+	default:
+		kept = "in an append-only file that is not synced before each answer"
+	}
+	restart := "when the server starts again, all that was issued before is refused"
+	if s.cfg.KeepOnRestart {
+		restart = "when the server starts again, the store goes on with what it finds (KeepOnRestart)"
+	}
+	if s.cfg.Replicas > 0 {
+		kept += fmt.Sprintf(", and by %d replicas", s.cfg.Replicas)
+	}
+	return fmt.Sprintf("Redis %.16s keeps records %s; %s", srv.info.version, kept, restart)
 }

@@ -14,7 +14,7 @@
 // may have forgotten, and from then on everything issued before is refused with
 // [replay.ErrBeforeEpoch]. No acknowledged claim is granted again; what is lost is
 // the use of what was sealed before. [Config.KeepOnRestart] keeps it where the server
-// syncs each write before it answers.
+// syncs each write before it answers. [Store.Promise] says in words what was found.
 //
 // A server on which older data was put back is found out by its new run, and
 // with KeepOnRestart only by nodes that live on: call [Store.RaiseEpoch] after it.
