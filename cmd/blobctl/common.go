@@ -8,12 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
-	"github.com/sealedblob/sealedblob/replay"
-	"github.com/sealedblob/sealedblob/replay/filestore"
 	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
 	"github.com/spf13/cobra"
@@ -68,7 +65,7 @@ func (f *checkFlags) verifier(cmd *cobra.Command) (v session.Verifier, close fun
 		v.Purpose = seal.ForGrant
 	}
 	if f.replay != "" {
-		store, err := openStore(f.replay, f.may)
+		store, err := openStore(cmd.Context(), f.replay, f.may)
 		if err != nil {
 			return v, close, err
 		}
@@ -147,39 +144,6 @@ func keyringHint(err error) string {
 		return "make one with: blobctl keyring init --dir DIR"
 	}
 	return ""
-}
-
-// access is what a command may do with a replay store.
-type access int
-
-const (
-	readOnly access = iota // verify: write nothing, not even a repair
-	mayWrite               // take: a mistyped path must not look like an empty memory
-	mayMake                // serve, seal: whoever issues rights makes the store
-	mayAdopt               // raise-epoch: a copy of a store, whose epoch is raised
-)
-
-// openStore opens the replay store of a URL.
-func openStore(url string, may access) (replay.Store, error) {
-	scheme, rest, ok := strings.Cut(url, ":")
-	switch {
-	case ok && (scheme == "mem" || scheme == "none") && rest == "" && may != mayMake:
-		return nil, &failure{exitUsage, fmt.Errorf("%s: keeps nothing beyond this command, so that it can't tell what is spent", scheme), "use file:PATH"}
-	case ok && scheme == "mem" && rest == "":
-		return replay.NewMemory(replay.MemoryConfig{}), nil
-	case ok && scheme == "none" && rest == "":
-		return replay.None{}, nil
-	case ok && scheme == "file" && rest != "":
-		if _, err := os.Lstat(rest); err != nil && may != mayMake {
-			return nil, &failure{exitUsage, fmt.Errorf("no replay store: %w", err), "blobctl serve and blobctl seal --replay make one"}
-		}
-		store, err := filestore.Open(rest, filestore.Config{ReadOnly: may == readOnly, AfterRestore: may == mayAdopt})
-		if err != nil {
-			return nil, fail(exitFailure, err)
-		}
-		return store, nil
-	}
-	return nil, &failure{exitUsage, fmt.Errorf("no replay store is known by %q", url), "use file:PATH, mem: (this process only) or none:"}
 }
 
 // printJSON writes one line of the versioned machine output.

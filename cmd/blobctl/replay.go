@@ -11,10 +11,24 @@ import (
 
 func newReplay() *cobra.Command {
 	cmd := &cobra.Command{Use: "replay", Short: "Look at and tend a replay store", Args: cobra.NoArgs,
+		Long: `Look at and tend a replay store: the memory of what was spent, and of how far each
+session has come. A store is named by a URL:
+
+  file:PATH                          a folder, for the nodes of this host
+  redis://[USER@]HOST[:PORT][/DB]    a Redis, or one of a Cluster; rediss:// over TLS
+  postgres://USER@HOST/DATABASE      a PostgreSQL, after blobctl replay migrate
+  mem:, none:                        for serve: this process alone; no memory at all
+
+A URL has no password in it, since it is everybody's to read who sees the processes.
+Redis: the environment's REDISCLI_AUTH, or ?password-file=FILE. PostgreSQL: as for
+psql, in the file of PGPASSFILE, in ~/.pgpass or in PGPASSWORD; and libpq's other
+settings, such as ?sslmode=verify-full. Redis has also ?name=NAME, of the store among
+others, ?addr=HOST:PORT for further nodes of a Cluster, ?replicas=N,
+?keep-on-restart=true and ?leave-purge=true, as in redisstore.Config.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage("replay wants status, purge, horizon or raise-epoch")
+			return usage("replay wants status, purge, horizon, raise-epoch or migrate")
 		}}
-	cmd.AddCommand(newReplayStatus(), newReplayPurge(), newReplayHorizon(), newReplayRaiseEpoch())
+	cmd.AddCommand(newReplayStatus(), newReplayPurge(), newReplayHorizon(), newReplayRaiseEpoch(), newReplayMigrate())
 	return cmd
 }
 
@@ -36,7 +50,7 @@ func (c replayCommand) command() *cobra.Command {
 }
 
 func (c replayCommand) run(cmd *cobra.Command, url string, asJSON bool) error {
-	store, err := openStore(url, c.may)
+	store, err := openStore(cmd.Context(), url, c.may)
 	if err != nil {
 		return err
 	}
@@ -84,6 +98,22 @@ func horizonText(s replay.Status) string {
 		return "none"
 	}
 	return s.Horizon.UTC().Format(time.RFC3339)
+}
+
+func newReplayMigrate() *cobra.Command {
+	return &cobra.Command{
+		Use: "migrate URL", Short: "Make or update a PostgreSQL store's tables", Args: cobra.ExactArgs(1),
+		Long: `Make the schema "sealedblob" in a PostgreSQL database, or bring an older one up to date;
+if it is, nothing changes. Who logs in owns it. The nodes should log in as another role,
+which the owner lets in, once: SELECT sealedblob.admit('ROLE')`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := migratePostgres(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "the schema is up to date")
+			return err
+		},
+	}
 }
 
 func newReplayStatus() *cobra.Command {

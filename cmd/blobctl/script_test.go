@@ -34,10 +34,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:       "testdata/script",
 		Condition: condition,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "flip": flip, "oneline": oneLine, "cat2": concatenate, "big": big, "wrap": wrap, "firstkey": firstKey, "rotated": rotated, "harwrap": wrapHAR,
-		},
+		Cmds:      commands,
 	})
+}
+
+// commands are what scripts may use beside testscript's own.
+var commands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits": exits, "flip": flip, "oneline": oneLine, "cat2": concatenate, "big": big, "wrap": wrap, "firstkey": firstKey, "rotated": rotated, "harwrap": wrapHAR,
 }
 
 // condition knows [mounts]: a script may mount a file system of its own. In CI it
@@ -64,6 +67,11 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(program, args[1:]...)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), &in, &out, &errOut
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.MkAbs(".")}
+	for _, name := range []string{"REDISCLI_AUTH", "PGPASSFILE"} {
+		if value := ts.Getenv(name); value != "" {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
 	err := cmd.Run()
 	code := cmd.ProcessState.ExitCode()
 	if code < 0 {

@@ -43,7 +43,7 @@ attribute: it must not be younger than the envelope, so it is made if need be.`,
 	flags.StringVar(&f.session, "session", "", "session `ID`, or new")
 	flags.BoolVar(&f.grant, "grant", false, "seal a right outside any session")
 	flags.StringVar(&f.name, "name", "", "attribute's name (required)")
-	flags.StringVar(&f.replay, "replay", "", "the store that will spend it: file:`PATH`")
+	flags.StringVar(&f.replay, "replay", "", "the store that will spend it: a `URL`, see blobctl replay --help")
 	flags.DurationVar(&f.ttl, "ttl", 0, "a shorter life than the policy's")
 	flags.BoolVar(&f.binary, "binary", false, "the value is bytes, not JSON")
 	flags.BoolVar(&f.json, "json", false, "print JSON, version 1")
@@ -160,7 +160,7 @@ func (f sealFlags) issued(cmd *cobra.Command) (int64, error) {
 	if f.replay == "" || f.replay == "none:" || f.replay == "mem:" {
 		return now, nil
 	}
-	store, err := openStore(f.replay, mayMake)
+	store, err := openStore(cmd.Context(), f.replay, mayMake)
 	if err != nil {
 		return 0, err
 	}

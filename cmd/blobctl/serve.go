@@ -46,7 +46,7 @@ as a rule, and no longer than --drain. A second signal ends it at once.`,
 	flags.DurationVar(&f.reload, "keyring-reload", seal.ReloadInterval, "how often to look for a changed keyring; SIGHUP asks at once")
 	flags.DurationVar(&f.maxStale, "keyring-max-stale", 0, "end the use of a keyring that could not be read for so long: two reload intervals or more; 0: no end")
 	flags.StringVar(&f.policy, "policy", "", "policy `FILE` that declares login, cart and ticket (required)")
-	flags.StringVar(&f.replay, "replay", "", "replay store: file:`PATH`, shared by the nodes of this host (required)")
+	flags.StringVar(&f.replay, "replay", "", "replay store that the nodes share: a `URL`, see blobctl replay --help (required)")
 	flags.StringVar(&f.app, "app", "shop", "application to bind to")
 	flags.StringVar(&f.tenant, "tenant", "", "tenant to bind to")
 	flags.IntVar(&f.maxSessions, "max-sessions", 0, "sessions kept in memory (default 100000)")
@@ -76,7 +76,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(f.replay, mayMake)
+	store, err := openStore(cmd.Context(), f.replay, mayMake)
 	if err != nil {
 		return err
 	}

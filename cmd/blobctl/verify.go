@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const replayHelp = "also look whether a once-only envelope is spent, in this store: file:`PATH`"
+const replayHelp = "also look whether a once-only envelope is spent, in this store: a `URL`, see blobctl replay --help"
 
 func newVerify() *cobra.Command {
 	var f checkFlags
@@ -94,7 +94,7 @@ whose answer may be lost with the same --attempt: choose it before the first try
 		},
 	}
 	f.add(cmd)
-	f.addReplay(cmd, "spend in this store: file:`PATH` (required)")
+	f.addReplay(cmd, "spend in this store: a `URL`, see blobctl replay --help (required)")
 	_ = cmd.MarkFlagRequired("replay")
 	cmd.Flags().StringVar(&attempt, "attempt", "", "your own `TOKEN`, to repeat a take safely")
 	return cmd

@@ -17,10 +17,11 @@ import (
 
 // Headless runs the whole story against real node processes and prints one
 // PASS line for each step, with the node and the reason. program is the blobctl
-// binary. It returns an error at the first step that did not happen.
-func Headless(ctx context.Context, program string, out io.Writer) error {
+// binary, and flags are more of its nodes' own. It returns an error at the first step
+// that did not happen.
+func Headless(ctx context.Context, program string, out io.Writer, flags ...string) error {
 	const loginTTL = 4 * time.Second
-	c, err := startCluster(ctx, program, loginTTL)
+	c, err := startCluster(ctx, program, loginTTL, flags...)
 	if err != nil {
 		return err
 	}

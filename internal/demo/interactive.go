@@ -17,9 +17,9 @@ import (
 const restartAfter = 4 * time.Second
 
 // Interactive serves the demonstration on a loopback address until ctx ends,
-// and prints its URL.
-func Interactive(ctx context.Context, program, listen string, out io.Writer) error {
-	c, err := startCluster(ctx, program, 30*time.Second)
+// and prints its URL. Flags are more of its nodes' own.
+func Interactive(ctx context.Context, program, listen string, out io.Writer, flags ...string) error {
+	c, err := startCluster(ctx, program, 30*time.Second, flags...)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ var rules = map[string]rule{
 	"bayeux/sessionext":     {ours: []string{"bayeux", "session"}},
 	"client":                {},
 	"cmd/blobctl": {
-		ours:  []string{"seal", "policy", "replay", "replay/filestore", "session", "internal/shop", "internal/demo"},
+		ours:  []string{"seal", "policy", "replay", "replay/filestore", "replay/redisstore", "replay/pgstore", "session", "internal/shop", "internal/demo"},
 		third: []string{cobra, xterm},
 	},
 	"internal/shop":       {ours: []string{"seal", "policy", "replay", "session", "bayeux", "bayeux/sessionext", "client"}},

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/replay/filestore"
+	"github.com/sealedblob/sealedblob/replay/pgstore"
+	"github.com/sealedblob/sealedblob/replay/redisstore"
+)
+
+// access is what a command may do with a replay store.
+type access int
+
+const (
+	readOnly access = iota // verify: write nothing, not even a repair
+	mayWrite               // take: a mistyped path must not look like an empty memory
+	mayMake                // serve, seal: whoever issues rights makes the store
+	mayAdopt               // raise-epoch: a copy of a store, whose epoch is raised
+)
+
+const (
+	makeHint = "blobctl serve and blobctl seal --replay make one"
+	urlHint  = "use file:PATH, redis://HOST, rediss://HOST, postgres://USER@HOST/DATABASE, mem: (this process only) or none:"
+)
+
+// openStore opens the replay store of a URL.
+func openStore(ctx context.Context, text string, may access) (replay.Store, error) {
+	scheme, rest, ok := strings.Cut(text, ":")
+	switch {
+	case ok && (scheme == "mem" || scheme == "none") && rest == "" && may != mayMake:
+		return nil, &failure{exitUsage, fmt.Errorf("%s: keeps nothing beyond this command, so that it can't tell what is spent", scheme), "use file:PATH"}
+	case ok && scheme == "mem" && rest == "":
+		return replay.NewMemory(replay.MemoryConfig{}), nil
+	case ok && scheme == "none" && rest == "":
+		return replay.None{}, nil
+	case ok && scheme == "file" && rest != "":
+		return openFile(rest, may)
+	case ok && (scheme == "redis" || scheme == "rediss"):
+		return openRedis(ctx, text, may)
+	case ok && isPostgres(scheme):
+		return openPostgres(ctx, text, may)
+	}
+	return nil, &failure{exitUsage, fmt.Errorf("no replay store is known by %q", text), urlHint}
+}
+
+func openFile(path string, may access) (replay.Store, error) {
+	if _, err := os.Lstat(path); err != nil && may != mayMake {
+		return nil, &failure{exitUsage, fmt.Errorf("no replay store: %w", err), makeHint}
+	}
+	store, err := filestore.Open(path, filestore.Config{ReadOnly: may == readOnly, AfterRestore: may == mayAdopt})
+	if err != nil {
+		return nil, fail(exitFailure, err)
+	}
+	return store, nil
+}
+
+// parseURL reads a server's URL. A password in it would be everybody's to read who
+// sees the processes of the host, so it is refused; where says how to give it.
+func parseURL(text, where string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil { // its error repeats the URL, and perhaps a password
+		return nil, &failure{exitUsage, errors.New("--replay: not a URL"), urlHint}
+	}
+	_, inside := u.User.Password()
+	for name := range u.Query() {
+		inside = inside || strings.Contains(name, "password") && name != "password-file"
+	}
+	if inside {
+		return nil, &failure{exitUsage, errors.New("a password on the command line is everybody's to read"), where}
+	}
+	return u, nil
+}
+
+const redisPassword = "its password comes from the environment, REDISCLI_AUTH, or from ?password-file=FILE"
+
+func openRedis(ctx context.Context, text string, may access) (replay.Store, error) {
+	cfg, err := redisConfig(text)
+	if err != nil {
+		return nil, err
+	}
+	if may == mayWrite { // opening makes what is not there
+		cfg.ReadOnly = true
+		store, err := redisstore.Open(ctx, cfg)
+		if err != nil {
+			return nil, redisFailure(err)
+		}
+		store.Close()
+	}
+	cfg.ReadOnly = may == readOnly
+	store, err := redisstore.Open(ctx, cfg)
+	if err != nil {
+		return nil, redisFailure(err)
+	}
+	return store, nil
+}
+
+// redisFailure adds what a newcomer may do about it.
+func redisFailure(err error) error {
+	f := &failure{exitFailure, err, ""}
+	switch {
+	case errors.Is(err, redisstore.ErrGone):
+		f.hint = makeHint
+	case !errors.Is(err, redisstore.ErrUnfit):
+		f.hint = "redis://USER@HOST:6379; " + redisPassword
+	}
+	return f
+}
+
+// redisConfig is what a URL says: that of redisstore.ParseURL, and more that a node
+// may want.
+func redisConfig(text string) (cfg redisstore.Config, err error) {
+	u, err := parseURL(text, redisPassword)
+	if err != nil {
+		return cfg, err
+	}
+	more := u.Query()
+	own := url.Values{}
+	if name, is := more["name"]; is {
+		own["name"] = name
+		delete(more, "name")
+	}
+	u.RawQuery = own.Encode()
+	if cfg, err = redisstore.ParseURL(u.String()); err != nil {
+		return cfg, fail(exitUsage, err)
+	}
+	cfg.Client.Password = os.Getenv("REDISCLI_AUTH")
+	for name, values := range more {
+		switch value := values[len(values)-1]; name {
+		case "addr":
+			cfg.Client.InitAddress = append(cfg.Client.InitAddress, values...)
+		case "password-file":
+			cfg.Client.Password, err = passwordOf(value)
+		case "replicas":
+			cfg.Replicas, err = strconv.Atoi(value)
+		case "keep-on-restart":
+			cfg.KeepOnRestart, err = strconv.ParseBool(value)
+		case "leave-purge":
+			cfg.LeavePurge, err = strconv.ParseBool(value)
+		default:
+			return cfg, &failure{exitUsage, fmt.Errorf("a Redis URL has no %q", name), "there are name, addr, password-file, replicas, keep-on-restart and leave-purge"}
+		}
+		if err != nil {
+			return cfg, fail(exitUsage, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return cfg, nil
+}
+
+// passwordOf is the first line of a file.
+func passwordOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := readAtMost(f, 4096)
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSuffix(line, "\r"), err
+}
+
+const postgresPassword = "its password comes from the file of PGPASSFILE, ~/.pgpass, or from PGPASSWORD"
+
+func openPostgres(ctx context.Context, text string, may access) (replay.Store, error) {
+	if _, err := parseURL(text, postgresPassword); err != nil {
+		return nil, err
+	}
+	store, err := pgstore.Open(ctx, pgstore.Config{URL: text, Restored: may == mayAdopt})
+	if err != nil {
+		return nil, postgresFailure(err)
+	}
+	return store, nil
+}
+
+func isPostgres(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
+
+func migratePostgres(ctx context.Context, text string) error {
+	if scheme, _, _ := strings.Cut(text, ":"); !isPostgres(scheme) {
+		return usage("migrate is for postgres://USER@HOST/DATABASE; other stores make themselves")
+	}
+	if _, err := parseURL(text, postgresPassword); err != nil {
+		return err
+	}
+	if err := pgstore.Migrate(ctx, text); err != nil {
+		return postgresFailure(err)
+	}
+	return nil
+}
+
+// postgresFailure adds what a newcomer may do about it.
+func postgresFailure(err error) error {
+	f := &failure{exitFailure, err, ""}
+	switch {
+	case errors.Is(err, pgstore.ErrSchema):
+		f.hint = "as the owner: blobctl replay migrate makes the tables, and in SQL SELECT sealedblob.admit('ROLE') lets a node's role in"
+	case errors.Is(err, pgstore.ErrRestored):
+		f.hint = "blobctl replay raise-epoch, as the owner"
+	case !errors.Is(err, pgstore.ErrUnfit):
+		f.hint = "postgres://USER@HOST:5432/DATABASE; " + postgresPassword
+	}
+	return f
+}
