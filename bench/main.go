@@ -43,7 +43,7 @@ func main() {
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`")
 	flag.IntVar(&o.rounds, "rounds", 9, "how often each is measured")
 	flag.IntVar(&o.live, "live", 1_000_000, "how many rights are kept for size")
-	flag.DurationVar(&o.batch, "batch", 25*time.Millisecond, "CPU time of one measurement; of replay, a 16th of its length")
+	flag.DurationVar(&o.batch, "batch", 25*time.Millisecond, "CPU time of one measurement; of replay, a 12th of its length")
 	flag.Parse()
 	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -46,7 +46,7 @@ var contests = []contest{
 var callersOf = []int{1, 16, 256}
 
 // wallOf is how long one measurement of a store lasts for a batch of so much CPU time.
-func wallOf(batch time.Duration) time.Duration { return 16 * batch }
+func wallOf(batch time.Duration) time.Duration { return 12 * batch }
 
 // replays measures the claims of once-only rights, with all processors: waiting for
 // a disk or a server is most of it.

@@ -136,7 +136,8 @@ var goals = []goal{
 	{"the same, × pebble, which groups by itself", true, 2, claimRate("disk-256", "filestore", "pebble"), []string{"replay"}},
 	{"redisstore, 256 callers: × plain rueidis SET NX PX", true, 0.8, claimRate("redis-256", "redisstore", "rueidis SET"), []string{"replay"}},
 	{"the same with appendfsync always", true, 0.8, claimRate("redis+aof-256", "redisstore", "rueidis SET"), []string{"replay"}},
-	{"pgstore, 256 callers: × plain INSERT", true, 3, claimRate("postgres-256", "pgstore", plainPGX), []string{"replay"}},
+	{"pgstore, 256 callers: × plain INSERT over as many connections as help", true, 3, claimRate("postgres-256", "pgstore", plainPGX), []string{"replay"}},
+	{"the same, × plain INSERT over as many connections as pgstore has", true, 3, claimRate("postgres-256", "pgstore", samePGX), []string{"replay"}},
 }
 
 // claimRate is how many times the claims a second of another store ours answers.

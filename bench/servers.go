@@ -213,13 +213,15 @@ func openGoRedis(address string) (claimer, error) {
 
 // plainPGX has as many connections as help: with 256 of them 256 callers were served
 // no more than a tenth faster.
-const plainPGX = "pgx INSERT, 64 connections"
+const (
+	plainPGX = "pgx INSERT, 64 connections"
+	samePGX  = "pgx INSERT, 8 connections" // as many as pgstore has, unless told otherwise
+)
 
-// postgreses are clients of one PostgreSQL. The plain INSERTs have as many connections
-// as help, and as many as pgstore.
+// postgreses are clients of one PostgreSQL.
 var postgreses = []maker{
 	{plainPGX, func(dsn string) (claimer, error) { return openPGX(dsn, 64) }},
-	{"pgx INSERT, 8 connections", func(dsn string) (claimer, error) { return openPGX(dsn, 8) }},
+	{samePGX, func(dsn string) (claimer, error) { return openPGX(dsn, 8) }},
 	{"pgstore", openPGStore},
 }
 
