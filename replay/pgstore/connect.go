@@ -53,11 +53,10 @@ func connect(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 
 // prepare asks the server what it is, and sets up the session.
 func prepare(ctx context.Context, conn *pgx.Conn, cfg Config) error {
-	var standby bool
 	var version, fsync, pages, commit string
-	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('server_version_num'),
+	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num'),
 		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`).
-		Scan(&standby, &version, &fsync, &pages, &commit)
+		Scan(&version, &fsync, &pages, &commit)
 	if err != nil {
 		return err
 	}
@@ -65,8 +64,6 @@ func prepare(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 		return &refused{ErrUnfit, "PostgreSQL before version 13"}
 	}
 	switch {
-	case standby:
-		return &refused{ErrUnfit, "a standby"}
 	case (fsync == "off" || pages == "off") && !cfg.UnsafeNoSync:
 		return &refused{ErrUnfit, "fsync=" + fsync + ", full_page_writes=" + pages}
 	case commit == "off" && !cfg.UnsafeAsyncCommit:

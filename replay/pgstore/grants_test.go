@@ -9,6 +9,7 @@ import (
 
 // A web node's login can do by itself what it was admitted to, and nothing else.
 func TestGrants(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	insert := "INSERT INTO sealedblob.rights (id, owner, keep) VALUES (gen_random_uuid(), gen_random_uuid(), 1)"
 	for _, allowed := range []string{
@@ -57,6 +58,7 @@ var column = map[string]string{"rights": "keep", "sessions": "fence", "subjects"
 
 // Objects of the caller's own with the names of what the functions use change nothing.
 func TestSearchPath(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	script := `CREATE TEMPORARY TABLE rights (id uuid, owner uuid, keep bigint);
 		CREATE TEMPORARY TABLE memory AS SELECT 9 AS epoch;
@@ -86,6 +88,7 @@ func TestSearchPath(t *testing.T) {
 
 // A role that was not admitted is told so, and nothing else.
 func TestNotAdmitted(t *testing.T) {
+	t.Parallel()
 	s := bareSite(t, services.Postgres(t), sharedRoles(t))
 	must(t, Migrate(t.Context(), s.owner))
 	_, err := Open(t.Context(), Config{URL: s.web})

@@ -148,18 +148,15 @@ func dial(t testing.TB, dsn string) *pgx.Conn {
 	return conn
 }
 
-// timed replaces the clock of a site's schema by one that tests set.
-func (s site) timed(t testing.TB) {
-	t.Helper()
-	sql(t, s.owner, `CREATE TABLE sealedblob.ahead (seconds bigint);
-		INSERT INTO sealedblob.ahead VALUES (0);
-		CREATE OR REPLACE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-		AS 'SELECT floor(extract(epoch FROM clock_timestamp()))::bigint + seconds FROM sealedblob.ahead'`)
-}
+// timed replaces the clock of a schema by one that tests shift.
+const timed = `CREATE TABLE sealedblob.ahead (seconds bigint);
+	INSERT INTO sealedblob.ahead VALUES (0);
+	CREATE OR REPLACE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+	AS 'SELECT floor(extract(epoch FROM clock_timestamp()))::bigint + seconds FROM sealedblob.ahead'`
 
-func (s site) shift(t testing.TB, d time.Duration) {
-	t.Helper()
-	sql(t, s.owner, "UPDATE sealedblob.ahead SET seconds = seconds + "+strconv.FormatInt(int64(d/time.Second), 10))
+// shift moves a clock by d, rounded to whole seconds.
+func shift(d time.Duration) string {
+	return "UPDATE sealedblob.ahead SET seconds = seconds + " + strconv.FormatInt(int64(d/time.Second), 10)
 }
 
 func mustOpen(t testing.TB, cfg Config) *Store {

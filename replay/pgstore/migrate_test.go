@@ -13,6 +13,7 @@ import (
 
 // Many nodes may migrate at once.
 func TestMigrateAtOnce(t *testing.T) {
+	t.Parallel()
 	s := bareSite(t, services.Postgres(t), sharedRoles(t))
 	var wg sync.WaitGroup
 	for range 8 {
@@ -31,6 +32,7 @@ func TestMigrateAtOnce(t *testing.T) {
 // An older schema is brought up to date and keeps what it has; a newer one is left
 // alone, and neither is opened.
 func TestMigrateVersions(t *testing.T) {
+	t.Parallel()
 	s := bareSite(t, services.Postgres(t), sharedRoles(t))
 	if _, err := Open(t.Context(), Config{URL: s.owner}); !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "Migrate") {
 		t.Errorf("Open without a schema = %v", err)
@@ -61,6 +63,7 @@ func TestMigrateVersions(t *testing.T) {
 
 // A migration that fails leaves nothing behind.
 func TestMigrateAllOrNone(t *testing.T) {
+	t.Parallel()
 	s := bareSite(t, services.Postgres(t), sharedRoles(t))
 	if err := migrate(t.Context(), s.owner, append(slices.Clone(migrations), "SELECT 1/0")); err == nil {
 		t.Fatal("no error")

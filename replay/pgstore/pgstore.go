@@ -108,9 +108,9 @@ var (
 //
 // It refuses, by name: a server before version 13, a standby, settings that make a
 // commit less than durable unless cfg says otherwise, a schema of another version,
-// and with [ErrRestored] a database that is not where its memory was made. All but
-// the schema is asked again on each new connection, since behind an address the
-// server may change. No error holds the password.
+// and with [ErrRestored] a database that is not where its memory was made. Version,
+// settings and schema are asked for again on each new connection, and the others by each
+// operation, since behind an address the server may change. No error holds the password.
 //
 // The caller must Close the Store. It forgets what is past every minute or so.
 func Open(ctx context.Context, cfg Config) (*Store, error) {

@@ -162,7 +162,7 @@ func TestFull(t *testing.T) {
 func TestClaimBesidePurge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.timed(t)
+	sql(t, s.owner, timed)
 	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
 	burn, longer := restoring(newID(), 0, newOwner()), time.Duration(0)
 	for name, again := range map[string]func(replay.Right) (replay.Outcome, error){
@@ -230,7 +230,7 @@ func (s site) purging(t *testing.T) (commit func()) {
 func TestSessionBesidePurge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.timed(t)
+	sql(t, s.owner, timed)
 	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
 	req := restoring(newID(), 0, newOwner())
 	must(t, store.Revoke(t.Context(), req.Session, req.KeepUntil))
@@ -259,7 +259,7 @@ func TestSessionBesidePurge(t *testing.T) {
 func TestPurge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.timed(t)
+	sql(t, s.owner, timed)
 	quiet := mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: time.Hour}})
 	sql(t, s.owner, "INSERT INTO sealedblob.rights SELECT gen_random_uuid(), gen_random_uuid(), 1000 + n FROM generate_series(1, 2500) n")
 	live := newRight()
@@ -271,7 +271,7 @@ func TestPurge(t *testing.T) {
 	}
 	claims(t, quiet, newOwner(), replay.Lost, live)
 
-	s.shift(t, 2*time.Hour)
+	sql(t, s.owner, shift(2*time.Hour))
 	mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: 10 * time.Millisecond}})
 	for limit := time.Now().Add(20 * time.Second); status.Rights > 0 && time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
 		status, err = quiet.Status(t.Context())

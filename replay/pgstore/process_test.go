@@ -183,6 +183,7 @@ func rounds(fallback int) int {
 // Nothing that a node acknowledged is granted again, however often nodes are killed
 // in the middle of their work, and the store opens every time.
 func TestKillNodes(t *testing.T) {
+	t.Parallel()
 	s, n := newSite(t), rounds(200)
 	var mu sync.Mutex
 	var all []acknowledged
@@ -241,7 +242,8 @@ func killRound(url string) (got []acknowledged, err error) {
 // The server is killed under load again and again: what it answered holds, and
 // nodes that live go on by themselves when it is back.
 func TestKillServer(t *testing.T) {
-	server := services.PostgresServer(t)
+	t.Parallel()
+	server := services.PostgresServer(t, "recovery_init_sync_method=syncfs") // not each file: the host lives
 	s := siteOn(t, server, newRoles(t, server))
 	store := mustOpen(t, Config{URL: s.web, Timeout: 10 * time.Second})
 	var mu sync.Mutex
@@ -360,6 +362,7 @@ func childRace(url string) int {
 
 // So many processes race for the same rights: each is won by exactly one.
 func TestProcessesRace(t *testing.T) {
+	t.Parallel()
 	server := services.PostgresServer(t, "max_connections=300")
 	s := siteOn(t, server, newRoles(t, server))
 	winners := make(map[string]int)

@@ -67,6 +67,22 @@ func TestDumpRestored(t *testing.T) {
 	store.Close()
 }
 
+// Each of what tells where a memory was made is compared.
+func TestWhereabouts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store := mustOpen(t, Config{URL: s.web})
+	for _, column := range []string{"system", "timeline", "database", "relation"} {
+		was := sql(t, s.owner, "SELECT "+column+" FROM sealedblob.memory")
+		sql(t, s.owner, "UPDATE sealedblob.memory SET "+column+" = ("+was+" + 1)::text::"+sql(t, s.owner, "SELECT pg_typeof("+column+") FROM sealedblob.memory"))
+		if got, err := store.Claim(t.Context(), newOwner(), newRight()); got != replay.Lost || !errors.Is(err, ErrRestored) {
+			t.Errorf("another %s: Claim = %v, %v, want %v", column, got, err, ErrRestored)
+		}
+		sql(t, s.owner, "UPDATE sealedblob.memory SET "+column+" = "+was)
+		claims(t, store, newOwner(), replay.Won, newRight())
+	}
+}
+
 func TestCloneRefused(t *testing.T) {
 	t.Parallel()
 	server := services.PostgresServer(t)
