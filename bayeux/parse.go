@@ -22,6 +22,10 @@ var (
 // maxTimestampLength bounds what is kept of a member that nothing depends on.
 const maxTimestampLength = 64
 
+// maxMembers bounds the members of a message, of its ext and of its advice. Ours and
+// CometD's have fewer than 20.
+const maxMembers = 64
+
 // maxIDLength bounds what is echoed to a client that asks for it.
 const maxIDLength = 256
 
@@ -110,7 +114,10 @@ func eachMember(dec *jsontext.Decoder, f func(name string) error) error {
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
 		return errShape
 	}
-	for dec.PeekKind() != '}' {
+	for n := 0; dec.PeekKind() != '}'; n++ {
+		if n == maxMembers {
+			return errShape
+		}
 		tok, err := dec.ReadToken()
 		if err != nil || tok.Kind() != '"' {
 			return errSyntax

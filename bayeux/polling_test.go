@@ -474,6 +474,47 @@ func TestBrowserCookie(t *testing.T) {
 	})
 }
 
+// One call of http.Server's Shutdown ends it all, if it knows of ours: nothing held is
+// waited for.
+func TestHTTPServerShutdown(t *testing.T) {
+	s, err := bayeux.NewServer(bayeux.Config{Logger: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	net := newMemNet()
+	web := &http.Server{Handler: s}
+	web.RegisterOnShutdown(func() {
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	go web.Serve(net)
+	r := &rig{t: t, server: s, http: web, net: net}
+	var polls []<-chan []*bayeux.Message
+	for range 5 {
+		p := r.peer().ready()
+		polls = append(polls, p.held())
+	}
+	w := r.peer().ws().ready()
+	time.Sleep(50 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	start := time.Now()
+	if err := web.Shutdown(ctx); err != nil || time.Since(start) > 10*time.Second {
+		t.Errorf("http.Server.Shutdown = %v after %v", err, time.Since(start))
+	}
+	for _, held := range polls {
+		m := (<-held)[0]
+		wantError(t, m, "402::session_unknown")
+		if m.Advice == nil || m.Advice.Reconnect != bayeux.ReconnectHandshake {
+			t.Errorf("advice %+v", m.Advice)
+		}
+	}
+	if code := w.closed(); code != 1001 {
+		t.Errorf("close code %d, want 1001", code)
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, bayeux.Config{})

@@ -181,7 +181,8 @@ func (s *Server) fanOut(m *Message, rendered []byte) {
 // Shutdown ends all sessions: held connects are answered with the advice to
 // shake hands again, elsewhere, and WebSockets are closed. Requests after that
 // get 503. It waits for the WebSockets until ctx ends; held requests end
-// with the http.Server's own Shutdown.
+// with the http.Server's own Shutdown, which calls this one if it was given to
+// RegisterOnShutdown.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.leave()
 	s.mu.Lock()

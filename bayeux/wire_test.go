@@ -14,6 +14,14 @@ func TestParseMessages(t *testing.T) {
 	deep := func(n int) string {
 		return `{"channel":"/a","data":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}`
 	}
+	membersOf := func(n int) string {
+		var members []string
+		for i := range n {
+			members = append(members, fmt.Sprintf(`"%03d":1`, i))
+		}
+		return strings.Join(members, ",")
+	}
+	extOf := func(n int) string { return `{"ext":{` + membersOf(n) + `}}` }
 	tests := []struct {
 		name, in string
 		want     string // as rendered again; "" for none
@@ -63,6 +71,9 @@ func TestParseMessages(t *testing.T) {
 		{"channel number", `{"channel":1}`, "", errShape},
 		{"id object", `{"id":{}}`, "", errShape},
 		{"id too long", `{"id":"` + strings.Repeat("a", maxIDLength) + `"}`, "", errShape},
+		{"most members of ext", extOf(maxMembers), extOf(maxMembers), nil},
+		{"too many members of ext", extOf(maxMembers + 1), "", errShape},
+		{"too many members", "{" + membersOf(maxMembers+1) + "}", "", errShape},
 		{"ext array", `{"ext":[]}`, "", errShape},
 		{"successful string", `{"successful":"true"}`, "", errShape},
 		{"subscription number", `{"subscription":[1]}`, "", errShape},

@@ -1,0 +1,122 @@
+package bayeux
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+func quietServer(t *testing.T, cfg Config) *Server {
+	t.Helper()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	s, err := NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// member makes a session that is subscribed, without a client.
+func member(t *testing.T, s *Server, channels ...string) *ServerSession {
+	t.Helper()
+	sess, ok := s.admit(randomID())
+	if !ok || !s.registry.add(sess, channels, 10) {
+		t.Fatal("not admitted")
+	}
+	return sess
+}
+
+type passing struct{}
+
+func (passing) Incoming(_ context.Context, _ *ServerSession, _ *Message) bool { return true }
+func (passing) Outgoing(_ *ServerSession, _ *Message) bool                    { return true }
+
+// All receivers share the bytes of one rendering, whatever they subscribed to and
+// with whatever extensions the server has; but for those with their own.
+func TestBroadcastIsRenderedOnce(t *testing.T) {
+	s := quietServer(t, Config{})
+	s.AddExtension(passing{})
+	a, b, own := member(t, s, "/a"), member(t, s, "/**"), member(t, s, "/*")
+	own.AddExtension(passing{})
+	if err := s.Publish("/a", strings.Repeat("x", 1000)); err != nil {
+		t.Fatal(err)
+	}
+	at := func(sess *ServerSession) *byte { return unsafe.SliceData(sess.queue.messages[0]) }
+	if at(a) != at(b) {
+		t.Error("two renderings of one broadcast")
+	}
+	if at(own) == at(a) {
+		t.Error("a session's own extension may change what others get")
+	}
+}
+
+// A connect that is held costs no goroutine beyond those of any request that
+// net/http serves.
+func TestHeldConnectsHaveNoGoroutines(t *testing.T) {
+	const n = 100
+	release := make(chan struct{})
+	plain := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	defer plain.Close()
+	defer close(release) // before Close, which waits for all
+	s := quietServer(t, Config{InsecureTrustClientID: true, MaxPollsPerBrowser: n})
+	ours := httptest.NewServer(s)
+	defer ours.Close()
+
+	held := func(url string, body func(i int) string, ready func() bool) (goroutines int) {
+		before := runtime.NumGoroutine()
+		for i := range n {
+			go func() {
+				resp, err := http.Post(url, "application/json", strings.NewReader(body(i)))
+				if err == nil {
+					resp.Body.Close()
+				}
+			}()
+		}
+		for !ready() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond)
+		return runtime.NumGoroutine() - before
+	}
+	began := time.Now()
+	want := held(plain.URL, func(int) string { return "x" }, func() bool { return time.Since(began) > 500*time.Millisecond })
+	sessions := make([]*ServerSession, n)
+	for i := range sessions {
+		sessions[i] = member(t, s, "/a")
+		sessions[i].connected = true
+	}
+	parked := func() bool {
+		for _, sess := range sessions {
+			sess.mu.Lock()
+			waits := sess.poll != nil
+			sess.mu.Unlock()
+			if !waits {
+				return false
+			}
+		}
+		return true
+	}
+	got := held(ours.URL, func(i int) string {
+		return fmt.Sprintf(`{"channel":"/meta/connect","clientId":%q,"connectionType":"long-polling"}`, sessions[i].id)
+	}, parked)
+	if got > want+n/10 {
+		t.Errorf("%d held connects have %d goroutines, plain requests %d", n, got, want)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
