@@ -518,10 +518,14 @@ func cutWhileFailing(t *testing.T, spoil func(t *testing.T, dir string)) {
 		t.Fatalf("Claim = %v, %v, want an error", got, err)
 	}
 	spoil(t, dir)
+	had := len(logs(t, dir))
 	for range 2 {
 		if got, err := s.Claim(context.Background(), newOwner(), a); got != replay.Lost || err == nil {
 			t.Fatalf("Claim = %v, %v, want an error", got, err)
 		}
+	}
+	if left := len(logs(t, dir)); left != had {
+		t.Errorf("%d segments, then %d: the store was made anew", had, left)
 	}
 }
 

@@ -89,6 +89,9 @@ func TestConformance(t *testing.T) {
 				Rollback: func() error { return tx.Rollback(ctx) },
 			}
 		},
+		Operator: func(t testing.TB, s replay.Store) replay.Operable {
+			return mustOpen(t, Config{URL: b.of[s].owner})
+		},
 		FastForward: func(d time.Duration) { b.sql(t, b.now, shift(d)) },
 		Steps:       1000,
 		StepBack:    func(d time.Duration) { b.sql(t, b.now, shift(-d)) },

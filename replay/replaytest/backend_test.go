@@ -217,6 +217,28 @@ func (s *front) Epoch(ctx context.Context) (epoch time.Time, err error) {
 	return epoch, err
 }
 
+func (s *front) Status(ctx context.Context) (status replay.Status, err error) {
+	err = s.do(ctx, func(l *replay.Ledger, _ time.Time) error {
+		status = l.Status()
+		return nil
+	})
+	return status, err
+}
+
+func (s *front) Purge(ctx context.Context) error {
+	return s.do(ctx, func(l *replay.Ledger, now time.Time) error {
+		l.Purge(now)
+		return nil
+	})
+}
+
+func (s *front) RaiseEpoch(ctx context.Context) error {
+	return s.do(ctx, func(l *replay.Ledger, now time.Time) error {
+		l.RaiseEpoch(replay.FirstEpoch(now))
+		return nil
+	})
+}
+
 func (s *front) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

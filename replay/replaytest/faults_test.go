@@ -60,7 +60,7 @@ func TestFaultsAreFound(t *testing.T) {
 }
 
 func faults() (all []fault) {
-	for _, topic := range [][]fault{claimFaults, timeFaults, sessionFaults, ackFaults, burnFaults, subjectFaults, renewFaults, spenderFaults, otherFaults} {
+	for _, topic := range [][]fault{claimFaults, timeFaults, sessionFaults, ackFaults, burnFaults, subjectFaults, renewFaults, spenderFaults, operateFaults, otherFaults} {
 		all = append(all, topic...)
 	}
 	return all

@@ -22,6 +22,9 @@ type faulty struct {
 	cut         func(ctx context.Context, id replay.ID) (time.Time, error)
 	begin       func() Tx
 	epoch       func(ctx context.Context) (time.Time, error)
+	status      func(ctx context.Context) (replay.Status, error)
+	purge       func(ctx context.Context) error
+	raise       func(ctx context.Context) error
 	close       func() error
 }
 
@@ -100,6 +103,27 @@ func (f *faulty) Epoch(ctx context.Context) (time.Time, error) {
 		return f.epoch(ctx)
 	}
 	return f.Store.Epoch(ctx)
+}
+
+func (f *faulty) Status(ctx context.Context) (replay.Status, error) {
+	if f.status != nil {
+		return f.status(ctx)
+	}
+	return f.Store.(replay.Operable).Status(ctx)
+}
+
+func (f *faulty) Purge(ctx context.Context) error {
+	if f.purge != nil {
+		return f.purge(ctx)
+	}
+	return f.Store.(replay.Operable).Purge(ctx)
+}
+
+func (f *faulty) RaiseEpoch(ctx context.Context) error {
+	if f.raise != nil {
+		return f.raise(ctx)
+	}
+	return f.Store.(replay.Operable).RaiseEpoch(ctx)
 }
 
 func (f *faulty) Close() error {

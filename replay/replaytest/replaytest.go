@@ -48,6 +48,10 @@ type Config struct {
 	// stores that can't take part in one.
 	Begin func(t testing.TB, s replay.Store) Tx
 
+	// Operator returns who may tend the backend of s. Nil is for stores that are
+	// [replay.Operable] themselves, or not at all.
+	Operator func(t testing.TB, s replay.Store) replay.Operable
+
 	// FakeTime runs each check inside a testing/synctest bubble. It is for stores
 	// that go by time.Now in this process and do not use the network.
 	FakeTime bool
@@ -109,7 +113,7 @@ func (cfg Config) missing(n need) string {
 // checks is the whole kit, in the order in which it runs.
 func checks() []check {
 	var all []check
-	for _, topic := range [][]check{rightChecks, timeChecks, boundChecks, restoreChecks, ackChecks, burnChecks, fenceChecks, renewChecks, subjectChecks, spenderChecks, instanceChecks, failureChecks, walkChecks} {
+	for _, topic := range [][]check{rightChecks, timeChecks, boundChecks, restoreChecks, ackChecks, burnChecks, fenceChecks, renewChecks, subjectChecks, spenderChecks, operateChecks, instanceChecks, failureChecks, walkChecks} {
 		all = append(all, topic...)
 	}
 	return all
