@@ -55,7 +55,7 @@ type reply struct {
 // do runs an operation, together with what other callers ask at the same time: one
 // round trip, unless the server must be checked first.
 func (s *Store) do(ctx context.Context, q question) (reply, error) {
-	if err := s.usable(ctx, scriptOf[q.operation] != "ask"); err != nil {
+	if err := s.usable(ctx, !reads[q.operation]); err != nil {
 		return reply{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.patience())
@@ -128,7 +128,7 @@ func (s *Store) put(ctx context.Context, batch []question, replies []reply) {
 	for i, c := range calls {
 		calls[i].command = s.command(srv, c.question)
 	}
-	for i, a := range s.ask(ctx, s.client, srv, calls) {
+	for i, a := range s.ask(ctx, srv.era, calls) {
 		calls[i].deliver(a, replies)
 	}
 	for _, r := range replies {
@@ -190,45 +190,44 @@ func (c call) deliver(r reply, replies []reply) {
 	}
 }
 
+func (s *Store) tag() string { return strconv.FormatUint(s.tags.Add(1), 36) }
+
 // command is a question to the store as srv has it.
 func (s *Store) command(srv *server, q question) command {
-	tag := strconv.FormatUint(s.tags.Add(1), 36)
-	script := scriptOf[q.operation]
-	c := s.client.B().Evalsha().Sha1(srv.sha[script]).Numkeys(1).Key(s.meta).
-		Arg(tag, srv.era.name, itoa(srv.era.seq.Load()), q.operation)
-	if script != "open" {
-		c = c.Arg(s.budget(q.operation, len(q.args)))
-	}
-	return command{c.Arg(q.args...).Build(), tag}
+	tag := s.tag()
+	c := s.client.B().Evalsha().Sha1(srv.sha[scriptOf[q.operation]]).Numkeys(1).Key(s.meta).
+		Arg(tag, srv.era.name, itoa(srv.era.seq.Load()), q.operation, s.budget(q.operation, len(q.args))).Arg(q.args...).Build()
+	return command{c, tag}
 }
 
 // ask sends all calls over one connection and reads the answers. Where one does not
-// belong to its question no connection is used any more.
-func (s *Store) ask(ctx context.Context, via rueidis.CoreClient, srv *server, calls []call) []reply {
+// belong to its question no connection is used any more. The seq of all is noted in an
+// era, if one is given.
+func (s *Store) ask(ctx context.Context, of *era, calls []call) []reply {
 	commands, writes := make([]rueidis.Completed, len(calls), len(calls)+1), false
 	for i, c := range calls {
 		commands[i] = c.Completed
-		writes = writes || scriptOf[c.operation] != "ask"
+		writes = writes || !reads[c.operation]
 	}
 	wait := writes && s.cfg.Replicas > 0
 	if wait { // about all that came before on this connection
 		commands = append(commands, s.client.B().Wait().Numreplicas(int64(s.cfg.Replicas)).Timeout(s.cfg.ReplicaTimeout.Milliseconds()).Build())
 	}
-	results := via.DoMulti(ctx, commands...)
+	results := s.client.DoMulti(ctx, commands...)
 	replies := make([]reply, len(calls))
 	for i, c := range calls {
 		r := &replies[i]
 		if r.answer, r.err = parseAnswer(results[i], c.tag); errors.Is(r.err, errAnswer) {
 			s.conns.sever()
 		}
-		if r.err == nil && wait && scriptOf[c.operation] != "ask" {
+		if r.err == nil && wait && !reads[c.operation] {
 			r.err = s.replicated(results[len(calls)])
 		}
 		if r.err != nil {
 			continue
 		}
-		if scriptOf[c.operation] != "open" {
-			srv.era.saw(r.seq)
+		if of != nil {
+			of.saw(r.seq)
 		}
 		raise(&s.clock, r.now)
 	}

@@ -1,9 +1,12 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha1"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -15,11 +18,10 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// The script has the run ID of the server in its text, and each node loads it only
-// over the connection on which it read that ID. A server keeps scripts neither on disk nor
-// for its replicas. So every EVALSHA also asks, at no cost and in the same
-// step, whether this still is the process that was checked: any other one answers
-// NOSCRIPT, has done nothing, and is checked first.
+// The scripts have the run ID of the server in their text. A server keeps scripts
+// neither on disk nor for its replicas. So every EVALSHA also asks, at no cost and in
+// the same step, whether this still is the process that was checked: any other one
+// answers NOSCRIPT, has done nothing, and is checked first.
 
 // scripts are the texts, by name.
 type scripts map[string]string
@@ -47,9 +49,11 @@ var storeScripts = scripts{
 	"ask":     lua("head", "ask"),
 }
 
+// reads are the operations that change nothing.
+var reads = map[string]bool{"spent": true, "cut": true, "status": true, "info": true, "load": true, "look": true}
+
 // scriptOf names the script of an operation.
 var scriptOf = map[string]string{
-	"make": "open", "join": "open", "look": "open", "raise": "open",
 	"claim": "claim", "purge": "purge",
 	"spent": "ask", "cut": "ask", "status": "ask",
 	"restore": "session", "protect": "session", "take": "session", "acknowledge": "session",
@@ -99,7 +103,7 @@ type serverInfo struct {
 	version, run, role, policy string
 	major                      int
 	evicted                    int64
-	aof                        bool
+	aof, cluster               bool
 }
 
 var runForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
@@ -117,6 +121,7 @@ func parseInfo(text string) (i serverInfo, err error) {
 		role:    fields["role"],
 		policy:  fields["maxmemory_policy"],
 		aof:     fields["aof_enabled"] == "1",
+		cluster: fields["cluster_enabled"] == "1",
 	}
 	major, _, _ := strings.Cut(i.version, ".")
 	var errMajor, errEvicted error
@@ -205,7 +210,7 @@ func (s *Store) watch() {
 }
 
 func (s *Store) recheck() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience())
 	defer cancel()
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
@@ -230,25 +235,22 @@ func (s *Store) check(ctx context.Context, mode string) (*server, error) {
 	return srv, nil
 }
 
-// look does so over one connection, which is one process.
+// look does so, step by step; each but the first finds out if the server is another.
 func (s *Store) look(ctx context.Context, mode string) (*server, error) {
-	conn, release := s.client.Dedicate()
-	defer release()
-	srv, err := s.prepare(ctx, conn)
+	srv, err := s.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return srv, s.join(ctx, conn, srv, mode)
+	return srv, s.join(ctx, srv, mode)
 }
 
-// prepare checks the server and loads the script.
-func (s *Store) prepare(ctx context.Context, conn rueidis.CoreClient) (*server, error) {
-	// With a key, so that in a Cluster it is the connection to the store's own node.
-	if err := conn.Do(ctx, conn.B().Exists().Key(s.meta).Build()).Error(); err != nil {
-		return nil, err
-	}
-	text, err := conn.Do(ctx, conn.B().Info().Build()).ToString()
-	if err != nil {
+// prepare checks the server and makes the scripts known to it.
+func (s *Store) prepare(ctx context.Context) (*server, error) {
+	// From inside a script, since in a Cluster only what has a key comes to the
+	// store's own node.
+	r := s.eval(ctx, s.scripts["open"], question{operation: "info"})
+	text, err := r.text(0)
+	if err = cmp.Or(r.err, err); err != nil {
 		return nil, err
 	}
 	srv := new(server)
@@ -261,18 +263,42 @@ func (s *Store) prepare(ctx context.Context, conn rueidis.CoreClient) (*server, 
 		}
 		return nil, err
 	}
-	srv.sync = appendfsync(ctx, conn)
+	if !srv.info.cluster {
+		srv.sync = appendfsync(ctx, s.client)
+	}
 	if err := s.keeps(srv); err != nil {
 		return nil, err
 	}
-	srv.sha = make(map[string]string, len(s.scripts))
+	srv.sha, err = s.load(ctx, srv.info.run)
+	return srv, err
+}
+
+// load makes the scripts for a run known to the server, and returns their names there.
+func (s *Store) load(ctx context.Context, run string) (map[string]string, error) {
+	sha := make(map[string]string, len(s.scripts))
 	for name, text := range s.scripts {
-		load := conn.B().ScriptLoad().Script(strings.Replace(text, "@RUN@", srv.info.run, 1)).Build()
-		if srv.sha[name], err = conn.Do(ctx, load).ToString(); err != nil {
-			return nil, err
+		if name == "open" {
+			continue
 		}
+		text = strings.ReplaceAll(text, "@RUN@", run)
+		if r := s.eval(ctx, text, question{operation: "load"}); r.err != nil {
+			return nil, r.err
+		}
+		sum := sha1.Sum([]byte(text))
+		sha[name] = hex.EncodeToString(sum[:])
 	}
-	return srv, nil
+	return sha, nil
+}
+
+// eval runs a script that the server may not know.
+func (s *Store) eval(ctx context.Context, script string, q question) reply {
+	e := s.known.Load()
+	if e == nil {
+		e = new(era)
+	}
+	tag := s.tag()
+	c := s.client.B().Eval().Script(script).Numkeys(1).Key(s.meta).Arg(tag, e.name, itoa(e.seq.Load()), q.operation).Arg(q.args...).Build()
+	return s.ask(ctx, nil, []call{{question: q, command: command{c, tag}}})[0]
 }
 
 // appendfsync asks for what INFO does not say, if the account may.
@@ -299,7 +325,7 @@ func (s *Store) keeps(srv *server) error {
 // join takes the store that the server has, or makes one. Another era than the one
 // known is taken only if its epoch is after all that this node was ever answered:
 // what it saw spent is then refused.
-func (s *Store) join(ctx context.Context, conn rueidis.CoreClient, srv *server, mode string) error {
+func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 	known := s.known.Load()
 	if known == nil {
 		known = new(era)
@@ -308,7 +334,7 @@ func (s *Store) join(ctx context.Context, conn rueidis.CoreClient, srv *server, 
 		mode = "raise" // what it had as a master may be gone
 	}
 	srv.era = known
-	name, epoch, seq, err := s.present(ctx, conn, srv, mode)
+	name, epoch, seq, err := s.present(ctx, srv, mode)
 	if err != nil {
 		return err
 	}
@@ -324,9 +350,9 @@ func (s *Store) join(ctx context.Context, conn rueidis.CoreClient, srv *server, 
 }
 
 // present asks the store for its era, or makes one.
-func (s *Store) present(ctx context.Context, conn rueidis.CoreClient, srv *server, mode string) (era string, epoch, seq int64, err error) {
+func (s *Store) present(ctx context.Context, srv *server, mode string) (era string, epoch, seq int64, err error) {
 	q := question{mode, []string{srv.info.run, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart)}}
-	r := s.ask(ctx, conn, srv, []call{{question: q, command: s.command(srv, q)}})[0]
+	r := s.eval(ctx, s.scripts["open"], q)
 	if r.err != nil {
 		return "", 0, 0, r.err
 	}
@@ -342,7 +368,7 @@ func (s *Store) RaiseEpoch(ctx context.Context) error {
 	if err := s.usable(ctx, true); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
@@ -350,14 +376,11 @@ func (s *Store) RaiseEpoch(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	conn, release := s.client.Dedicate()
-	defer release()
-	srv, err := s.prepare(ctx, conn)
+	srv, err := s.prepare(ctx)
 	if err != nil {
 		return s.wrap(err)
 	}
-	srv.era = new(era)
-	name, epoch, seq, err := s.present(ctx, conn, srv, "raise")
+	name, epoch, seq, err := s.present(ctx, srv, "raise")
 	if err != nil {
 		return s.wrap(err)
 	}

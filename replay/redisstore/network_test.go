@@ -19,7 +19,7 @@ type wire struct {
 	mu            sync.Mutex
 	sent          int
 	drop          bool // the next answer, and the connection
-	repeat        bool // the next answer comes once more, before the one after it
+	repeat        int  // so many answers on, one comes once more, before the one after it
 	kept, pending []byte
 }
 
@@ -58,8 +58,7 @@ func (c wiredConn) Read(b []byte) (int, error) {
 		c.Conn.Close()
 		return 0, errors.New("connection reset")
 	}
-	if c.wire.repeat {
-		c.wire.repeat = false
+	if c.wire.repeat--; c.wire.repeat == 0 {
 		c.wire.kept = bytes.Clone(b[:n])
 	}
 	return n, err
@@ -149,10 +148,24 @@ func TestRepeatedAnswer(t *testing.T) {
 	s, w := wired(t, services.Redis(t).Addr)
 	spent := newRight()
 	expect(t, s, newOwner(), spent, replay.Won, nil)
-	w.set(func() { w.repeat = true })
+	w.set(func() { w.repeat = 1 })
 	expect(t, s, newOwner(), newRight(), replay.Won, nil)
 	if o, err := s.Claim(t.Context(), newOwner(), spent); o != replay.Lost || !errors.Is(err, errAnswer) {
 		t.Fatalf("Claim answered with another's answer = %v, %v", o, err)
+	}
+	expectSoon(t, s, newOwner(), newRight(), replay.Won, nil) // over another connection
+}
+
+// Nor while the server is checked, and the process does not end by it.
+func TestRepeatedAnswerToACheck(t *testing.T) {
+	addr := services.Redis(t).Addr
+	for n := range 8 {
+		s, w := wired(t, addr)
+		w.set(func() { w.repeat = n })
+		s.recheck()
+		s.recheck()
+		expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
+		must(t, s.Close())
 	}
 }
 

@@ -28,7 +28,7 @@
 // for the store "sealedblob":
 //
 //	ACL SETUSER web on >PASSWORD resetchannels
-//	  ~sb:{sealedblob}:* +evalsha +script|load +info +time +ping +wait +get +hget +hmget +exists
+//	  ~sb:{sealedblob}:* +eval +evalsha +info +time +wait +get +hget +hmget +exists
 //	  (~sb:{sealedblob}:r:* +setnx) (~sb:{sealedblob}:x:* +set) (~sb:{sealedblob}:s:* +hset)
 //	  (~sb:{sealedblob}:u:* +hset) (~sb:{sealedblob}:d:* +rpush) (~sb:{sealedblob}:due +zadd)
 //	  (~sb:{sealedblob}:meta +hset +hincrby +persist)
@@ -232,7 +232,7 @@ func open(ctx context.Context, cfg Config, texts scripts) (*Store, error) {
 		quit:    make(chan struct{}),
 		watched: make(chan struct{}),
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	if err := s.enter(ctx); err != nil {
 		client.Close()

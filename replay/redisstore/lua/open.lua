@@ -1,13 +1,15 @@
--- run @RUN@
--- What is done with a store as a whole, by whoever has just checked the server.
+-- What is done with a store as a whole, by whoever checks the server.
 --
 -- ARGV: tag, the era known and the highest seq seen in it, which the next operation
--- compares, make, join, look or raise, then its arguments.
--- Answer: tag, "ok" or a refusal, seq, now, era, epoch.
+-- compares, info, make, join, look or raise, then its arguments.
+-- Answer: tag, "ok" or a refusal, seq, now, era, epoch; to info, what INFO says.
 local meta, call, max = KEYS[1], redis.call, math.max
 local tag, mode = ARGV[1], ARGV[4]
-local run, evicted, new_era, clock = ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local now = tonumber(call('TIME')[1])
+if mode == 'info' then return { tag, 'ok', 0, now, call('INFO') } end
+
+local run, evicted, new_era, clock = ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+if string.match(call('INFO', 'server'), 'run_id:(%x+)') ~= run then return { tag, 'era' } end
 local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted')
 local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] or 0)
 
@@ -29,8 +31,9 @@ if version ~= '1' then return { tag, 'version' } end
 if mode == 'raise' then return raise() end
 if mode ~= 'look' then
   -- A server that was started since, or evicted, may have lost what it acknowledged.
+  -- For an era without a name see head.lua.
   local again = m[5] == run
-  if evicted > (again and tonumber(m[6]) or 0) or not again and ARGV[9] ~= '1' then return raise() end
+  if era == '' or evicted > (again and tonumber(m[6]) or 0) or not again and ARGV[9] ~= '1' then return raise() end
   if not again then call('HSET', meta, 'run', run, 'evicted', evicted) end
 end
 return { tag, 'ok', seq, now, era, epoch }
