@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"slices"
 	"strconv"
@@ -29,8 +28,8 @@ const (
 type ClientConfig struct {
 	// HTTPClient sends the requests. Nil means a new one with its own cookie
 	// jar. The client works on a copy without Timeout, which would cut held
-	// requests; if Jar is nil the copy gets an empty one, as servers bind
-	// clients to cookies. WebSockets use the same Jar and, if Transport is an
+	// requests; if Jar is nil the copy gets an empty one, of 50 cookies at most,
+	// as servers bind clients to cookies. WebSockets use the same Jar and, if Transport is an
 	// *http.Transport (or nil), its dialer and TLS configuration; they are not
 	// tried with another RoundTripper or through a proxy.
 	HTTPClient *http.Client
@@ -190,7 +189,7 @@ func ownHTTPClient(given *http.Client) (*http.Client, error) {
 		own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
 	if own.Jar == nil {
-		jar, err := cookiejar.New(nil)
+		jar, err := newBoundedJar()
 		if err != nil {
 			return nil, err
 		}

@@ -60,7 +60,6 @@ func (c *Client) dialSocket(ctx context.Context) (link, error) {
 		HandshakeTimeout:    c.cfg.RequestTimeout,
 		ReadMaxPayloadSize:  c.cfg.MaxReply,
 		WriteMaxPayloadSize: 1 << 30,
-		CheckUtf8Enabled:    true,
 		Logger:              quiet{},
 	}, bounded)
 	if resp != nil {
