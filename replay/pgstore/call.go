@@ -112,12 +112,11 @@ func (s *Store) fault(ctx context.Context, op string, err error) error {
 
 // wait is how many milliseconds a lock may be waited for: less than ctx has left, so
 // that the server gives up first and the connection lives on.
-func (s *Store) wait(ctx context.Context) int32 { return waitWithin(ctx, s.lockWait) }
-
-func waitWithin(ctx context.Context, most time.Duration) int32 {
+func (s *Store) wait(ctx context.Context) int32 {
+	wait := s.lockWait
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
-		most = min(most, left-left/8)
+		wait = min(wait, left-left/8)
 	}
-	return int32(max(most.Milliseconds(), 1))
+	return int32(max(wait.Milliseconds(), 1))
 }

@@ -72,7 +72,8 @@ func advance(ctx context.Context, tx pgx.Tx, migrations []string) error {
 		return err
 	}
 	if !known {
-		if err := run(ctx, tx, "CREATE SCHEMA IF NOT EXISTS sealedblob; CREATE TABLE sealedblob.migrations (version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())"); err != nil {
+		// An owner who may not make schemas was given one.
+		if err := run(ctx, tx, "DO $$ BEGIN IF to_regnamespace('sealedblob') IS NULL THEN CREATE SCHEMA sealedblob; END IF; END $$; CREATE TABLE sealedblob.migrations (version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())"); err != nil {
 			return err
 		}
 	}

@@ -73,3 +73,11 @@ func TestMigrateAllOrNone(t *testing.T) {
 	}
 	must(t, Migrate(t.Context(), s.owner))
 }
+
+// An owner who may make no schema can be given an empty one.
+func TestMigrateIntoGivenSchema(t *testing.T) {
+	t.Parallel()
+	server, r := services.Postgres(t), sharedRoles(t)
+	server.SQL("CREATE SCHEMA sealedblob AUTHORIZATION " + r.owner)
+	must(t, Migrate(t.Context(), as(t, server.DSN, r.owner, r.password)))
+}

@@ -19,7 +19,9 @@
 //
 // A store has no bounds but the disk: an exact count would be a row that every
 // writer waits for, until the longest of the callers' own transactions ends. When
-// the disk is full the answer is [replay.ErrFull].
+// the disk is full the answer is [replay.ErrFull]. Under load each node holds up to 128
+// places in the server's table of locks, of which there are
+// max_locks_per_transaction · max_connections, 6400 by default.
 package pgstore
 
 import (
@@ -59,7 +61,8 @@ type Config struct {
 	Restored bool
 
 	// UnsafeAsyncCommit opens a server with synchronous_commit off: what it answered
-	// in the last moments before a crash may be forgotten, and spent again.
+	// in the last moments before a crash may be forgotten, and spent again; who lived
+	// through it and was answered more returns ErrRestored.
 	UnsafeAsyncCommit bool
 
 	// UnsafeNoSync opens a server with fsync or full_page_writes off. A crash of its

@@ -26,9 +26,9 @@ func (s *Store) Claim(ctx context.Context, owner replay.Owner, rights ...replay.
 	if err := claimable(owner, rights); err != nil {
 		return replay.Lost, err
 	}
+	within, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	if len(rights) == 1 {
-		within, cancel := context.WithTimeout(ctx, s.timeout)
-		defer cancel()
 		got, err := s.claims.Do(within, claim{owner, rights[0]})
 		if err != nil {
 			return replay.Lost, s.fault(ctx, "claim", err)
@@ -38,7 +38,7 @@ func (s *Store) Claim(ctx context.Context, owner replay.Owner, rights ...replay.
 		}
 	}
 	var got int16
-	if err := s.call(ctx, "claim", sqlClaimAll, claimArgs(s, ctx, false, owner, rights), &got); err != nil {
+	if err := s.call(within, "claim", sqlClaimAll, s.claimArgs(within, false, owner, rights), &got); err != nil {
 		return replay.Lost, err
 	}
 	return outcomeOf(got)
@@ -55,7 +55,7 @@ func claimable(owner replay.Owner, rights []replay.Right) error {
 	return nil
 }
 
-func claimArgs(s *Store, ctx context.Context, hold bool, owner replay.Owner, rights []replay.Right) []any {
+func (s *Store) claimArgs(ctx context.Context, hold bool, owner replay.Owner, rights []replay.Right) []any {
 	var l listed
 	for _, r := range rights {
 		l.add(r)
@@ -142,7 +142,7 @@ func (x *spender) Claim(ctx context.Context, owner replay.Owner, rights ...repla
 		return replay.Lost, err
 	}
 	var got int16
-	if err := x.call(ctx, "claim", sqlClaimAll, claimArgs(x.s, ctx, true, owner, rights), &got); err != nil {
+	if err := x.call(ctx, "claim", sqlClaimAll, x.s.claimArgs(ctx, true, owner, rights), &got); err != nil {
 		return replay.Lost, err
 	}
 	return outcomeOf(got)
