@@ -1,11 +1,14 @@
 // Package bayeux is a Bayeux 1.0 server and client: publish and subscribe
-// between a web server and its browsers, over long-polling and WebSocket.
+// between a web server and its browsers, over long-polling and WebSocket and, where
+// a program asks for it, callback-polling.
 //
 // Most people want two calls. [NewServer] gives an [http.Handler]; mount it at
 // a path and everything below it, and send with [Server.Publish] or, to one
 // client, [ServerSession.Deliver]. [NewClient] gives a client that stays
 // connected: it reconnects, shakes hands again when the server does not know it
 // any more, and renews its subscriptions.
+//
+// docs/bayeux.md tells what it does on the wire, requirement by requirement.
 //
 // The server speaks to CometD's and Faye's clients, the client to their
 // servers. An [Extension] sees every message; a [HandshakeHook] has a say in
@@ -16,9 +19,11 @@
 // Serve over TLS. Say in a [SecurityPolicy] who may do what: by default
 // everybody may publish and subscribe on every broadcast channel. List other
 // origins in [Config.AllowedOrigins]; by default only pages of the server's own
-// origin are served. Call [Server.Shutdown] before http.Server's, which does
-// not know of WebSockets. Delivery is at most once: a message written to a
-// connection that dies is lost.
+// origin are served. Give [Server.Shutdown] to RegisterOnShutdown of the
+// http.Server, which by itself waits for held connects and does not know of
+// WebSockets. Delivery is at most once: a message written
+// to a connection that dies is lost, unless the client asks for acknowledged
+// delivery ([Config.Acknowledge]).
 //
 // # Limits
 //
