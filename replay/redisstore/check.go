@@ -89,15 +89,6 @@ func raise(a *atomic.Int64, n int64) {
 	}
 }
 
-// failure is a check that failed, and when. For a moment it answers for all, so
-// that they do not queue for a server that is down.
-type failure struct {
-	at  time.Time
-	err error
-}
-
-const failureLasts = 50 * time.Millisecond
-
 // serverInfo is what INFO says.
 type serverInfo struct {
 	version, run, role, policy string
@@ -180,9 +171,6 @@ func (s *Store) checked(ctx context.Context) (*server, error) {
 	if srv := s.server.Load(); srv != nil {
 		return srv, nil
 	}
-	if f := s.failed.Load(); f != nil && time.Since(f.at) < failureLasts {
-		return nil, f.err
-	}
 	return s.check(ctx, s.again())
 }
 
@@ -226,9 +214,6 @@ func (s *Store) check(ctx context.Context, mode string) (*server, error) {
 	}
 	if err != nil {
 		s.server.CompareAndSwap(known, nil)
-		if ctx.Err() == nil {
-			s.failed.Store(&failure{time.Now(), err})
-		}
 		return nil, err
 	}
 	s.server.Store(srv)

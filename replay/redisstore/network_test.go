@@ -16,36 +16,36 @@ import (
 
 // wire is a network that counts what is sent, and drops or repeats an answer.
 type wire struct {
-	mu            sync.Mutex
-	sent          int
-	drop          bool // the next answer, and the connection
-	repeat        int  // so many answers on, one comes once more, before the one after it
-	kept, pending []byte
+	mu     sync.Mutex
+	sent   int
+	drop   bool // the next answer, and the connection
+	repeat int  // so many answers on, one comes once more, before the one after it
 }
 
 type wiredConn struct {
 	net.Conn
-	wire *wire
+	wire          *wire
+	kept, pending []byte // of an answer to be repeated
 }
 
 func (w *wire) dial(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 	c, err := d.DialContext(ctx, "tcp", addr)
-	return wiredConn{c, w}, err
+	return &wiredConn{Conn: c, wire: w}, err
 }
 
-func (c wiredConn) Write(b []byte) (int, error) {
+func (c *wiredConn) Write(b []byte) (int, error) {
 	c.wire.mu.Lock()
 	c.wire.sent++
-	c.wire.pending = append(c.wire.pending, c.wire.kept...)
-	c.wire.kept = nil
+	c.pending = append(c.pending, c.kept...)
+	c.kept = nil
 	c.wire.mu.Unlock()
 	return c.Conn.Write(b)
 }
 
-func (c wiredConn) Read(b []byte) (int, error) {
+func (c *wiredConn) Read(b []byte) (int, error) {
 	c.wire.mu.Lock()
-	if n := copy(b, c.wire.pending); n > 0 {
-		c.wire.pending = c.wire.pending[n:]
+	if n := copy(b, c.pending); n > 0 {
+		c.pending = c.pending[n:]
 		c.wire.mu.Unlock()
 		return n, nil
 	}
@@ -59,7 +59,7 @@ func (c wiredConn) Read(b []byte) (int, error) {
 		return 0, errors.New("connection reset")
 	}
 	if c.wire.repeat--; c.wire.repeat == 0 {
-		c.wire.kept = bytes.Clone(b[:n])
+		c.kept = bytes.Clone(b[:n])
 	}
 	return n, err
 }
@@ -164,6 +164,8 @@ func TestRepeatedAnswerToACheck(t *testing.T) {
 		w.set(func() { w.repeat = n })
 		s.recheck()
 		s.recheck()
+		expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
+		w.set(func() { w.repeat = 1 })
 		expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
 		must(t, s.Close())
 	}

@@ -181,7 +181,6 @@ type Store struct {
 	// latest time of the server in an answer. Demoted says that the server was seen as
 	// a replica since.
 	server  atomic.Pointer[server]
-	failed  atomic.Pointer[failure]
 	turn    chan struct{}
 	known   atomic.Pointer[era]
 	clock   atomic.Int64
