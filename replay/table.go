@@ -26,12 +26,22 @@ type rightTable struct {
 	horizon int64
 	key     *tableKey
 	in, out Owner // scratch, so that the cipher makes no garbage
+	last    answer
 
 	// first is when the first of the rights is past; past counts them by the span of
 	// their end, the last for all later ones; base is where the first span begins.
 	// They tell when a purge is worth a pass.
 	first, base int64
 	past        [spans]uint32
+}
+
+// answer is what find said last, until the array changes: a claim asks once whether
+// a right is free and once more where it goes.
+type answer struct {
+	id    ID
+	at    int
+	known bool // that it is so
+	found bool
 }
 
 type slot struct {
@@ -86,9 +96,18 @@ func (t *rightTable) tag(owner Owner) (tag [8]byte) {
 
 // find returns where id is, or where it would be put.
 func (t *rightTable) find(id *ID) (at int, found bool) {
+	if t.last.known && t.last.id == *id {
+		return t.last.at, t.last.found
+	}
 	if t.places == 0 {
 		return 0, false
 	}
+	at, found = t.search(id)
+	t.last = answer{*id, at, true, found}
+	return at, found
+}
+
+func (t *rightTable) search(id *ID) (at int, found bool) {
 	h := t.hash(id)
 	for at = place(h, t.places); at < len(t.slots); at++ {
 		s := &t.slots[at]
@@ -169,6 +188,7 @@ func (t *rightTable) insert(now int64, at int, s slot) {
 		at, _ = t.find(&s.id)
 	}
 	t.slots[at] = s
+	t.last.known = false
 	t.used++
 	t.count(s.keep)
 }
@@ -233,6 +253,7 @@ func (t *rightTable) purge(now int64) {
 		return
 	}
 	t.base, t.first, t.past = now, forever, [spans]uint32{}
+	t.last.known = false
 	next, used := 0, 0
 	for i := range t.slots {
 		s := t.slots[i]
@@ -265,6 +286,7 @@ func (t *rightTable) renew(now int64, behind int) {
 	for behind = max(behind, min(256, 8+places/8)); ; behind *= 2 {
 		if slots, fit := t.spread(places, behind); fit {
 			t.slots, t.places = slots, places
+			t.last.known = false
 			return
 		}
 	}
