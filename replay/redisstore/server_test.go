@@ -197,6 +197,11 @@ func TestReplacedInBetween(t *testing.T) {
 			t.Errorf("%s at another run = %v", mode, err)
 		}
 	}
+	afterEpoch(t, s)
+	right := issuedNow()
+	expect(t, s, newOwner(), right, replay.Won, nil)
+	loadFor(t, s, former.info.run)
+	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
 	redis.Redis("FLUSHALL")
 	loadFor(t, s, former.info.run)
 	if n := said(redis, "DBSIZE"); n != "0" {
