@@ -58,8 +58,11 @@ func (s *Store) do(ctx context.Context, q question) (reply, error) {
 	if err := s.usable(ctx, !reads[q.operation]); err != nil {
 		return reply{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.patience())
-	defer cancel()
+	if end, ends := ctx.Deadline(); !ends || time.Until(end) > s.patience() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.patience())
+		defer cancel()
+	}
 	got, err := s.questions.Do(ctx, q)
 	if err == nil {
 		err = got.err

@@ -1,17 +1,19 @@
 
-local dirty, fresh = false, {}
+local dirty, fresh, rights, nobody = false, {}, prefix .. 'r:', string.rep('\0', 16)
 
--- begin comes before the first write. It is false, with nothing written, where the
--- server has no memory left; what it refuses after that, it refuses at this write.
+-- short says that there was no memory for a command; any other error ends the script.
+local function short(r)
+  return string.find(r.err, 'OOM', 1, true) and true or error(r)
+end
+
+-- begin comes before the first write, or right after one that was let through. It is
+-- false, with nothing written, where the server has no memory left; the server lets through
+-- what follows a write.
 local function begin()
   if dirty then return true end
   local r = redis.pcall('HINCRBY', meta, 'seq', 1)
-  if type(r) == 'number' then
-    seq, dirty = r, true
-    return true
-  end
-  if string.find(r.err, 'OOM', 1, true) then return false end
-  seq, dirty = call('HINCRBY', meta, 'seq', 1), true -- fails the script with the server's own words
+  if type(r) ~= 'number' then return not short(r) end
+  seq, dirty = r, true
   return true
 end
 
@@ -101,7 +103,7 @@ end
 
 -- outcome is 2 for won, 1 for mine, 0 for lost; and whether keep is later than noted.
 local function outcome(id, owner, keep)
-  local right = call('GET', prefix .. 'r:' .. id)
+  local right = call('GET', rights .. id)
   if not right then return 2, false end
   if sub(right, 1, 16) ~= owner then return 0, false end
   if not keep or tonumber(keep) <= tonumber(sub(right, 17)) then return 1, false end
@@ -109,21 +111,31 @@ local function outcome(id, owner, keep)
   return 1, not longer or tonumber(keep) > tonumber(longer)
 end
 
--- spend writes a right. SETNX never takes one from its owner.
+-- write notes a right that nobody holds. SETNX never takes one from its owner; it
+-- changes nothing where there is one, or no memory.
+local function write(id, owner, keep)
+  local r = redis.pcall('SETNX', rights .. id, owner .. keep)
+  if r == 0 or r ~= 1 and short(r) then return false end
+  begin()
+  count.r = count.r + 1
+  enlist('r', id, keep)
+  return true
+end
+
+-- spend writes a right, or that it is kept longer, after begin.
 local function spend(id, owner, keep)
-  if call('SETNX', prefix .. 'r:' .. id, owner .. keep) == 1 then
-    count.r = count.r + 1
-    enlist('r', id, keep)
-  else
-    local _, longer = outcome(id, owner, keep)
-    if longer then call('SET', prefix .. 'x:' .. id, keep) end
-  end
+  if write(id, owner, keep) then return end
+  local _, longer = outcome(id, owner, keep)
+  if longer then call('SET', prefix .. 'x:' .. id, keep) end
 end
 
 -- claim decides on n rights, each id, issued, keep, the first at ARGV[first].
 local function claim(owner, first, n, limit)
   local last, best, new, any_longer, listed = first + 3 * n - 3, 1, 0, false, n > 1 and {}
-  if owner == string.rep('\0', 16) then return 'owner' end
+  if owner == nobody then return 'owner' end
+  if n == 1 and count.r < limit and not admit(ARGV[first + 1], ARGV[first + 2]) and write(ARGV[first], owner, ARGV[first + 2]) then
+    return 'won' -- as most
+  end
   for i = first, last, 3 do
     local id, keep = ARGV[i], ARGV[i + 2]
     local refusal = admit(ARGV[i + 1], keep)

@@ -1,5 +1,5 @@
 
-local operation, next_arg, nobody, max = ARGV[4], 6, string.rep('\0', 16), math.max
+local operation, next_arg, max = ARGV[4], 6, math.max
 
 local function take()
   next_arg = next_arg + 1
@@ -104,7 +104,7 @@ local function restore()
   end
   if not room('r', new, max_rights) or not room_for(s, max_sessions) or not begin() then return 'full' end
   local looked = {}
-  for i = 1, take_number() do looked[i] = call('EXISTS', prefix .. 'r:' .. take()) end
+  for i = 1, take_number() do looked[i] = call('EXISTS', rights .. take()) end
   for i = 1, #burns do spend(burns[i][1], attempt, burns[i][2]) end
   put(id, { fence = s.fence + 1, floor = 0, watermark = 0, attempt = attempt, set_fence = fence, set_gen = gen,
     behind = behind and '1' or '0', revoked = '0', next = nobody, keep = s.keep }, keep)
