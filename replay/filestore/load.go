@@ -308,7 +308,7 @@ func (d *disk) readOn() error {
 }
 
 // more says whether anything may stand behind offset. Once a segment was read to
-// its end, a frame of zeros is the room for the next group.
+// its end and nothing torn was there, a frame of zeros is the room for the next group.
 func (d *disk) more(size int64) (bool, error) {
 	if size == d.offset {
 		return false, nil
@@ -358,6 +358,6 @@ func (d *disk) judgeTail(size int64) error {
 	if !d.header.torn(b, d.offset, size-d.offset) {
 		return d.corrupt(d.end(), "a group was damaged after it was written")
 	}
-	d.torn = true
+	d.torn, d.read = true, false // until it is cut off
 	return nil
 }

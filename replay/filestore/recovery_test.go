@@ -206,6 +206,24 @@ func TestTornSectors(t *testing.T) {
 	}
 }
 
+// Nothing of a torn group is left where later groups come.
+func TestTornGroupLeavesNothing(t *testing.T) {
+	p := newSample(t, 400) // more than the room of a small segment
+	for _, cut := range []int{p.last(), (p.last()/sector + 2) * sector} {
+		log := bytes.Clone(p.log)
+		clear(log[cut : cut+sector-cut%sector])
+		dir := place(t, append(log, make([]byte, 4*sector)...))
+		for n := range 80 {
+			s, err := open(dir, Config{}, quick())
+			if err != nil {
+				t.Fatalf("Open after %d more claims = %v", n, err)
+			}
+			claim(t, s, p.owner, replay.Won, newRight())
+			must(t, s.Close())
+		}
+	}
+}
+
 // Damage to what was once whole is refused, told, and left as it is.
 func TestCorruption(t *testing.T) {
 	p := newSample(t, 3)
