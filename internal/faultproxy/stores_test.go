@@ -20,8 +20,9 @@ import (
 	"github.com/sealedblob/sealedblob/replay/redisstore"
 )
 
-// timeout of each store's calls: so long is what hangs waited for.
-const timeout = 500 * time.Millisecond
+// patience is for how long a caller waits for what hangs. The stores' own time is
+// longer: a loaded machine takes a while to connect.
+const patience = 500 * time.Millisecond
 
 // backend is a server with a store, and a network that fails before it.
 type backend struct {
@@ -42,7 +43,7 @@ func redisBackend(t *testing.T) backend {
 	at := func(addr string) func(*testing.T) replay.Store {
 		return func(t *testing.T) replay.Store {
 			return opened(t, func() (replay.Store, error) {
-				return redisstore.Open(t.Context(), redisstore.Config{Name: name, Client: rueidis.ClientOption{InitAddress: []string{addr}}, Timeout: timeout})
+				return redisstore.Open(t.Context(), redisstore.Config{Name: name, Client: rueidis.ClientOption{InitAddress: []string{addr}}})
 			})
 		}
 	}
@@ -58,7 +59,7 @@ func postgresBackend(t *testing.T) backend {
 	at := func(addr string) func(*testing.T) replay.Store {
 		return func(t *testing.T) replay.Store {
 			return opened(t, func() (replay.Store, error) {
-				return pgstore.Open(t.Context(), pgstore.Config{URL: strings.Replace(server.DSN, server.Addr, addr, 1), Timeout: timeout})
+				return pgstore.Open(t.Context(), pgstore.Config{URL: strings.Replace(server.DSN, server.Addr, addr, 1)})
 			})
 		}
 	}
@@ -175,7 +176,7 @@ func TestOneFault(t *testing.T) {
 		first bool // the server carries it out before the other comes
 		told  bool // and the answer arrives
 	}{
-		"delay":      {faultproxy.Fault{Delay: timeout / 5}, true, true},
+		"delay":      {faultproxy.Fault{Delay: patience / 10}, true, true},
 		"cut before": {faultproxy.Fault{Kind: faultproxy.CutBefore}, false, false},
 		"cut within": {faultproxy.Fault{Kind: faultproxy.CutWithin}, false, false},
 		"lose reply": {faultproxy.Fault{Kind: faultproxy.LoseReply}, true, false},
@@ -196,8 +197,10 @@ func TestOneFault(t *testing.T) {
 					_ = persist(t, far, contests()["claim"], newOwner()) // the line is good
 					b.proxy.Set(once(want.fault))
 					began := time.Now()
-					has, err := c(t.Context(), far, first)
-					if took := time.Since(began); took > timeout+2*time.Second {
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					has, err := c(ctx, far, first)
+					cancel()
+					if took := time.Since(began); took > patience+5*time.Second {
 						t.Errorf("%s: it took %v", what, took)
 					}
 					if has != want.told || (err == nil) != want.told || final(err) {
@@ -261,7 +264,7 @@ func storm(t *testing.T) faultproxy.Rule {
 func contend(t *testing.T, b backend, trouble func(*faultproxy.Proxy) func()) {
 	before := runtime.NumGoroutine()
 	nodes := []replay.Store{b.open(t), b.open(t)}
-	guards := []*replay.Guard{replay.NewGuard(nodes[0], replay.GuardConfig{Timeout: timeout}), replay.NewGuard(nodes[1], replay.GuardConfig{Timeout: timeout})}
+	guards := []*replay.Guard{replay.NewGuard(nodes[0], replay.GuardConfig{Timeout: patience}), replay.NewGuard(nodes[1], replay.GuardConfig{Timeout: patience})}
 	end := trouble(b.proxy)
 	var all sync.WaitGroup
 	var unanswered, longest atomic.Int64
@@ -285,16 +288,16 @@ func contend(t *testing.T, b backend, trouble func(*faultproxy.Proxy) func()) {
 			})
 		}
 	}
-	time.Sleep(timeout + 100*time.Millisecond)
+	time.Sleep(patience + 100*time.Millisecond)
 	end()
 	healed := time.Now()
 	all.Wait()
 	t.Logf("%d calls could not tell; the longest took %v; all were answered %v after it was healed",
 		unanswered.Load(), time.Duration(longest.Load()).Round(time.Millisecond), time.Since(healed).Round(time.Millisecond))
-	if took := time.Since(healed); took > 10*time.Second {
+	if took := time.Since(healed); took > 20*time.Second { // a second, but for a loaded machine
 		t.Errorf("they were answered after %v", took)
 	}
-	if took := time.Duration(longest.Load()); took > timeout+2*time.Second {
+	if took := time.Duration(longest.Load()); took > patience+5*time.Second {
 		t.Errorf("a call took %v", took)
 	}
 	for i := range winners {
@@ -334,7 +337,7 @@ func stubborn(t *testing.T, s replay.Store, c contest, owner replay.Owner, longe
 		}
 	}
 	told := 0
-	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
 		now, err := ask()
 		if err != nil {
 			if now || final(err) {
@@ -350,6 +353,6 @@ func stubborn(t *testing.T, s replay.Store, c contest, owner replay.Owner, longe
 			return has, failed
 		}
 	}
-	t.Error("no answer in 20 s")
+	t.Error("no answer in a minute")
 	return has, failed
 }
