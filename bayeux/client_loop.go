@@ -45,8 +45,8 @@ func (c *Client) start(ctx context.Context) error {
 			break
 		}
 		var no *Error
-		if !errors.As(s.err, &no) {
-			break // no server there: the caller decides whether to go on
+		if !errors.As(s.err, &no) || s.delay > c.cfg.RequestTimeout {
+			break // no server there, or not soon: the caller decides whether to go on
 		}
 		if err := sleep(ctx, max(s.delay, c.backoff(1))); err != nil {
 			return err
