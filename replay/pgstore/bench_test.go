@@ -14,12 +14,15 @@ import (
 )
 
 // BenchmarkClaim compares claims with a plain INSERT … ON CONFLICT DO NOTHING of a
-// right each, over as many connections, on a server that syncs each commit.
+// right each, over as many connections and over more, on a server that syncs each
+// commit.
 func BenchmarkClaim(b *testing.B) {
 	server := services.PostgresServer(b)
 	s := siteOn(b, server, newRoles(b, server))
 	for _, callers := range []int{1, 16, 256} {
-		b.Run(fmt.Sprintf("plain/callers=%d", callers), func(b *testing.B) { benchPlain(b, s, callers) })
+		for _, conns := range []int{8, 64} {
+			b.Run(fmt.Sprintf("plain/conns=%d/callers=%d", conns, callers), func(b *testing.B) { benchPlain(b, s, callers, conns) })
+		}
 		b.Run(fmt.Sprintf("pgstore/callers=%d", callers), func(b *testing.B) { benchClaim(b, s, callers) })
 	}
 }
@@ -35,10 +38,10 @@ func benchClaim(b *testing.B, s site, callers int) {
 	})
 }
 
-func benchPlain(b *testing.B, s site, callers int) {
+func benchPlain(b *testing.B, s site, callers, conns int) {
 	cfg, err := pgxpool.ParseConfig(s.web)
 	must(b, err)
-	cfg.MaxConns = 8
+	cfg.MaxConns = int32(conns)
 	pool, err := pgxpool.NewWithConfig(b.Context(), cfg)
 	must(b, err)
 	defer pool.Close()

@@ -19,7 +19,7 @@
 //
 // A store has no bounds but the disk: an exact count would be a row that every
 // writer waits for, until the longest of the callers' own transactions ends. When
-// the disk is full the answer is [replay.ErrFull]. Under load each node holds up to 128
+// the disk is full the answer is [replay.ErrFull]. Under load each node holds up to 256
 // places in the server's table of locks, of which there are
 // max_locks_per_transaction · max_connections, 6400 by default.
 package pgstore
@@ -45,8 +45,8 @@ type Config struct {
 	// direct, or through a pooler that keeps a session on one connection.
 	URL string
 
-	// MaxConns bounds the connections of this process; zero means 8, the least is 4.
-	// Two of them are for claims in company.
+	// MaxConns bounds the connections of this process; zero means 8, the least is 6.
+	// Four of them are for claims in company.
 	MaxConns int
 
 	// Timeout bounds each operation, whatever its context says. Zero means 5 s.
@@ -79,7 +79,7 @@ type hooks struct {
 }
 
 const (
-	workers   = 2  // statements of claims in company under way
+	workers   = 4  // statements of claims in company under way
 	groupSize = 64 // claims in one statement; each holds a lock in the server's table until it commits
 	queueSize = 1024
 	purgeStep = 1000 // records of each kind in one transaction

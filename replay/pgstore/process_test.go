@@ -326,7 +326,7 @@ func raceRight(i int) replay.Right {
 // childRace claims all ids, in an order of its own, once told to, and prints those
 // it won. It repeats what ended in an error, as the same owner.
 func childRace(url string) int {
-	s, err := Open(context.Background(), Config{URL: url, MaxConns: 4, Timeout: time.Minute, LockWait: time.Minute})
+	s, err := Open(context.Background(), Config{URL: url, MaxConns: 6, Timeout: time.Minute, LockWait: time.Minute})
 	if err != nil {
 		return fail(err)
 	}
@@ -363,7 +363,7 @@ func childRace(url string) int {
 // So many processes race for the same rights: each is won by exactly one.
 func TestProcessesRace(t *testing.T) {
 	t.Parallel()
-	server := services.PostgresServer(t, "max_connections=300")
+	server := services.PostgresServer(t, "max_connections=450")
 	s := siteOn(t, server, newRoles(t, server))
 	winners := make(map[string]int)
 	var mu sync.Mutex
