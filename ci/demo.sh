@@ -2,9 +2,13 @@
 # The whole story against real processes; every promise must have its PASS line.
 # Once with the store in a folder, and once each in Redis and PostgreSQL.
 set -eu
-program=$(mktemp -d)/blobctl
+folder=$(mktemp -d)
+chmod 711 "$folder" # PostgreSQL's user passes through
+program=$folder/blobctl
 go build -o "$program" ./cmd/blobctl
-trap 'ci/services.sh stop; rm -rf "$(dirname "$program")"' EXIT
+# Beside those that somebody may have started by hand.
+export TMPDIR="$folder" SEALEDBLOB_REDIS_PORT=26379 SEALEDBLOB_POSTGRES_PORT=25432
+trap 'ci/services.sh stop; rm -rf "$folder"' EXIT
 eval "$(ci/services.sh start)"
 owner=${SEALEDBLOB_TEST_POSTGRES#postgres://postgres:} # password@host…
 export PGPASSWORD="${owner%%@*}"
