@@ -133,6 +133,23 @@ func TestLazyMessages(t *testing.T) {
 			})
 		})
 	}
+	t.Run("each batch has its time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, cfg)
+			p := r.peer().ready()
+			p.subscribe("/a")
+			start := time.Now()
+			r.server.PublishMessage(lazy("/a"))
+			time.Sleep(2 * time.Second)
+			r.server.PublishMessage(lazy("/a"))
+			p.connect() // at 3 s, with both
+			time.Sleep(time.Second)
+			r.server.PublishMessage(lazy("/a"))
+			if msgs := p.connect(); len(msgs) != 2 || time.Since(start) != 7*time.Second {
+				t.Errorf("%d messages after %v, want 2 after 7s", len(msgs), time.Since(start))
+			}
+		})
+	})
 	t.Run("a connect does not hurry them", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, cfg)
