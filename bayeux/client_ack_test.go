@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,7 @@ func TestClientAcknowledgesByNumber(t *testing.T) {
 	for offer, want := range offers {
 		t.Run(offer, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex // of told
 				var told []string
 				ext := clientTap{func(dir string, m *bayeux.Message) bool {
 					if dir == "out" && m.Channel == bayeux.MetaConnect {
@@ -99,18 +101,19 @@ func TestClientAcknowledgesByNumber(t *testing.T) {
 						if raw, ok := m.Ext["ack"]; ok {
 							said = string(raw)
 						}
+						mu.Lock()
 						told = append(told, said)
+						mu.Unlock()
 					}
 					return true
 				}}
-				connects := 0
+				var connects atomic.Int64
 				p := &puppet{reply: func(channel, id string, n int) string {
 					if channel == bayeux.MetaHandshake {
 						return `[` + ok(channel, id, `,"clientId":"c1","supportedConnectionTypes":["long-polling"],"ext":{"ack":`+strings.Replace(offer, unasked, "true", 1)+`}`) + `]`
 					}
-					connects++
+					ack := map[int64]string{1: `7`, 2: `9`, 3: `"x"`}[connects.Add(1)]
 					time.Sleep(time.Second)
-					ack := map[int]string{1: `7`, 2: `9`, 3: `"x"`}[connects]
 					if ack == "" {
 						return `[` + ok(channel, id, "") + `]`
 					}
@@ -119,9 +122,11 @@ func TestClientAcknowledgesByNumber(t *testing.T) {
 				c := connected(t, serveMem(t, p), bayeux.ClientConfig{Transports: transports["long-polling"], Acknowledge: offer != unasked,
 					Extensions: []bayeux.ClientExtension{ext}})
 				time.Sleep(2500 * time.Millisecond)
+				mu.Lock()
 				if got := fmt.Sprint(told); got != want {
 					t.Errorf("connects said %s, want %s", got, want)
 				}
+				mu.Unlock()
 				c.Close(t.Context())
 				time.Sleep(time.Minute) // the puppet's last connect
 			})
