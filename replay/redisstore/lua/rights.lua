@@ -6,9 +6,8 @@ local function short(r)
   return string.find(r.err, 'OOM', 1, true) and true or error(r)
 end
 
--- begin comes before the first write, or right after one that was let through. It is
--- false, with nothing written, where the server has no memory left; the server lets through
--- what follows a write.
+-- begin comes before the first write. It is false, with nothing written, where the
+-- server has no memory left; the server lets through what follows a write.
 local function begin()
   if dirty then return true end
   local r = redis.pcall('HINCRBY', meta, 'seq', 1)
@@ -37,7 +36,7 @@ local function finish()
     end
     if length == #ids then call('ZADD', prefix .. 'due', second, second) end
   end
-  call('HSET', meta, 'past_r', past.r, 'past_s', past.s, 'r', count.r, 's', count.s, 'u', count.u)
+  call('HSET', meta, 'seq', seq, 'past_r', past.r, 'past_s', past.s, 'r', count.r, 's', count.s, 'u', count.u)
 end
 
 -- purge forgets up to budget records that are past, the oldest first. Its first write
@@ -116,7 +115,7 @@ end
 local function write(id, owner, keep)
   local r = redis.pcall('SETNX', rights .. id, owner .. keep)
   if r == 0 or r ~= 1 and short(r) then return false end
-  begin()
+  if not dirty then seq, dirty = seq + 1, true end
   count.r = count.r + 1
   enlist('r', id, keep)
   return true
