@@ -207,3 +207,26 @@ func TestAcknowledgeIsForThoseWhoAsk(t *testing.T) {
 		})
 	}
 }
+
+// What waits is for the connect that took the place of another, not for both.
+func TestReplacedConnectTakesNothingAlong(t *testing.T) {
+	for name, handshake := range map[string]string{"plain": handshakeMessage, "acknowledged": ackHandshake} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, bayeux.Config{Acknowledge: true})
+				p := r.peer()
+				p.id = p.one(handshake).ClientID
+				p.connect()
+				first := p.held()
+				synctest.Wait()
+				if err := r.server.Session(p.id).DeliverMessage(lazy("/x")); err != nil {
+					t.Fatal(err)
+				}
+				msgs := p.send(`[{"channel":"/meta/connect","clientId":"$ID","advice":{"timeout":0},"ext":{"ack":0}}]`)
+				if old := <-first; len(old) != 1 || len(msgs) != 2 {
+					t.Errorf("%d messages for the old connect, %d for the new one, want 1 and 2", len(old), len(msgs))
+				}
+			})
+		})
+	}
+}
