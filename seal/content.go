@@ -177,6 +177,13 @@ func newHead(enc Enc, kid string) head {
 	return head{kid: kid, text: string(aad) + "..", aad: aad}
 }
 
+// head is the head of an envelope whose shape was checked: its header's text is
+// the one of its enc and kid.
+func (s *shape) head() head {
+	text := s.header + ".."
+	return head{kid: s.kid, text: text, aad: []byte(text[:len(s.header)])}
+}
+
 // derived are the keys of one ring key, scope and salt, made when needed. It is
 // safe for concurrent use.
 type derived struct {

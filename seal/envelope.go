@@ -303,10 +303,10 @@ func (o *Opener) find(text string) (*derived, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := key.derived(o.scope, s.salt)
-	if !strings.HasPrefix(text, keys.head.text) { // the key chooses the algorithm, never the header
+	if s.enc != key.enc { // the key chooses the algorithm, never the header
 		return nil, ErrMalformed
 	}
+	keys := &derived{ring: key, scope: o.scope, salt: s.salt, head: s.head()}
 	if len(o.keys) == maxDerived { // a set of many salts: the oldest makes room
 		o.keys[0].forget()
 		o.keys = o.keys[1:]

@@ -27,10 +27,11 @@ func header(enc Enc, kid string) string {
 
 // shape is an envelope whose form was checked and whose content is still unknown.
 type shape struct {
-	enc   Enc
-	kid   string
-	keyID string
-	salt  []byte
+	enc    Enc
+	header string // its text
+	kid    string
+	keyID  string
+	salt   []byte
 }
 
 // parseShape checks everything that needs no key: size, alphabet, four dots,
@@ -87,7 +88,7 @@ func parseHeader(part string) (shape, bool) {
 	if !ok {
 		return shape{}, false
 	}
-	s := shape{enc: Enc(enc), kid: kid}
+	s := shape{enc: Enc(enc), header: part, kid: kid}
 	if !s.parseKid() {
 		return shape{}, false
 	}

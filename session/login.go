@@ -185,7 +185,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 	if s.ended != nil {
 		return nil, s.ended
 	}
-	n := s.m.session(next, next.binding(), s.m.now())
+	n := s.m.session(next, next.binding(), s.m.now(), 0)
 	n.absolute, n.former, n.version, n.login = s.absolute, s.newest(), Version{Gen: s.version.Gen + renewalGap}, l
 	n.key, n.formerID = s.key, s.id
 	n.attrs, n.unsure, n.alone, n.replica.dirty = s.attrs, s.unsure, s.alone, true
@@ -197,7 +197,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 		n.clients[c] = nil
 	}
 	s.renewed = true
-	s.ended, s.attrs, s.unsure, s.clients = ErrMoved, map[string]*attribute{}, map[string]doubt{}, map[Client]*Version{}
+	s.ended, s.attrs, s.unsure, s.clients = ErrMoved, map[string]*attribute{}, nil, nil
 	s.replica.wipe()
 	if rw != nil { // the request goes on, with the new one
 		s.leaving.requests--

@@ -70,7 +70,7 @@ type Manager struct {
 
 	mu       sync.Mutex
 	sessions map[seal.ID]*Session
-	restores map[seal.ID]chan struct{} // one restore a session at a time
+	restores map[seal.ID]chan struct{} // one restore a session at a time; closed at its end, nil while nobody waits
 	places   int                       // kept for restores under way
 
 	draining atomic.Bool // set under mu: nothing begins here any more

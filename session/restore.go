@@ -75,11 +75,10 @@ func (m *Manager) restore(ctx context.Context, p Presented) (Restored, error) {
 	if err := m.verify(ctx, p, set); err != nil {
 		return Restored{}, m.refused(p, err)
 	}
-	release, err := m.exclusive(ctx, set.manifest.Session)
-	if err != nil {
+	if err := m.exclusive(ctx, set.manifest.Session); err != nil {
 		return Restored{}, m.refused(p, err)
 	}
-	defer release()
+	defer m.release(set.manifest.Session)
 	if s := m.find(p.Holder); s != nil && s.Version().Fence >= set.manifest.Fence && !s.over(set.now) && m.livesHere(ctx, s) {
 		if s.Key() != set.key {
 			return Restored{}, m.refused(p, errOtherKey)
@@ -306,14 +305,14 @@ func (set *verified) names(name string, n int) bool {
 
 // admit is the last check, one round trip, and then the restore itself.
 func (m *Manager) admit(ctx context.Context, p Presented, set *verified) (*Session, []Dropped, error) {
-	release, err := m.reserve(set.manifest.Session)
+	took, err := m.reserve(set.manifest.Session)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer release()
+	if took {
+		defer m.vacate()
+	}
 	look, burn := m.rights(set)
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
-	defer cancel()
 	answer, err := m.cfg.Store.Restore(ctx, replay.RestoreRequest{
 		Session: m.sessionKey(set.manifest.Session), Set: Version{Fence: set.manifest.Fence, Gen: set.manifest.Gen},
 		Issued: time.Unix(set.manifest.IssuedAt, 0), KeepUntil: m.keepUntil(time.Unix(set.manifest.AbsoluteExpires, 0)),
@@ -341,25 +340,28 @@ func (m *Manager) loginOf(manifest *seal.Manifest) (l replay.Login) {
 }
 
 // reserve keeps a place in memory before the store is asked, so that a full
-// node, or one that is being drained, fences nobody.
-func (m *Manager) reserve(id seal.ID) (release func(), err error) {
+// node, or one that is being drained, fences nobody. A session that is there needs none.
+func (m *Manager) reserve(id seal.ID) (took bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.draining.Load() {
-		return nil, errDraining
+		return false, errDraining
 	}
 	if m.sessions[id] != nil {
-		return func() {}, nil
+		return false, nil
 	}
 	if len(m.sessions)+m.places >= m.cfg.MaxSessions {
-		return nil, fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, m.cfg.MaxSessions)
+		return false, fmt.Errorf("%w: %d sessions in memory", ErrUnavailable, m.cfg.MaxSessions)
 	}
 	m.places++
-	return func() {
-		m.mu.Lock()
-		m.places--
-		m.mu.Unlock()
-	}, nil
+	return true, nil
+}
+
+// vacate gives back what reserve took.
+func (m *Manager) vacate() {
+	m.mu.Lock()
+	m.places--
+	m.mu.Unlock()
 }
 
 // rights lists the once-only attributes' records, ascending by slot: one of each
@@ -431,11 +433,11 @@ func refusal(v replay.Verdict) error {
 // the next Save seals it as this node's own, under the new fence.
 func (m *Manager) revive(p Presented, set *verified, fence uint64) (*Session, []Dropped) {
 	holder, _ := splitBinding(set.manifest.Binding)
-	s := m.session(p.Holder, holder, set.now)
+	s := m.session(p.Holder, holder, set.now, len(set.items))
 	s.key = set.key
 	s.absolute, s.version = set.session.AbsoluteExpires, Version{Fence: fence, Gen: set.manifest.Gen}
 	s.login = login{set.manifest.Subject, set.manifest.SubjectSince}
-	s.replica.dirty, s.attrs = true, make(map[string]*attribute, len(set.items))
+	s.replica.dirty = true
 	kept, values := make([]attribute, 0, len(set.items)), make([]byte, 0, set.bytes())
 	var dropped []Dropped
 	for i := range set.items {
@@ -481,27 +483,36 @@ func (it *item) attribute(value []byte, leeway time.Duration) attribute {
 	return a
 }
 
-// exclusive lets one restore of a session run at a time on this node.
-func (m *Manager) exclusive(ctx context.Context, id seal.ID) (release func(), err error) {
+// exclusive lets one restore of a session run at a time on this node, until its release.
+func (m *Manager) exclusive(ctx context.Context, id seal.ID) error {
 	for {
 		m.mu.Lock()
-		busy := m.restores[id]
-		if busy == nil {
-			done := make(chan struct{})
-			m.restores[id] = done
+		done, busy := m.restores[id]
+		if !busy {
+			m.restores[id] = nil // nobody waits yet
 			m.mu.Unlock()
-			return func() {
-				m.mu.Lock()
-				delete(m.restores, id)
-				m.mu.Unlock()
-				close(done)
-			}, nil
+			return nil
+		}
+		if done == nil {
+			done = make(chan struct{})
+			m.restores[id] = done
 		}
 		m.mu.Unlock()
 		select {
-		case <-busy:
+		case <-done:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+			return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 		}
+	}
+}
+
+// release lets those go on that wait in exclusive.
+func (m *Manager) release(id seal.ID) {
+	m.mu.Lock()
+	done := m.restores[id]
+	delete(m.restores, id)
+	m.mu.Unlock()
+	if done != nil {
+		close(done)
 	}
 }

@@ -34,7 +34,7 @@ type Push struct {
 // Its methods must not block and must not call back into the session.
 type Client interface {
 	// Push sends p, or loses it: what the client acknowledges next decides
-	// whether it is sent again.
+	// whether it is sent again. It must not change p's maps, which are the session's too.
 	Push(p Push)
 	// Detached says that the session no longer lives here.
 	Detached()
@@ -161,11 +161,15 @@ func (s *Session) changed(now time.Time) bool {
 // seal makes generation p.Version and fills p. Nothing of s changes on error.
 func (s *Session) seal(now time.Time, p *Push) error {
 	type made struct {
-		slot, envelope string
-		jti            seal.ID
+		of   *attribute
+		slot string
+		jti  seal.ID
 	}
 	matters := s.replica.dirty
-	fresh, set := make(map[string]made, len(s.attrs)), make(map[string]string, len(s.attrs))
+	fresh, set := make([]made, 0, len(s.attrs)), p.Set
+	if p.Delta { // a complete set is the same for the client and for us, and nobody changes it
+		set = make(map[string]string, len(s.attrs))
+	}
 	m := &seal.Manifest{
 		Session: s.id, Subject: s.login.subject, SubjectSince: s.login.since, Fence: p.Version.Fence, Gen: p.Version.Gen, IssuedAt: s.sealedAs(now).Unix(),
 		Expires:         earlier(now.Add(s.m.cfg.Policy.Session().Idle), s.absolute).Unix(),
@@ -179,16 +183,17 @@ func (s *Session) seal(now time.Time, p *Push) error {
 		slot, jti := a.slot, a.jti
 		if a.dirty {
 			matters = matters || a.jti == (seal.ID{})
-			f := made{jti: seal.NewID()}
 			var err error
-			if f.slot, err = s.replica.sealer.Slot(name); err != nil {
+			if slot, err = s.replica.sealer.Slot(name); err != nil {
 				return err
 			}
-			if f.envelope, err = s.replica.sealer.Attribute(s.claims(name, a, f.jti, p.Version.Gen)); err != nil {
+			jti = seal.NewID()
+			envelope, err := s.replica.sealer.Attribute(s.claims(name, a, jti, p.Version.Gen))
+			if err != nil {
 				return s.sealError(err)
 			}
-			fresh[name], slot, jti = f, f.slot, f.jti
-			p.Set[slot], set[slot] = f.envelope, f.envelope
+			fresh = append(fresh, made{a, slot, jti})
+			p.Set[slot], set[slot] = envelope, envelope
 		} else {
 			set[slot] = s.replica.set[slot]
 		}
@@ -199,9 +204,8 @@ func (s *Session) seal(now time.Time, p *Push) error {
 	if err != nil {
 		return s.sealError(err)
 	}
-	for name, f := range fresh {
-		a := s.attrs[name]
-		a.slot, a.jti, a.dirty, a.shown = f.slot, f.jti, false, true
+	for _, f := range fresh {
+		f.of.slot, f.of.jti, f.of.dirty, f.of.shown = f.slot, f.jti, false, true
 	}
 	p.Manifest, p.Del = manifest, s.removedFromSet(p)
 	if s.version = p.Version; matters {

@@ -27,7 +27,7 @@ type Session struct {
 	// generation is sealed in a change's turn: a watermark names the next one.
 	changing turn
 	taking   turn
-	unsure   map[string]doubt // rights of which a Take could not tell; guarded by taking
+	unsure   map[string]doubt // rights of which a Take could not tell; nil: none; guarded by taking
 
 	visit *visit // the one request of a [Stateless] session; nil for all others
 
@@ -57,11 +57,11 @@ type login struct {
 	since   int64
 }
 
-// session makes h's session, of which nothing is known yet.
-func (m *Manager) session(h Holder, binding string, now time.Time) *Session {
+// session makes h's session, of which nothing is known yet, with room for some attributes.
+func (m *Manager) session(h Holder, binding string, now time.Time, room int) *Session {
 	return &Session{
-		m: m, id: h.Session, holder: h, binding: binding, changing: newTurn(), taking: newTurn(), unsure: map[string]doubt{},
-		used: now, checked: now, attrs: map[string]*attribute{}, clients: map[Client]*Version{},
+		m: m, id: h.Session, holder: h, binding: binding, changing: newTurn(), taking: newTurn(),
+		used: now, checked: now, attrs: make(map[string]*attribute, room), clients: map[Client]*Version{},
 	}
 }
 
@@ -70,7 +70,7 @@ func (m *Manager) session(h Holder, binding string, now time.Time) *Session {
 func (m *Manager) newSession(begin func(*Session) error) *Session {
 	now := m.now()
 	h := newHolder()
-	s := m.session(h, h.binding(), now)
+	s := m.session(h, h.binding(), now, 0)
 	s.absolute = now.Add(m.cfg.Policy.Session().Absolute)
 	s.begin = func() error { return begin(s) }
 	return s
@@ -186,7 +186,7 @@ func (s *Session) end(why error) (tell func()) {
 	s.ended = why
 	s.replica.wipe()
 	clients := s.clients
-	s.clients = map[Client]*Version{}
+	s.clients = nil
 	end := Push{Version: s.version, End: true}
 	return func() {
 		for c := range clients {

@@ -254,8 +254,6 @@ func (st *Stateless) ask(ctx context.Context, set *verified) (asked time.Time, e
 	if !st.asksAlways() && set.now.Before(last.Add(st.checkEvery)) {
 		return last, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, st.m.cfg.StoreTimeout)
-	defer cancel()
 	place := replay.Place{
 		Session: st.m.sessionKey(set.manifest.Session), Version: Version{Fence: set.manifest.Fence},
 		KeepUntil: st.m.keepUntil(time.Unix(set.manifest.AbsoluteExpires, 0)), Login: st.m.loginOf(set.manifest),

@@ -40,6 +40,9 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 	outcome, err := s.claim(ctx, s.m.cfg.Store, owner, right)
 	if err != nil {
 		if errors.Is(err, ErrUnavailable) {
+			if s.unsure == nil {
+				s.unsure = map[string]doubt{}
+			}
 			s.unsure[name] = doubt{right.of, owner} // the store may have noted the owner: keep the value for his repetition
 		}
 		return err
