@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/sealedblob/sealedblob/seal"
 )
@@ -29,15 +30,26 @@ const (
 type Holder struct {
 	Session seal.ID
 	// Fence is a hint, not authenticated: the holder's last known fence.
-	Fence  uint64
-	secret seal.ID
+	Fence uint64
+	// secret is behind a handle, which fmt prints as an address where it calls no
+	// Format: for the verb p, and in an unexported field of somebody's struct (but
+	// with a verb that does not fit pointers).
+	secret unique.Handle[seal.ID]
 	// bearer, in place of all that, is the binding of a set which proves itself:
 	// see [Stateless].
 	bearer string
 }
 
 // newHolder draws a fresh session id and secret.
-func newHolder() Holder { return Holder{Session: seal.NewID(), secret: seal.NewID()} }
+func newHolder() Holder { return Holder{Session: seal.NewID(), secret: unique.Make(seal.NewID())} }
+
+// secretID is the secret; of the zero Holder it is zero.
+func (h Holder) secretID() (id seal.ID) {
+	if h.secret != (unique.Handle[seal.ID]{}) {
+		id = h.secret.Value()
+	}
+	return id
+}
 
 // binding is what the manifest holds of the secret: its hash, so that neither
 // set nor memory dump of a manifest gives the cookie away.
@@ -45,8 +57,20 @@ func (h Holder) binding() string {
 	if h.bearer != "" {
 		return h.bearer
 	}
-	sum := sha256.Sum256(append([]byte("sealed-blob/v1/cookie\x00"), h.secret[:]...))
-	return "cookie:" + base64.RawURLEncoding.EncodeToString(sum[:])
+	var room [bindingLen]byte
+	return string(h.appendBinding(room[:0]))
+}
+
+// bindingLen is the length of a binding to a cookie.
+const bindingLen = len("cookie:") + 43
+
+func (h Holder) appendBinding(b []byte) []byte {
+	const label = "sealed-blob/v1/cookie\x00"
+	id := h.secretID()
+	var in [len(label) + len(id)]byte
+	copy(in[copy(in[:], label):], id[:])
+	sum := sha256.Sum256(in[:])
+	return base64.RawURLEncoding.AppendEncode(append(b, "cookie:"...), sum[:])
 }
 
 // holds compares in constant time.
@@ -54,7 +78,8 @@ func (h Holder) holds(binding string) bool {
 	if h.bearer != "" {
 		return binding == h.bearer
 	}
-	return subtle.ConstantTimeCompare([]byte(h.binding()), []byte(binding)) == 1
+	var room [bindingLen]byte
+	return subtle.ConstantTimeCompare(h.appendBinding(room[:0]), []byte(binding)) == 1
 }
 
 // Format implements fmt.Formatter: every verb prints the session's id alone.
@@ -64,7 +89,7 @@ func (h Holder) Format(f fmt.State, _ rune) { fmt.Fprint(f, h.Session.String()) 
 func (h Holder) LogValue() slog.Value { return slog.StringValue(h.Session.String()) }
 
 func (h Holder) cookieValue() string {
-	return h.Session.String() + "." + h.secret.String() + "." + strconv.FormatUint(h.Fence, 10)
+	return h.Session.String() + "." + h.secretID().String() + "." + strconv.FormatUint(h.Fence, 10)
 }
 
 // Holder reads the session cookie of a request. A request with no cookie, or
@@ -85,7 +110,7 @@ func (m *Manager) Holder(r *http.Request) (Holder, bool) {
 	if err1 != nil || err2 != nil || err3 != nil {
 		return Holder{}, false
 	}
-	return Holder{Session: id, secret: secret, Fence: fence}, true
+	return Holder{Session: id, secret: unique.Make(secret), Fence: fence}, true
 }
 
 // suffix is what [Config.CookieSuffix] adds to the cookie's name.

@@ -307,7 +307,13 @@ func TestHolderHidesItsSecret(t *testing.T) {
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "holder", h, "pointer", &h)
 	text := fmt.Sprintf("%v %+v %#v %s %d %x %v %+v", h, h, h, h, h, h, &h, []session.Holder{h}) + log.String()
-	for _, leak := range []string{secret, fmt.Sprintf("%x", raw[:]), fmt.Sprint(raw[:])[1:20]} {
+	for _, verb := range strings.Fields("%p %v %+v %#v %x %d") { // fmt calls no method for these
+		text += fmt.Sprintf(verb, struct{ h session.Holder }{h})
+	}
+	for _, verb := range []string{"%p", "%#p", "%+p"} {
+		text += fmt.Sprintf(verb, h)
+	}
+	for _, leak := range []string{secret, fmt.Sprintf("%x", raw[:]), fmt.Sprint(raw[:])[1:20], fmt.Sprintf("%#v", raw[:])[8:40]} {
 		if strings.Contains(text, leak) {
 			t.Errorf("the secret is in %q", text)
 		}
