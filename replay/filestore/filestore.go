@@ -6,9 +6,14 @@
 // need a store that they share, such as redisstore or pgstore.
 //
 // A claim is on disk before it is answered. Concurrent calls share one write and
-// one fsync (group commit). What the package does not promise: nothing that the
-// disk does not keep after it said that it would, and nothing after the folder
-// was set back to a backup, until the operator calls [Store.RaiseEpoch].
+// one fsync (group commit). A folder that was copied or put back from a backup is
+// refused with [ErrRestored]: a file knows its inode and when it was born, so that a
+// file system that numbers files anew at each mount is of no use.
+//
+// What the package does not promise: nothing that the disk does not keep after it
+// said that it would; and nothing after the whole disk was set back to a snapshot,
+// or the last file was overwritten in its place while no process had the store
+// open, until the operator calls [Store.RaiseEpoch].
 //
 // The files are described in docs/SPEC.md §8. It runs on Linux, macOS and
 // FreeBSD; elsewhere Open returns an error.
