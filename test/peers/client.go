@@ -24,8 +24,12 @@ func ourClient(ctx context.Context, control, serverURL, transport string, beside
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	v := &visitor{ctx: ctx, cancel: cancel, control: control, got: make(map[string][]string)}
+	transports := []string{transport}
+	if transport == anyTransport {
+		transports = nil
+	}
 	c, err := bayeux.NewClient(serverURL, bayeux.ClientConfig{
-		Transports:  []string{transport},
+		Transports:  transports,
 		Extensions:  []bayeux.ClientExtension{watch{v}},
 		Acknowledge: true,
 		Backoff:     100 * time.Millisecond,

@@ -29,7 +29,7 @@ type host struct {
 
 // meet runs m to its end and returns the steps that the client reported.
 func meet(ctx context.Context, m meeting) (steps []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*patience)
 	defer cancel()
 	h := &host{ctx: ctx, meeting: m}
 	if h.front, err = newFront(); err != nil {

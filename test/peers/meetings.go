@@ -13,6 +13,9 @@ type meeting struct {
 
 func (m meeting) name() string { return m.client + " to " + m.server + " over " + m.transport }
 
+// anyTransport leaves the choice to our client: a WebSocket, or else long-polling.
+const anyTransport = "any transport"
+
 // Every client takes these; the two at the end name what it has besides.
 var (
 	first = []string{"handshake", "receive", "publish", "wildcard", "batch", "refused", "unsubscribe"}
@@ -55,6 +58,7 @@ func meetings(self, java string) []meeting {
 		{"our client", "CometD Java", "long-polling", ourClient("service", "ack"), javaServer, steps("service", "ack")},
 		{"our client", "CometD Java", "websocket", ourClient("service", "ack"), javaServer, steps("service", "ack")},
 		{"our client", "CometD Node.js", "long-polling", ourClient("service", "ack"), node("cometd-server.js"), steps("service", "ack")},
+		{"our client", "CometD Node.js", anyTransport, ourClient("service", "ack"), node("cometd-server.js"), steps("service", "ack")},
 		{"our client", "Faye", "long-polling", ourClient(), node("faye-server.js"), steps()},
 		{"our client", "Faye", "websocket", ourClient(), node("faye-server.js"), steps()},
 		{"our client", "ours", "long-polling", ourClient("service", "ack"), ours, steps("service", "ack")},

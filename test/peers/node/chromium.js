@@ -13,7 +13,7 @@ try {
   tab.on("console", (message) => console.log(message.text()));
   tab.on("pageerror", (error) => console.log(String(error)));
   await tab.goto(`${host}/${page}?${new URLSearchParams({ url, transport })}`);
-  await tab.waitForFunction(() => ["done", "failed"].includes(document.title), undefined, { timeout: 55_000 });
+  await tab.waitForFunction(() => ["done", "failed"].includes(document.title), undefined, { timeout: 80_000 });
   code = (await tab.title()) === "done" ? 0 : 1;
 } finally {
   await browser.close();
