@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/sealedblob/sealedblob/replay"
 )
@@ -74,60 +77,60 @@ func TestOneStatementManyClaims(t *testing.T) {
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
-// Batches and restores that want the same rights in different orders do not wait for
-// each other for ever.
+// Who wants the same rights in another order waits, and for nobody who waits for
+// him: a third one holds the middle one until both wait.
 func TestNoDeadlock(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	stores := []*Store{mustOpen(t, Config{URL: s.web}), mustOpen(t, Config{URL: s.web})}
-	before := sql(t, s.owner, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-	for range 20 {
-		var rights []replay.Right
-		for range 12 {
-			rights = append(rights, newRight())
+	store := mustOpen(t, Config{URL: s.web, LockWait: 20 * time.Second, Timeout: 20 * time.Second})
+	all := map[string]func(rights []replay.Right) (bool, error){
+		"claim": func(rights []replay.Right) (bool, error) {
+			got, err := store.Claim(context.Background(), newOwner(), rights...)
+			return got == replay.Won, err
+		},
+		"restore": func(rights []replay.Right) (bool, error) {
+			req := restoring(newID(), 0, newOwner())
+			for _, r := range rights {
+				req.Burn = append(req.Burn, replay.Burn{Right: r, Required: true})
+			}
+			got, err := store.Restore(context.Background(), req)
+			return got.Verdict == replay.Granted, err
+		},
+	}
+	for _, pair := range [][2]string{{"claim", "claim"}, {"claim", "restore"}, {"restore", "restore"}} {
+		rights := []replay.Right{newRight(), newRight(), newRight()}
+		for i := range rights {
+			rights[i].ID[0] = byte(i)
 		}
+		holder := begin(t, s, pgx.TxOptions{})
+		_, err := holder.Exec(t.Context(), "INSERT INTO sealedblob.rights VALUES ($1, $1, 4000000000)", uuid(rights[1].ID))
+		must(t, err)
 		var wins atomic.Int64
 		var wg sync.WaitGroup
-		for n := range 8 {
+		for n, kind := range pair {
+			mine := slices.Clone(rights)
+			if n == 1 {
+				slices.Reverse(mine)
+			}
 			wg.Go(func() {
-				o, mine := newOwner(), append(append([]replay.Right(nil), rights[n:]...), rights[:n]...)
-				if n%2 == 0 {
-					for i, j := 0, len(mine)-1; i < j; i, j = i+1, j-1 {
-						mine[i], mine[j] = mine[j], mine[i]
-					}
-				}
-				store := stores[n%2]
-				if n < 4 {
-					got, err := store.Claim(context.Background(), o, mine...)
-					if err != nil {
-						t.Errorf("Claim = %v", err)
-					}
-					if got == replay.Won {
-						wins.Add(1)
-					}
-					return
-				}
-				req := restoring(newID(), 0, o)
-				for _, r := range mine {
-					req.Burn = append(req.Burn, replay.Burn{Right: r, Required: true})
-				}
-				got, err := store.Restore(context.Background(), req)
+				won, err := all[kind](mine)
 				if err != nil {
-					t.Errorf("Restore = %v", err)
+					t.Errorf("%s beside %s = %v", kind, pair[1-n], err)
 				}
-				if got.Verdict == replay.Granted {
+				if won {
 					wins.Add(1)
 				}
 			})
 		}
-		wg.Wait()
-		if wins.Load() != 1 {
-			t.Fatalf("%d winners", wins.Load())
+		waiting := ""
+		for limit := time.Now().Add(10 * time.Second); waiting != "2" && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+			waiting = s.server.SQL("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 		}
-	}
-	time.Sleep(50 * time.Millisecond)
-	if after := sql(t, s.owner, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"); after != before {
-		t.Errorf("%s deadlocks, %s before", after, before)
+		must(t, holder.Rollback(t.Context()))
+		wg.Wait()
+		if wins.Load() != 1 || waiting != "2" {
+			t.Errorf("%v: %d winners, %s had waited", pair, wins.Load(), waiting)
+		}
 	}
 }
 

@@ -150,6 +150,35 @@ func TestCopyPutBack(t *testing.T) {
 		t.Errorf("Claim after the epoch was raised = %v, %v, want %v", got, err, replay.ErrBeforeEpoch)
 	}
 	claims(t, store, newOwner(), replay.Won, newRight())
+
+	// The same where a session is what was lost.
+	server.Stop()
+	old = server.Save()
+	server.Start()
+	awaitOpen(t, store)
+	moved := restoring(newID(), 0, newOwner())
+	must(t, second(store.Restore(t.Context(), moved)))
+	server.Kill()
+	server.PutBack(old)
+	server.Start()
+	for range 100 {
+		if err = second(store.Restore(t.Context(), moved)); err == nil || errors.Is(err, ErrRestored) {
+			break
+		}
+	}
+	if !errors.Is(err, ErrRestored) {
+		t.Errorf("Restore on a copy put back = %v, want %v", err, ErrRestored)
+	}
+}
+
+// awaitOpen waits until s answers again, and writes nothing.
+func awaitOpen(t *testing.T, s *Store) {
+	t.Helper()
+	err := errors.New("never asked")
+	for limit := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+		_, err = s.Epoch(t.Context())
+	}
+	must(t, err)
 }
 
 // A standby is refused, and so is the primary that it becomes, until an operator
