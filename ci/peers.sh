@@ -25,6 +25,7 @@ fi
 
 (cd test/peers/node && npm ci --prefer-offline --loglevel=error) >"$log" 2>&1 ||
   { tail -5 "$log" >&2; die "could not install npm's packages"; }
+(cd test/peers/node && npm run --silent check)
 
 # The jars and classes live in a folder that is ignored by git, and are made anew
 # when their list, the sources or Java change.

@@ -7,7 +7,7 @@ adapt();
 
 // The adapter's WebSocket keeps no cookies, so that a session would end with its connection. Applications can mend that.
 let cookie = "";
-globalThis.window.WebSocket = class extends WebSocket {
+/** @type {any} */ (globalThis.window).WebSocket = class extends /** @type {any} */ (WebSocket) {
   constructor(url, protocols) {
     super(url, protocols, { headers: cookie ? { Cookie: cookie } : {} });
     this.on("upgrade", ({ headers }) => headers["set-cookie"] && ([cookie] = headers["set-cookie"][0].split(";")));

@@ -11,7 +11,7 @@ try {
     await scenario.handshake();
     await scenario.messages();
     await scenario.extensions();
-    sessionStorage.setItem("left", scenario.leave());
+    sessionStorage.setItem("left", String(scenario.leave()));
     location.reload();
   } else {
     await scenario.enter(clientId);

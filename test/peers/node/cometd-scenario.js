@@ -19,7 +19,6 @@ export class Scenario {
   #cometd = new CometD("peer");
   #timesync = new TimeSyncExtension();
   #control;
-  #url;
   #transport;
   /** What came, by channel. @type {Record<string, unknown[]>} */
   #got = {};
@@ -27,7 +26,6 @@ export class Scenario {
   #handshakes = [];
   /** Every message that came. @type {any[]} */
   #incoming = [];
-  #room;
 
   /**
    * @param {import("./control.js").Control} control
@@ -36,7 +34,6 @@ export class Scenario {
    */
   constructor(control, url, transport) {
     this.#control = control;
-    this.#url = url;
     this.#transport = transport;
     const cometd = this.#cometd;
     for (const type of cometd.getTransportTypes()) if (type !== transport) cometd.unregisterTransport(type);
@@ -103,54 +100,54 @@ export class Scenario {
 
   /** Publish and subscribe. */
   async messages() {
-    const { step, publish } = { step: (n) => this.#control.step(n), publish: (c, d) => this.#control.publish(c, d) };
+    const control = this.#control;
     const [reply, room] = await this.#subscribe("/peers/room", (message) => this.#take(message));
     same("subscribe", reply.successful, true);
     const text = { n: 1, text: "zażółć ✓ \u2028", list: [null, 1.5, {}] };
-    await publish("/peers/room", text);
+    await control.publish("/peers/room", text);
     await this.#expect("/peers/room", [text]);
-    await step("receive");
+    await control.step("receive");
 
     same("publish", (await this.#publish("/peers/up", "up")).successful, true);
     await this.#expect("/peers/down", ["up"]);
-    await step("publish");
+    await control.step("publish");
 
     // Two subscriptions cover /peers/wild/a: each handler is called once.
     const deep = [];
     await this.#subscribe("/peers/wild/*", (message) => this.#take(message));
     await this.#subscribe("/peers/wild/**", (message) => deep.push(message.data));
-    await publish("/peers/wild/a", 1);
-    await publish("/peers/wild/a/b", 2);
+    await control.publish("/peers/wild/a", 1);
+    await control.publish("/peers/wild/a/b", 2);
     await until("the deep message", () => deep.length >= 2);
     same("deep", deep, [1, 2]);
     await this.#expect("/peers/wild/a", [1]);
-    await step("wildcard");
+    await control.step("wildcard");
 
     this.#cometd.batch(() => {
       this.#cometd.subscribe("/peers/batch", (message) => this.#take(message));
       for (let i = 0; i < 5; i++) this.#cometd.publish("/peers/batch", i);
     });
     await this.#expect("/peers/batch", [0, 1, 2, 3, 4]);
-    await step("batch");
+    await control.step("batch");
 
     const [no] = await this.#subscribe("/denied/a", () => {});
     same("denied subscription", [no.successful, no.error.slice(0, 4)], [false, "403:"]);
     const never = await this.#publish("/denied/a", 1);
     same("denied message", [never.successful, never.error.slice(0, 4)], [false, "403:"]);
-    await step("refused");
+    await control.step("refused");
 
     const left = await new Promise((resolve) => this.#cometd.unsubscribe(room, resolve));
     same("unsubscribe", left.successful, true);
-    await publish("/peers/room", "too late");
-    await publish("/peers/down", "marker");
+    await control.publish("/peers/room", "too late");
+    await control.publish("/peers/down", "marker");
     await this.#expect("/peers/down", ["marker"]);
     same("room", this.#got["/peers/room"], []);
     same("room on the wire", this.#incoming.filter((m) => m.data === "too late").length, 0);
-    await step("unsubscribe");
+    await control.step("unsubscribe");
 
     this.#cometd.publish("/service/echo", { a: [1] });
     await this.#expect("/service/echo", [{ a: [1] }]);
-    await step("service");
+    await control.step("service");
   }
 
   async extensions() {
