@@ -148,13 +148,6 @@ func (p *Proxy) Requests() int {
 	return p.requests
 }
 
-// Connections is how many clients are connected.
-func (p *Proxy) Connections() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.conns) / 2
-}
-
 func (p *Proxy) close() {
 	p.mu.Lock()
 	p.closed = true
