@@ -74,7 +74,8 @@ var (
 // Config sets up a [Store].
 type Config struct {
 	// Client says where the server is, and with which account and TLS settings.
-	// InitAddress is required. The store sets DisableRetry and DisableCache.
+	// InitAddress is required. The store sets DisableRetry, DisableCache and
+	// DisableAutoPipelining, since it repeats and gathers calls by itself.
 	Client rueidis.ClientOption
 
 	// Name tells the stores of one server apart: their keys begin with sb:{Name}:.
