@@ -77,9 +77,7 @@ func z85Group(text string) (group [4]byte, ok bool) {
 		}
 		v = v*85 + uint64(digit)
 	}
-	if v > 0xffffffff {
-		return group, false
-	}
+	// What does not fit into four bytes is not written like this either.
 	group = [4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
 	clear(group[len(text)-1:])
 	digits := z85Digits(group)
