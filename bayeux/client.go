@@ -114,7 +114,7 @@ type Client struct {
 	types     []string // connection types the server listed
 	interval  time.Duration
 	timeout   time.Duration
-	subs      map[string][]func(*Message)
+	subs      map[string][]*handler
 	listeners []func(ClientState)
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when the loop has ended
@@ -144,7 +144,7 @@ func NewClient(rawURL string, cfg ClientConfig) (*Client, error) {
 		http:     hc,
 		changed:  make(chan struct{}),
 		timeout:  defaultTimeout,
-		subs:     make(map[string][]func(*Message)),
+		subs:     make(map[string][]*handler),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.events.limit = cfg.MaxPending
@@ -271,7 +271,7 @@ func (c *Client) Connect(ctx context.Context) error {
 // only noted down.
 //
 // It returns an error wrapping [ErrChannel], [*Error], [ErrNotConnected] or
-// [ErrClosed]; the channel then has no handlers.
+// [ErrClosed]; f is then not registered.
 func (c *Client) Subscribe(ctx context.Context, channel string, f func(*Message)) error {
 	return c.Batch(ctx, func(b *Batch) { b.Subscribe(channel, f) })
 }

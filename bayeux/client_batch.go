@@ -3,6 +3,7 @@ package bayeux
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // What the client puts into one request at most: half of what servers of this
@@ -96,14 +97,16 @@ func (b *Batch) Subscribe(channel string, f func(*Message)) {
 		b.refuse(closedError(cause))
 		return
 	}
-	first := len(c.subs[channel]) == 0
-	c.subs[channel] = append(c.subs[channel], f)
+	h := &handler{f}
+	c.subs[channel] = append(c.subs[channel], h)
 	idle := c.state == StateIdle
 	c.mu.Unlock()
-	if first && !idle {
-		m := &Message{Channel: MetaSubscribe, Subscription: []string{channel}}
-		b.calls = append(b.calls, batchCall{m, func() { c.forget(channel) }})
+	if idle {
+		return
 	}
+	// Even where the channel has a handler already: this one needs its own answer.
+	m := &Message{Channel: MetaSubscribe, Subscription: []string{channel}}
+	b.calls = append(b.calls, batchCall{m, func() { c.forget(channel, h) }})
 }
 
 // Unsubscribe puts [Client.Unsubscribe] into the batch.
@@ -119,8 +122,13 @@ func (b *Batch) Unsubscribe(channel string) {
 	}
 }
 
-func (c *Client) forget(channel string) {
+func (c *Client) forget(channel string, h *handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.subs, channel)
+	left := slices.DeleteFunc(slices.Clone(c.subs[channel]), func(other *handler) bool { return other == h })
+	if len(left) > 0 {
+		c.subs[channel] = left
+	} else {
+		delete(c.subs, channel)
+	}
 }

@@ -34,17 +34,20 @@ func (c *Client) receive(m *Message) (isReply bool, err error) {
 	return false, nil
 }
 
+// handler is one call of Subscribe.
+type handler struct{ f func(*Message) }
+
 // hand calls the handlers of one delivery.
 func (c *Client) hand(m *Message) {
 	if !validChannel(m.Channel) || isWild(m.Channel) {
 		return
 	}
-	var handlers []func(*Message)
+	var handlers []*handler
 	c.mu.Lock()
 	matching(m.Channel, func(pattern string) { handlers = append(handlers, c.subs[pattern]...) })
 	c.mu.Unlock()
-	for _, f := range handlers {
-		c.events.safely("handler", func() { f(m.shallowClone()) })
+	for _, h := range handlers {
+		c.events.safely("handler", func() { h.f(m.shallowClone()) })
 	}
 }
 

@@ -598,6 +598,35 @@ func TestClientSendsOverTheNextConnection(t *testing.T) {
 	})
 }
 
+// Of two that subscribe to one channel each gets the server's answer, and a
+// refusal of one leaves the other's handler alone.
+func TestClientSubscribesTwice(t *testing.T) {
+	eachTransport(t, func(t *testing.T, transports []string) {
+		var allow atomic.Bool
+		allow.Store(true)
+		s := newServer(t, bayeux.Config{Policy: lateSubscribers{allow: &allow}})
+		c := connected(t, serveMem(t, s), bayeux.ClientConfig{Transports: transports})
+		first, second, third := make(inbox, 10), make(inbox, 10), make(inbox, 10)
+		if err := c.Subscribe(t.Context(), "/a", first.take); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Subscribe(t.Context(), "/a", second.take); err != nil {
+			t.Fatal(err)
+		}
+		allow.Store(false)
+		if err := c.Subscribe(t.Context(), "/a", third.take); err == nil {
+			t.Error("Subscribe = nil")
+		}
+		s.Publish("/a", 1)
+		first.want(t, "/a 1")
+		second.want(t, "/a 1")
+		synctest.Wait()
+		if n := len(first) + len(second) + len(third); n > 0 {
+			t.Errorf("%d messages too many", n)
+		}
+	})
+}
+
 type lateSubscribers struct {
 	bayeux.DefaultPolicy
 	allow *atomic.Bool
