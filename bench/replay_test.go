@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -236,11 +237,12 @@ func TestClaimResultIsOfMedians(t *testing.T) {
 
 // The time of a process that works is told, and its children's with it.
 func TestProcesses(t *testing.T) {
-	cmd := exec.Command("sh", "-c", "sh -c 'while :; do :; done'; :")
+	cmd := exec.Command("sh", "-c", "sh -c 'ulimit -t 20; while :; do :; done'; :")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() }() // the children too
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		own, err := threads(cmd.Process.Pid)
 		if err != nil {
