@@ -1,10 +1,10 @@
 # The same commands locally and in CI; each target is a script in ci/.
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
 # make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
-.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop browser demo headless bench services
+.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop peers browser demo headless bench services
 
 # make model and make drain are the larger forms of tests that are among "go".
-test: need lint go programs durable adapters keyservice fuzz client interop browser headless ## everything
+test: need lint go programs durable adapters keyservice fuzz client interop peers browser headless ## everything
 
 need:     ; ci/need.sh
 lint:     ; ci/lint.sh
@@ -18,6 +18,7 @@ keyservice: ; ci/keyservice.sh
 fuzz:     ; ci/fuzz.sh
 client:   ; ci/client.sh
 interop:  ; ci/interop.sh
+peers:    ; ci/peers.sh
 browser:  ; ci/browser.sh
 headless: ; ci/demo.sh
 demo:     ; go run ./cmd/blobctl demo

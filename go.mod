@@ -6,6 +6,7 @@ go 1.26.0
 ignore (
 	./client/node_modules
 	./test/browser/node_modules
+	./test/peers/node/node_modules
 )
 
 require (

@@ -5,7 +5,7 @@
 # neither a package that does not build nor a build tag can hide one; and of all
 # packages together there are not fewer than there were.
 set -eu
-least=16
+least=18
 packages=${PKG:-./...}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -24,7 +24,7 @@ count=0
 for package in $(go list $packages); do
   go test -list '^Fuzz' "$package" >"$log" 2>&1 || { cat "$log" >&2; die "$package does not build"; }
   for target in $(grep '^Fuzz' "$log" || true); do
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "${T:-10s}" "$package" >"$log" 2>&1 || only_late ||
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "${T:-10s}" -fuzzminimizetime 20x "$package" >"$log" 2>&1 || only_late ||
       { cat "$log" >&2; die "$target failed"; }
     execs=$(grep -o 'execs: [0-9]*' "$log" | tail -1)
     [ -n "$execs" ] || die "$target ran nothing"
