@@ -2,6 +2,8 @@ package bayeux_test
 
 import (
 	"errors"
+	"net/http/cookiejar"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -290,4 +292,34 @@ func TestMultipleClients(t *testing.T) {
 		<-again
 		<-others
 	})
+}
+
+// Over HTTP/2 a held connect keeps no other request from coming.
+func TestMultipleClientsOverHTTP2(t *testing.T) {
+	s, err := bayeux.NewServer(bayeux.Config{MaxPollsPerBrowser: 1, Timeout: time.Second, Logger: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []int{1, 2} {
+		web := httptest.NewUnstartedServer(s)
+		web.EnableHTTP2 = version == 2
+		web.StartTLS()
+		defer web.Close()
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		browser := &peer{t: t, url: web.URL, http: web.Client()}
+		browser.http.Jar = jar
+		one, two := browser.withID("").ready(), browser.withID("").ready()
+		held := one.held()
+		time.Sleep(200 * time.Millisecond)
+		start := time.Now()
+		m := two.connect()[0]
+		wantOK(t, m)
+		if waited := time.Since(start) > 500*time.Millisecond; waited != (version == 2) {
+			t.Errorf("HTTP/%d: the second connect was held: %v", version, waited)
+		}
+		<-held
+	}
 }
