@@ -278,6 +278,9 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 		sess.interval = time.Duration(*p.reply.Advice.Interval) * time.Millisecond
 	}
 	if held {
+		if len(x.server.extensions) == 0 && len(sess.ownExtensions()) == 0 {
+			p.reply.request = nil // nobody asks for it, and it would wait along
+		}
 		sess.poll = p
 		if x.socket != nil {
 			p.timer = time.AfterFunc(timeout, func() { sess.endPoll(p, pollTimeout) })

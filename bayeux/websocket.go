@@ -22,9 +22,9 @@ const (
 	controlWindow = 10 * time.Second
 )
 
-// socketReadBuffer is what an idle connection has for reading: more than the frames
-// of most clients. Longer ones are read past it.
-const socketReadBuffer = 1024
+// socketReadBuffer is what an idle connection has for reading: more than a connect
+// of most clients. Longer frames are read past it.
+const socketReadBuffer = 512
 
 // socket is one open WebSocket. One goroutine reads. One goroutine at a time writes: the read loop with the replies it made, or one
 // that lives as long as there is something to write. A slow reader holds up its
