@@ -219,3 +219,32 @@ func BenchmarkAcknowledge(b *testing.B) {
 		})
 	}
 }
+
+// A process that is alone, and its own new segments, are no crowd to stand back for.
+func TestAlone(t *testing.T) {
+	dir := folder(t)
+	wins := func(s *Store) {
+		t.Helper()
+		r := newRight()
+		r.Issued = time.Now().Add(time.Minute) // above every epoch
+		claim(t, s, newOwner(), replay.Won, r)
+	}
+	one := mustOpen(t, dir, Config{}, realHooks())
+	for range 3 {
+		wins(one)
+		must(t, one.RaiseEpoch(t.Context())) // begins a segment
+		wins(one)
+	}
+	two := mustOpen(t, dir, Config{}, realHooks())
+	must(t, one.Close())
+	if !one.disk.others.IsZero() {
+		t.Error("one alone saw others")
+	}
+	one = mustOpen(t, dir, Config{}, realHooks())
+	wins(one)
+	wins(two)
+	must(t, two.Close())
+	if two.disk.others.IsZero() {
+		t.Error("one of two saw no others")
+	}
+}

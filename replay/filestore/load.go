@@ -282,15 +282,15 @@ func (d *disk) readOn() error {
 	if more, err := d.more(size); err != nil || !more {
 		return err
 	}
-	if d.behind.segment > 0 {
-		d.others = time.Now()
-	}
 	r := bufio.NewReaderSize(io.NewSectionReader(d.log, d.offset, size-d.offset), 1<<16)
 	for !d.ended {
 		next, err := d.header.readGroup(r, d.offset, d.apply)
 		switch {
 		case err == nil:
 			d.offset, d.stale = next, true
+			if d.behind.segment > 0 { // not what was there when we came
+				d.others = time.Now()
+			}
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, errBadGroup):
