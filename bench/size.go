@@ -45,7 +45,7 @@ var sizedStores = []sized{
 		return weighed{s, func() ([]int64, error) { return []int64{heap()}, nil }}, nil
 	}},
 	{"filestore", []string{"heap of each process", "disk"}, weighFilestore},
-	{"redisstore", []string{"Redis", "its append-only file"}, weighRedis},
+	{"redisstore", []string{"Redis"}, weighRedis},
 	{"pgstore", []string{"tables and indexes"}, weighPostgres},
 }
 
@@ -73,11 +73,7 @@ func weighRedis(h *host) (weighed, error) {
 	}
 	return weighed{s, func() ([]int64, error) {
 		memory, err := infoOf(server.Redis("INFO", "memory"), "used_memory")
-		if err != nil {
-			return nil, err
-		}
-		file, err := infoOf(server.Redis("INFO", "persistence"), "aof_current_size")
-		return []int64{memory, file}, err
+		return []int64{memory}, err
 	}}, nil
 }
 
