@@ -57,7 +57,7 @@ func (c replayCommand) run(cmd *cobra.Command, url string, asJSON bool) error {
 	defer store.Close()
 	s, ok := store.(replay.Operable)
 	if !ok {
-		return usage("the store at %q has nothing to tend", url)
+		return usage("this store has nothing to tend")
 	}
 	before, err := s.Status(cmd.Context())
 	if err != nil {

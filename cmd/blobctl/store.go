@@ -32,7 +32,7 @@ const (
 
 // openStore opens the replay store of a URL.
 func openStore(ctx context.Context, text string, may access) (replay.Store, error) {
-	scheme, rest, ok := strings.Cut(text, ":")
+	scheme, rest, ok := cutScheme(text)
 	switch {
 	case ok && (scheme == "mem" || scheme == "none") && rest == "" && may != mayMake:
 		return nil, &failure{exitUsage, fmt.Errorf("%s: keeps nothing beyond this command, so that it can't tell what is spent", scheme), "use file:PATH"}
@@ -43,11 +43,24 @@ func openStore(ctx context.Context, text string, may access) (replay.Store, erro
 	case ok && scheme == "file" && rest != "":
 		return openFile(rest, may)
 	case ok && (scheme == "redis" || scheme == "rediss"):
-		return openRedis(ctx, text, may)
+		return openRedis(ctx, scheme+":"+rest, may)
 	case ok && isPostgres(scheme):
-		return openPostgres(ctx, text, may)
+		return openPostgres(ctx, scheme+":"+rest, may)
+	case ok && strings.HasPrefix(rest, "//"):
+		return nil, &failure{exitUsage, fmt.Errorf("no replay store is known by %s://", scheme), urlHint}
 	}
-	return nil, &failure{exitUsage, fmt.Errorf("no replay store is known by %q", text), urlHint}
+	return nil, &failure{exitUsage, errNoURL, urlHint}
+}
+
+// errNoURL repeats nothing: what was meant as a URL may hold a password.
+var errNoURL = errors.New("--replay: not a URL")
+
+// cutScheme takes a URL's scheme off, in lower case as RFC 3986 section 3.1 has it.
+// What holds other characters is no scheme, and perhaps half of a password.
+func cutScheme(text string) (scheme, rest string, ok bool) {
+	scheme, rest, ok = strings.Cut(text, ":")
+	scheme = strings.ToLower(scheme)
+	return scheme, rest, ok && strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
 func openFile(path string, may access) (replay.Store, error) {
@@ -66,7 +79,7 @@ func openFile(path string, may access) (replay.Store, error) {
 func parseURL(text, where string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil { // its error repeats the URL, and perhaps a password
-		return nil, &failure{exitUsage, errors.New("--replay: not a URL"), urlHint}
+		return nil, &failure{exitUsage, errNoURL, urlHint}
 	}
 	_, inside := u.User.Password()
 	for name := range u.Query() {
@@ -181,9 +194,11 @@ func openPostgres(ctx context.Context, text string, may access) (replay.Store, e
 func isPostgres(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
 
 func migratePostgres(ctx context.Context, text string) error {
-	if scheme, _, _ := strings.Cut(text, ":"); !isPostgres(scheme) {
+	scheme, rest, ok := cutScheme(text)
+	if !ok || !isPostgres(scheme) {
 		return usage("migrate is for postgres://USER@HOST/DATABASE; other stores make themselves")
 	}
+	text = scheme + ":" + rest
 	if _, err := parseURL(text, postgresPassword); err != nil {
 		return err
 	}
