@@ -119,14 +119,21 @@ func (g *Guard) do(ctx context.Context, call func(context.Context) error) error 
 	}
 	told := unknown // also of a store that panics
 	defer func() { g.learn(told, probe, err) }()
-	limited := ctx
-	if end, ends := ctx.Deadline(); !ends || time.Until(end) > g.cfg.Timeout {
+	limited, left := ctx, g.cfg.Timeout
+	end, ends := ctx.Deadline()
+	if ends {
+		left = time.Until(end)
+	}
+	if !ends || left > g.cfg.Timeout {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, g.cfg.Timeout)
 		defer cancel()
 	}
 	err = call(limited)
 	told = classify(ctx, err)
+	if told == failed && left < g.cfg.Timeout/3 && !time.Now().Before(end) {
+		told = unknown // the caller had little time; the store may only be slower than that
+	}
 	return err
 }
 

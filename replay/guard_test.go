@@ -299,6 +299,44 @@ func TestGuardCallersThatLeave(t *testing.T) {
 	})
 }
 
+// Whoever gives a store less time than it takes opens no circuit for the others; but
+// a store that does not answer in a third of the time of a call, or refuses, does fail.
+func TestGuardCallersInAHurry(t *testing.T) {
+	for _, c := range []struct {
+		given time.Duration
+		fail  error
+		want  replay.Circuit
+	}{
+		{time.Millisecond, nil, replay.CircuitClosed},
+		{time.Second - 1, nil, replay.CircuitClosed},
+		{time.Second, nil, replay.CircuitOpen},
+		{3*time.Second - 1, nil, replay.CircuitOpen}, // as the session package does
+		{time.Millisecond, errDown, replay.CircuitOpen},
+	} {
+		guarded(t, replay.GuardConfig{}, func(t *testing.T, w *weak, g *replay.Guard) {
+			w.set(func(w *weak) {
+				if w.fail = c.fail; c.fail == nil {
+					w.hang = make(chan struct{})
+				}
+			})
+			want := c.fail
+			if want == nil {
+				want = context.DeadlineExceeded
+			}
+			for range 5 {
+				ctx, cancel := context.WithTimeout(t.Context(), c.given)
+				if _, err := claim(ctx, g, "hurry"); !errors.Is(err, want) {
+					t.Errorf("%v: %v, want %v", c.given, err, want)
+				}
+				cancel()
+			}
+			if state := g.Circuit(); state != c.want {
+				t.Errorf("%v for a caller's %v, %v, want %v", state, c.given, c.fail, c.want)
+			}
+		})
+	}
+}
+
 // A context that is over asks nobody, and is no failure of the store.
 func TestGuardOverBeforeItBegan(t *testing.T) {
 	guarded(t, replay.GuardConfig{}, func(t *testing.T, w *weak, g *replay.Guard) {
