@@ -67,18 +67,76 @@ func TestDumpRestored(t *testing.T) {
 	store.Close()
 }
 
+// Data alone, loaded into the tables from which they were dumped, are refused too:
+// by whoever lived through it, by whoever comes anew, and by the purge.
+func TestDataRestored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store := mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: time.Hour}})
+	right := newRight()
+	sql(t, s.owner, "INSERT INTO sealedblob.rights SELECT gen_random_uuid(), gen_random_uuid(), 1")
+	dump := pipe(t, nil, "pg_dump", "--data-only", "--disable-triggers", "--schema=sealedblob", "--dbname="+s.server.DSN)
+	claims(t, store, newOwner(), replay.Won, right) // after the dump
+	sql(t, s.owner, "TRUNCATE sealedblob.rights, sealedblob.sessions, sealedblob.subjects, sealedblob.memory, sealedblob.migrations")
+	pipe(t, dump, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname="+s.server.DSN)
+	if got, err := store.Claim(t.Context(), newOwner(), right); got != replay.Lost || !errors.Is(err, ErrRestored) {
+		t.Errorf("Claim = %v, %v, want %v", got, err, ErrRestored)
+	}
+	if err := store.Purge(t.Context()); !errors.Is(err, ErrRestored) {
+		t.Errorf("Purge = %v, want %v", err, ErrRestored)
+	}
+	operator := mustOpen(t, Config{URL: s.owner, Restored: true})
+	if err := operator.AcceptFailover(t.Context()); !errors.Is(err, ErrRestored) {
+		t.Errorf("AcceptFailover = %v, want %v", err, ErrRestored)
+	}
+	refuses(t, s.web, s.owner, right)
+	must(t, store.Purge(t.Context()))
+}
+
+// What moves or freezes memory's row, and each of its own writes, in a savepoint or
+// not, leaves it known.
+func TestMemoryWritten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store := mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: time.Hour}})
+	past := "INSERT INTO sealedblob.rights VALUES (gen_random_uuid(), gen_random_uuid(), 1); "
+	const purge = "SELECT sealedblob.purge(1000, 1000)"
+	for _, script := range []string{
+		past + purge,
+		past + "BEGIN; SAVEPOINT a; " + purge + "; RELEASE a; COMMIT",
+		"BEGIN; SAVEPOINT a; SELECT sealedblob.raise_epoch(); ROLLBACK TO a; SELECT sealedblob.raise_epoch(); COMMIT",
+		"SELECT sealedblob.accept_failover()",
+		"SELECT epoch FROM sealedblob.memory FOR UPDATE",
+		"VACUUM (FREEZE) sealedblob.memory",
+		"VACUUM FULL sealedblob.memory",
+		past + purge,
+		"CLUSTER sealedblob.memory USING memory_pkey",
+		"REINDEX TABLE sealedblob.memory",
+	} {
+		sql(t, s.owner, script)
+		right := newRight()
+		right.Issued = right.Issued.Add(time.Minute) // the epoch was raised
+		if got, err := store.Claim(t.Context(), newOwner(), right); got != replay.Won || err != nil {
+			t.Errorf("after %s: Claim = %v, %v", script, got, err)
+		}
+	}
+}
+
 // Each of what tells where a memory was made is compared.
 func TestWhereabouts(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	store := mustOpen(t, Config{URL: s.web})
+	write := func(column, value string) {
+		sql(t, s.owner, "UPDATE sealedblob.memory SET "+column+" = "+value+"; SELECT sealedblob.sign()")
+	}
 	for _, column := range []string{"system", "timeline", "database", "relation"} {
 		was := sql(t, s.owner, "SELECT "+column+" FROM sealedblob.memory")
-		sql(t, s.owner, "UPDATE sealedblob.memory SET "+column+" = ("+was+" + 1)::text::"+sql(t, s.owner, "SELECT pg_typeof("+column+") FROM sealedblob.memory"))
+		write(column, "("+was+" + 1)::text::"+sql(t, s.owner, "SELECT pg_typeof("+column+") FROM sealedblob.memory"))
 		if got, err := store.Claim(t.Context(), newOwner(), newRight()); got != replay.Lost || !errors.Is(err, ErrRestored) {
 			t.Errorf("another %s: Claim = %v, %v, want %v", column, got, err, ErrRestored)
 		}
-		sql(t, s.owner, "UPDATE sealedblob.memory SET "+column+" = "+was)
+		write(column, was)
 		claims(t, store, newOwner(), replay.Won, newRight())
 	}
 }

@@ -11,6 +11,9 @@ import (
 
 // Restore implements [replay.Sessions].
 func (s *Store) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
+	if r.Attempt == (replay.Owner{}) {
+		return replay.Restored{}, replay.ErrNoOwner
+	}
 	if !fits(r.Set.Fence, r.Set.Gen) {
 		return replay.Restored{}, errTooLarge
 	}

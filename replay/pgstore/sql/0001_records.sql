@@ -39,8 +39,16 @@ CREATE TABLE sealedblob.memory (
   system         bigint  NOT NULL,
   timeline       integer NOT NULL,
   database       oid     NOT NULL,
-  relation       oid     NOT NULL
+  relation       oid     NOT NULL,
+  written        xid     NOT NULL DEFAULT '0' -- the row's xmin: one that was copied in has another
 );
+
+-- Sign is called after each write to memory, in the same transaction and in the same
+-- savepoint, whose number is the row's xmin and no other function's result. Freezing
+-- and VACUUM FULL keep it; a migration that rewrites the table signs again.
+CREATE FUNCTION sealedblob.sign() RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE sealedblob.memory SET written = xmin
+$$;
 
 -- Without a search_path of its own, so that it is inlined.
 CREATE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
@@ -48,7 +56,8 @@ CREATE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- Where this is: a dump that was restored has another table or database, a
--- file-level copy that was recovered to a point in time another timeline.
+-- file-level copy that was recovered to a point in time another timeline. Data that
+-- were loaded into the same table are told by their xmin.
 CREATE FUNCTION sealedblob.whereabouts(OUT system bigint, OUT timeline integer, OUT database oid, OUT relation oid)
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
@@ -58,6 +67,7 @@ $$;
 
 INSERT INTO sealedblob.memory (epoch, rights_horizon, horizon, system, timeline, database, relation)
 SELECT sealedblob.clock() + 1, '-9223372036854775808', '-9223372036854775808', w.* FROM sealedblob.whereabouts() w;
+SELECT sealedblob.sign();
 
 -- Recall tells epoch and horizons, or refuses to know anything. The witness is
 -- {epoch, xid}: the newest transaction that its bearer knows to be committed. Who
@@ -75,9 +85,9 @@ BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'decisions need READ COMMITTED' USING ERRCODE = 'SB002';
   END IF;
-  -- The same as whereabouts, in one query.
+  -- The same as whereabouts, in one query, and who wrote the row.
   SELECT m.epoch, m.rights_horizon, m.horizon, sealedblob.clock(),
-    m.system = c.system_identifier AND m.database = d.oid AND m.relation = m.tableoid
+    m.system = c.system_identifier AND m.database = d.oid AND m.relation = m.tableoid AND m.written = m.xmin
     AND m.timeline = ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
     AND (m.epoch > p_witness[1] OR m.epoch = p_witness[1] AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint > p_witness[2])
   INTO STRICT epoch, rights_horizon, horizon, now, here

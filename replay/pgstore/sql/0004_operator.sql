@@ -1,7 +1,8 @@
 -- What an operator does, and who may do what.
 
 -- Purge forgets at most p_most records of each kind that are past, and notes in
--- the same transaction how far it got. It says how many there were.
+-- the same transaction how far it got. It says how many there were. It
+-- makes no memory its own that was copied in.
 CREATE FUNCTION sealedblob.purge(p_wait integer, p_most integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 DECLARE
@@ -23,7 +24,12 @@ BEGIN
        gone AS (DELETE FROM sealedblob.subjects t USING due WHERE t.id = due.id RETURNING t.keep)
   SELECT count(*) AS n, max(keep) AS keep INTO u FROM gone;
   IF r.n + s.n + u.n > 0 THEN
-    UPDATE sealedblob.memory SET rights_horizon = greatest(rights_horizon, r.keep), horizon = greatest(horizon, s.keep, u.keep);
+    UPDATE sealedblob.memory SET rights_horizon = greatest(rights_horizon, r.keep), horizon = greatest(horizon, s.keep, u.keep)
+    WHERE written = xmin;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'restored or put back: raise the epoch' USING ERRCODE = 'SB003';
+    END IF;
+    PERFORM sealedblob.sign();
   END IF;
   RETURN r.n + s.n + u.n;
 END
@@ -42,18 +48,28 @@ $$;
 CREATE FUNCTION sealedblob.raise_epoch() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sealedblob.memory m SET epoch = greatest(m.epoch, sealedblob.clock()) + 1,
-    (system, timeline, database, relation) = (SELECT w.* FROM sealedblob.whereabouts() w)
-  RETURNING epoch
+    (system, timeline, database, relation) = (SELECT w.* FROM sealedblob.whereabouts() w);
+  SELECT sealedblob.sign();
+  SELECT epoch FROM sealedblob.memory
 $$;
 
 -- Accept_failover goes on with the same memory on a new primary. It is for whoever
 -- knows that the old one answered nobody before the new one had it: synchronous
 -- replication. It takes nothing but another timeline of the same cluster.
 CREATE FUNCTION sealedblob.accept_failover() RETURNS integer
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  accepted integer;
+BEGIN
   UPDATE sealedblob.memory m SET timeline = w.timeline FROM sealedblob.whereabouts() w
-  WHERE (m.system, m.database, m.relation) = (w.system, w.database, w.relation)
-  RETURNING m.timeline
+  WHERE (m.system, m.database, m.relation) = (w.system, w.database, w.relation) AND m.written = m.xmin
+  RETURNING m.timeline INTO accepted;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'restored or put back: raise the epoch' USING ERRCODE = 'SB003';
+  END IF;
+  PERFORM sealedblob.sign();
+  RETURN accepted;
+END
 $$;
 
 -- Admit lets a web node's role do what web nodes do: insert and read rights, and
