@@ -135,7 +135,7 @@ func (s *Store) put(ctx context.Context, batch []question, replies []reply) {
 		calls[i].deliver(a, replies)
 	}
 	for _, r := range replies {
-		if errors.Is(r.err, errOtherServer) || isRedisError(r.err, "READONLY") {
+		if errors.Is(r.err, errOtherServer) {
 			s.server.CompareAndSwap(srv, nil)
 		}
 	}

@@ -21,7 +21,8 @@ import (
 // The scripts have the run ID of the server in their text. A server keeps scripts
 // neither on disk nor for its replicas. So every EVALSHA also asks, at no cost and in
 // the same step, whether this still is the process that was checked: any other one
-// answers NOSCRIPT, has done nothing, and is checked first.
+// answers NOSCRIPT, has done nothing, and is checked first. The replication ID is there
+// too, and compared: it changes whenever a replica is promoted.
 
 // scripts are the texts, by name.
 type scripts map[string]string
@@ -91,13 +92,14 @@ func raise(a *atomic.Int64, n int64) {
 
 // serverInfo is what INFO says.
 type serverInfo struct {
-	version, run, role, policy string
-	major                      int
-	evicted                    int64
-	aof, cluster               bool
+	version, run, replid, role, policy string
+	major                              int
+	evicted                            int64
+	aof, cluster                       bool
 }
 
-var runForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
+// idForm is that of a run ID and of a replication ID.
+var idForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 func parseInfo(text string) (i serverInfo, err error) {
 	fields := make(map[string]string)
@@ -109,6 +111,7 @@ func parseInfo(text string) (i serverInfo, err error) {
 	i = serverInfo{
 		version: fields["redis_version"],
 		run:     fields["run_id"],
+		replid:  fields["master_replid"],
 		role:    fields["role"],
 		policy:  fields["maxmemory_policy"],
 		aof:     fields["aof_enabled"] == "1",
@@ -118,7 +121,7 @@ func parseInfo(text string) (i serverInfo, err error) {
 	var errMajor, errEvicted error
 	i.major, errMajor = strconv.Atoi(major)
 	i.evicted, errEvicted = strconv.ParseInt(fields["evicted_keys"], 10, 64)
-	if errMajor != nil || errEvicted != nil || !runForm.MatchString(i.run) || i.role == "" || i.policy == "" {
+	if errMajor != nil || errEvicted != nil || !idForm.MatchString(i.run) || !idForm.MatchString(i.replid) || i.role == "" || i.policy == "" {
 		return i, fmt.Errorf("%w: its INFO is not understood", ErrUnfit)
 	}
 	return i, nil
@@ -254,18 +257,19 @@ func (s *Store) prepare(ctx context.Context) (*server, error) {
 	if err := s.keeps(srv); err != nil {
 		return nil, err
 	}
-	srv.sha, err = s.load(ctx, srv.info.run)
+	srv.sha, err = s.load(ctx, srv.info)
 	return srv, err
 }
 
-// load makes the scripts for a run known to the server, and returns their names there.
-func (s *Store) load(ctx context.Context, run string) (map[string]string, error) {
+// load makes the scripts for a server known to it, and returns their names there.
+func (s *Store) load(ctx context.Context, info serverInfo) (map[string]string, error) {
 	sha := make(map[string]string, len(s.scripts))
+	forServer := strings.NewReplacer("@RUN@", info.run, "@REPLID@", info.replid)
 	for name, text := range s.scripts {
 		if name == "open" {
 			continue
 		}
-		text = strings.ReplaceAll(text, "@RUN@", run)
+		text = forServer.Replace(text)
 		if r := s.eval(ctx, text, question{operation: "load"}); r.err != nil {
 			return nil, r.err
 		}
@@ -336,7 +340,7 @@ func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 
 // present asks the store for its era, or makes one.
 func (s *Store) present(ctx context.Context, srv *server, mode string) (era string, epoch, seq int64, err error) {
-	q := question{mode, []string{srv.info.run, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart)}}
+	q := question{mode, []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart)}}
 	r := s.eval(ctx, s.scripts["open"], q)
 	if r.err != nil {
 		return "", 0, 0, r.err

@@ -10,8 +10,8 @@
 //
 // A claim is decided in one step for all nodes. Whether the server still knows it after a crash
 // is the server's matter, so the store goes by the epoch: a server that was started
-// again, a promoted replica, one that evicted something, and one that was emptied,
-// may have forgotten, and from then on everything issued before is refused with
+// again, a promoted replica or one whose replication ID changed otherwise, one that
+// evicted something, and one that was emptied, may have forgotten, and from then on everything issued before is refused with
 // [replay.ErrBeforeEpoch]. No acknowledged claim is granted again; what is lost is
 // the use of what was sealed before. [Config.KeepOnRestart] keeps it where the server
 // syncs each write before it answers. [Store.Promise] says in words what was found.
@@ -31,7 +31,7 @@
 //	  ~sb:{sealedblob}:* +eval +evalsha +info +time +wait +get +hget +hmget +exists
 //	  (~sb:{sealedblob}:r:* +setnx) (~sb:{sealedblob}:x:* +set) (~sb:{sealedblob}:s:* +hset)
 //	  (~sb:{sealedblob}:u:* +hset) (~sb:{sealedblob}:d:* +rpush) (~sb:{sealedblob}:due +zadd)
-//	  (~sb:{sealedblob}:meta +hset +hincrby +persist)
+//	  (~sb:{sealedblob}:meta +hset +hincrby)
 //
 // plus +cluster|slots +cluster|shards in a Cluster. It can neither delete nor
 // overwrite a right, so that a node that was taken over can't unspend one; it can

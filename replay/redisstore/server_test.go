@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,19 +194,22 @@ func TestReplacedInBetween(t *testing.T) {
 	t.Parallel()
 	redis := services.Redis(t)
 	s := mustOpen(t, configOf(redis.Addr, "test"))
-	former := &server{info: serverInfo{run: strings.Repeat("a", 40)}}
+	present := s.server.Load().info
+	other := strings.Repeat("a", 40)
 	for _, mode := range []string{"join", "raise", "make"} {
-		if _, _, _, err := s.present(t.Context(), former, mode); !errors.Is(err, errOtherServer) {
-			t.Errorf("%s at another run = %v", mode, err)
+		for _, former := range []serverInfo{{run: other, replid: present.replid}, {run: present.run, replid: other}} {
+			if _, _, _, err := s.present(t.Context(), &server{info: former}, mode); !errors.Is(err, errOtherServer) {
+				t.Errorf("%s at another server = %v", mode, err)
+			}
 		}
 	}
 	afterEpoch(t, s)
 	right := issuedNow()
 	expect(t, s, newOwner(), right, replay.Won, nil)
-	loadFor(t, s, former.info.run)
+	loadFor(t, s, other)
 	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
 	redis.Redis("FLUSHALL")
-	loadFor(t, s, former.info.run)
+	loadFor(t, s, other)
 	if n := said(redis, "DBSIZE"); n != "0" {
 		t.Errorf("load made %s keys", n)
 	}
@@ -398,7 +403,7 @@ func TestOldServer(t *testing.T) {
 	for _, c := range []struct {
 		text string
 		fit  bool
-	}{{text, true}, {old, false}, {strings.ReplaceAll(text, "redis_version:", "x:"), false}, {strings.ReplaceAll(text, "run_id:", "run_id:x"), false}, {"", false}} {
+	}{{text, true}, {old, false}, {strings.ReplaceAll(text, "redis_version:", "x:"), false}, {strings.ReplaceAll(text, "run_id:", "run_id:x"), false}, {strings.ReplaceAll(text, "master_replid:", "x:"), false}, {"", false}} {
 		i, err := parseInfo(c.text)
 		if err == nil {
 			err = i.fit()
@@ -474,6 +479,40 @@ func TestPromoted(t *testing.T) {
 	replica.Redis("REPLICAOF", "NO", "ONE")
 	moved := mustOpen(t, configOf(replica.Addr, "test"))
 	expect(t, moved, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+}
+
+// A master that was a replica and is a master again, without a node asking it in between, has the
+// same run and scripts. Nodes that live on, and have seen no more than it has now, and nodes
+// that are started do not take it for what it was.
+func TestPromotedAgain(t *testing.T) {
+	for name, next := range map[string]func(living *Store, cfg Config) *Store{
+		"lives on": func(living *Store, _ Config) *Store { return living },
+		"started":  func(_ *Store, cfg Config) *Store { return mustOpen(t, cfg) },
+	} {
+		for _, keep := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, KeepOnRestart=%v", name, keep), func(t *testing.T) {
+				t.Parallel()
+				server := services.Redis(t, services.Durable()...)
+				replica := services.RedisReplica(t, server)
+				cfg := configOf(server.Addr, "test")
+				cfg.KeepOnRestart = keep
+				living, spender := mustOpen(t, cfg), mustOpen(t, cfg)
+				afterEpoch(t, living)
+				eventually(t, func() bool { return said(replica, "EXISTS", "sb:{test}:meta") == "1" })
+				replica.Redis("REPLICAOF", "NO", "ONE")
+				right := issuedNow()
+				expect(t, spender, newOwner(), right, replay.Won, nil)
+				replica.Redis("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+				host, port, err := net.SplitHostPort(replica.Addr)
+				must(t, err)
+				server.Redis("REPLICAOF", host, port)
+				eventually(t, func() bool { return strings.Contains(said(server, "INFO", "replication"), "master_link_status:up") })
+				server.Redis("REPLICAOF", "NO", "ONE")
+				expect(t, next(living, cfg), newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+				expect(t, living, newOwner(), newRight(), replay.Won, nil)
+			})
+		}
+	}
 }
 
 // WAIT is about the connection that wrote, and its answer counts.

@@ -1,6 +1,4 @@
 
--- A replica is not asked: it refuses PERSIST, which would write, but changes nothing.
-call('PERSIST', meta)
 local operation, is = ARGV[4], {}
 if operation == 'cut' then return { tag, 'ok', seq, now, call('HGET', prefix .. 'u:' .. ARGV[6], 'cut') } end
 if operation == 'status' then return { tag, 'ok', seq, now, epoch, math.max(past.r, past.s), count.r, count.s, count.u } end

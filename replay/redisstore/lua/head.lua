@@ -20,6 +20,13 @@ if ARGV[4] == 'load' then
   return { tag, same and 'ok' or 'era', 0, now }
 end
 
+-- A replica is not asked. A server that was one in between has lost what its master of then
+-- lacked. It has the same run and scripts, but another replication ID.
+local replication = call('INFO', 'replication')
+if not string.find(replication, 'role:master\r', 1, true) or not string.find(replication, 'master_replid:@REPLID@\r', 1, true) then
+  return { tag, 'era' }
+end
+
 local m = call('HMGET', meta, 'era', 'seq', 'epoch', 'past_r', 'past_s', 'r', 's', 'u')
 if not m[1] then return { tag, 'gone' } end
 if m[1] ~= ARGV[2] then return { tag, 'era' } end

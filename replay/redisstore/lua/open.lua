@@ -8,16 +8,17 @@ local tag, mode = ARGV[1], ARGV[4]
 local now = tonumber(call('TIME')[1])
 if mode == 'info' then return { tag, 'ok', 0, now, call('INFO') } end
 
-local run, evicted, new_era, clock = ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local run, replid, evicted, new_era, clock = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
 if string.match(call('INFO', 'server'), 'run_id:(%x+)') ~= run then return { tag, 'era' } end
-local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted')
+if string.match(call('INFO', 'replication'), 'master_replid:(%x+)') ~= replid then return { tag, 'era' } end
+local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted', 'replid')
 local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] or 0)
 
 -- raise begins a new era under the present run of the server, with an epoch after all
 -- that was answered before.
 local function raise()
   epoch = max(epoch + 1, now + 1, clock + 1) -- what was issued in its first second may lie at the epoch
-  call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'evicted', evicted)
+  call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'replid', replid, 'evicted', evicted)
   seq = call('HINCRBY', meta, 'seq', 1)
   return { tag, 'ok', seq, now, new_era, epoch }
 end
@@ -30,10 +31,12 @@ end
 if version ~= '1' then return { tag, 'version' } end
 if mode == 'raise' then return raise() end
 if mode ~= 'look' then
-  -- A server that was started since, or evicted, may have lost what it acknowledged.
-  -- For an era without a name see head.lua.
+  -- A server that was started or promoted since, or evicted, may have lost what it
+  -- acknowledged. For an era without a name see head.lua.
   local again = m[5] == run
-  if era == '' or evicted > (again and tonumber(m[6]) or 0) or not again and ARGV[9] ~= '1' then return raise() end
-  if not again then call('HSET', meta, 'run', run, 'evicted', evicted) end
+  if era == '' or evicted > (again and tonumber(m[6]) or 0) or again and m[7] ~= replid or not again and ARGV[10] ~= '1' then
+    return raise()
+  end
+  if not again then call('HSET', meta, 'run', run, 'replid', replid, 'evicted', evicted) end
 end
 return { tag, 'ok', seq, now, era, epoch }
