@@ -199,7 +199,7 @@ func (s *Store) tag() string { return strconv.FormatUint(s.tags.Add(1), 36) }
 func (s *Store) command(srv *server, q question) command {
 	tag := s.tag()
 	c := s.client.B().Evalsha().Sha1(srv.sha[scriptOf[q.operation]]).Numkeys(1).Key(s.meta).
-		Arg(tag, srv.era.name, itoa(srv.era.seq.Load()), q.operation, s.budget(q.operation, len(q.args))).Arg(q.args...).Build()
+		Arg(tag, srv.era.known(), itoa(srv.era.seq.Load()), q.operation, s.budget(q.operation, len(q.args))).Arg(q.args...).Build()
 	return command{c, tag}
 }
 

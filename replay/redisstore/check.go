@@ -76,6 +76,9 @@ type era struct {
 	seq   atomic.Int64
 }
 
+// known is what a script compares: a store with another epoch is not this one either.
+func (e *era) known() string { return e.name + " " + itoa(e.epoch) }
+
 func newEra(name string, epoch, seq int64) *era {
 	e := &era{name: name, epoch: epoch}
 	e.saw(seq)
@@ -286,7 +289,7 @@ func (s *Store) eval(ctx context.Context, script string, q question) reply {
 		e = new(era)
 	}
 	tag := s.tag()
-	c := s.client.B().Eval().Script(script).Numkeys(1).Key(s.meta).Arg(tag, e.name, itoa(e.seq.Load()), q.operation).Arg(q.args...).Build()
+	c := s.client.B().Eval().Script(script).Numkeys(1).Key(s.meta).Arg(tag, e.known(), itoa(e.seq.Load()), q.operation).Arg(q.args...).Build()
 	return s.ask(ctx, nil, []call{{question: q, command: command{c, tag}}})[0]
 }
 
@@ -326,6 +329,9 @@ func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 	name, epoch, seq, err := s.present(ctx, srv, mode)
 	if err != nil {
 		return err
+	}
+	if name == known.name && epoch != known.epoch {
+		return fmt.Errorf("%w: its epoch was changed", ErrWentBack)
 	}
 	if name != known.name {
 		if known.name != "" && epoch <= s.clock.Load() {

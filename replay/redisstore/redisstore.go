@@ -33,10 +33,15 @@
 //	  (~sb:{sealedblob}:u:* +hset) (~sb:{sealedblob}:d:* +rpush) (~sb:{sealedblob}:due +zadd)
 //	  (~sb:{sealedblob}:meta +hset +hincrby)
 //
-// plus +cluster|slots +cluster|shards in a Cluster. It can neither delete nor
-// overwrite a right, so that a node that was taken over can't unspend one; it can
-// write the records of sessions. Somebody else then calls [Store.Purge] now and then, with
-// +zrange +lpop +unlink +zrem on the same keys besides.
+// plus +cluster|slots +cluster|shards in a Cluster. Somebody else then calls [Store.Purge] now
+// and then, with +zrange +lpop +unlink +zrem on the same keys besides.
+//
+// What a node that was taken over can do with it: spend any right, revoke or rewrite any
+// session or subject, and stop the store for all. It can neither delete nor overwrite a
+// right, so that what the server still has stays spent. What the server has forgotten, with a
+// restart or FLUSHALL, it can have granted again: it can set the epoch back, which nodes that
+// live on refuse with [ErrWentBack], and nodes that are started later can't tell. Call
+// [Store.RaiseEpoch] when the node is out.
 package redisstore
 
 import (

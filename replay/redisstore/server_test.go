@@ -761,6 +761,30 @@ func TestAccount(t *testing.T) {
 	}
 }
 
+// A node that was taken over sets the epoch back, so that what the server forgot is granted again:
+// not by nodes that live on.
+func TestEpochSetBack(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t)
+	server.Redis(web(t)...)
+	cfg := configOf(server.Addr, "")
+	cfg.Client.Username, cfg.Client.Password, cfg.LeavePurge = "web", "secret", true
+	first := mustOpen(t, cfg)
+	afterEpoch(t, first)
+	right := issuedNow()
+	expect(t, first, newOwner(), right, replay.Won, nil)
+	server.Redis("FLUSHALL")
+	s := mustOpen(t, cfg)
+	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+	must(t, s.client.Do(t.Context(), s.client.B().Arbitrary("HSET", s.meta, "epoch", "0").Build()).Error())
+	for range 2 {
+		expect(t, s, newOwner(), right, replay.Lost, ErrWentBack)
+	}
+	must(t, s.RaiseEpoch(t.Context()))
+	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+	expect(t, s, newOwner(), newRight(), replay.Won, nil)
+}
+
 // try uses a store in every way, and returns the first error.
 func try(cfg Config) error {
 	s, err := Open(context.Background(), cfg)

@@ -3,7 +3,7 @@
 -- replay.Ledger, in the same order; docs/SPEC.md §8 has the table. A server that was
 -- started since does not know a script of this text: see check.go.
 --
--- ARGV: tag, era, the highest seq seen, operation, how many records to purge, then what
+-- ARGV: tag, the era known and its epoch, the highest seq seen, operation, how many records to purge, then what
 -- the operation needs. Times are Unix seconds.
 -- Answer: tag, "ok" or a refusal, seq, now, then what the operation says.
 local meta = KEYS[1]
@@ -29,7 +29,7 @@ end
 
 local m = call('HMGET', meta, 'era', 'seq', 'epoch', 'past_r', 'past_s', 'r', 's', 'u')
 if not m[1] then return { tag, 'gone' } end
-if m[1] ~= ARGV[2] then return { tag, 'era' } end
+if m[1] .. ' ' .. m[3] ~= ARGV[2] then return { tag, 'era' } end
 local seq, epoch = tonumber(m[2]), tonumber(m[3])
 if seq < tonumber(ARGV[3]) then return { tag, 'back' } end
 local past = { r = tonumber(m[4]), s = tonumber(m[5]) } -- the horizons: of rights, and of all else

@@ -1,6 +1,6 @@
 -- What is done with a store as a whole, by whoever checks the server.
 --
--- ARGV: tag, the era known and the highest seq seen in it, which the next operation
+-- ARGV: tag, the era known and its epoch, the highest seq seen in it, which the next operation
 -- compares, info, make, join, look or raise, then its arguments.
 -- Answer: tag, "ok" or a refusal, seq, now, era, epoch; to info, what INFO says.
 local meta, call, max = KEYS[1], redis.call, math.max
