@@ -261,7 +261,10 @@ type Spender interface {
 //  5. Kept. A record is kept at least until the latest KeepUntil that it was given.
 //  6. Horizon. A KeepUntil that has passed by the store's clock, or is at or below
 //     the largest one purged, is [ErrBeyondHorizon], also when the clock went back.
-//  7. Epoch. What was issued before the memory began is [ErrBeforeEpoch].
+//  7. Epoch. What was issued before the memory began is [ErrBeforeEpoch]. It is
+//     dated by its issuer's clock, and the epoch by the store's. So what a clock that
+//     is d ahead issued, less than d before the memory was lost and began anew, is
+//     not refused: if it was spent in between, it can be granted again.
 //  8. Full refuses: [ErrFull], and nothing live is evicted.
 //  9. Unknown is neither. A store that can't tell returns an error that is none
 //     of this package's final ones, beside the zero answer.
