@@ -70,30 +70,62 @@ func (s *Store) ready(ctx context.Context) error {
 
 // call runs one statement that ends with a mark, and notes it.
 func (s *Store) call(ctx context.Context, op, sql string, args []any, dest ...any) error {
-	var mark []int64
-	if err := s.query(ctx, op, sql, args, append(dest, &mark)...); err != nil {
+	return s.run(ctx, op, func(ctx context.Context) error {
+		var mark []int64
+		err := s.pool.QueryRow(ctx, sql, args...).Scan(append(dest, &mark)...)
+		if err == nil {
+			s.witness.note(mark)
+		}
 		return err
-	}
-	s.witness.note(mark)
-	return nil
+	})
 }
 
-// query runs one statement that returns one row, where there is a place for it.
+// query runs one statement that returns one row.
 func (s *Store) query(ctx context.Context, op, sql string, args []any, dest ...any) error {
+	return s.run(ctx, op, func(ctx context.Context) error { return s.pool.QueryRow(ctx, sql, args...).Scan(dest...) })
+}
+
+// run carries out a statement where there is a place for it. Who leaves while the
+// server works on it ends his wait and not the statement: to break that off would
+// cost the connection, and the next caller a login. It keeps its place, so that
+// no more of them are left than there are places. What the statement sets may be read
+// after nil alone.
+func (s *Store) run(ctx context.Context, op string, statement func(context.Context) error) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	within, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	if err := s.enter(ctx, own); err != nil {
+		cancel()
+		return s.fault(ctx, op, err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		err := statement(own)
+		<-s.alone
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return s.fault(ctx, op, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// enter waits for a place until one of the contexts ends.
+func (s *Store) enter(ctx, own context.Context) error {
 	select {
 	case s.alone <- struct{}{}:
-		defer func() { <-s.alone }()
-	case <-within.Done():
-		return s.fault(ctx, op, within.Err())
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-own.Done():
+		return own.Err()
 	case <-s.quit:
 		return replay.ErrClosed
 	}
-	return s.fault(ctx, op, s.pool.QueryRow(within, sql, args...).Scan(dest...))
 }
 
 // fault is what a caller is told of err.

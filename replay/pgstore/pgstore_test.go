@@ -285,6 +285,49 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// Callers that leave cost no connection, and no goroutines beyond the store's places
+// for statements. What the server works on is done, and noted.
+func TestCallersLeave(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store := mustOpen(t, Config{URL: s.web, LockWait: 20 * time.Second, Timeout: 20 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	place, next := replay.Place{Session: newID(), KeepUntil: time.Now().Add(time.Hour)}, newID()
+	tx := begin(t, s, pgx.TxOptions{})
+	_, _, err := store.ClaimTx(tx).Take(t.Context(), place, newOwner(), newRight())
+	must(t, err) // and a renewal waits for its end
+	ctx, leave := context.WithCancel(t.Context())
+	told := make(chan error, 50)
+	for range cap(told) {
+		go func() { told <- second(store.Renew(ctx, place, next)) }()
+	}
+	waiting := ""
+	for limit := time.Now().Add(10 * time.Second); waiting != strconv.Itoa(cap(store.alone)) && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+		waiting = s.server.SQL("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	}
+	leave()
+	for range cap(told) {
+		if err := <-told; !errors.Is(err, context.Canceled) {
+			t.Errorf("Renew = %v, want %v", err, context.Canceled)
+		}
+	}
+	if got := len(store.alone); got != cap(store.alone) {
+		t.Errorf("%d statements are left, want %d", got, cap(store.alone))
+	}
+	must(t, tx.Commit(t.Context()))
+	for limit := time.Now().Add(10 * time.Second); len(store.alone) > 0 && time.Now().Before(limit); {
+		time.Sleep(time.Millisecond)
+	}
+	if store.witness.arg()[1] == 0 {
+		t.Error("a transaction that was committed is not noted")
+	}
+	if v, err := store.Renew(t.Context(), place, newID()); v != replay.Revoked || err != nil {
+		t.Errorf("Renew after one that was left = %v, %v", v, err)
+	}
+	if closed := store.pool.Stat().NewConnsCount() - int64(store.pool.Stat().TotalConns()); closed != 0 {
+		t.Errorf("%d connections were closed", closed)
+	}
+}
+
 // RaiseEpoch never goes back, and is not for web nodes.
 func TestRaiseEpoch(t *testing.T) {
 	t.Parallel()
