@@ -106,7 +106,8 @@ type RestoreRequest struct {
 	// Login is that of the set.
 	Login Login
 	// Attempt decides whether a repeated request is the same client's retry. It
-	// also owns the rights in Burn, so that the retry holds them.
+	// also owns the rights in Burn, so that the retry holds them. The zero one is
+	// [ErrNoOwner].
 	Attempt Owner
 	// Strict refuses a set older than the watermark; otherwise it is granted
 	// and [Restored.BehindWatermark] tells the caller what to withhold.
@@ -256,8 +257,8 @@ type Spender interface {
 //  3. All or none. A batch of rights is spent whole or not at all, and a restore
 //     that is not granted spends and changes nothing.
 //  4. Owner. The same owner learns that it holds a right ([Mine]) for as long as
-//     the right is kept; nobody else does. A claim or take by the zero Owner is
-//     [ErrNoOwner], and spends nothing.
+//     the right is kept; nobody else does. A claim, take or restore by the zero Owner is
+//     [ErrNoOwner], and changes nothing.
 //  5. Kept. A record is kept at least until the latest KeepUntil that it was given.
 //  6. Horizon. A KeepUntil that has passed by the store's clock, or is at or below
 //     the largest one purged, is [ErrBeyondHorizon], also when the clock went back.

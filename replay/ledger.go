@@ -180,6 +180,9 @@ func (l *Ledger) Spent(ids []ID) []bool {
 // Restore is [Sessions.Restore].
 func (l *Ledger) Restore(now time.Time, r RestoreRequest) (Restored, error) {
 	l.sweep(now, sweepBudget)
+	if r.Attempt == (Owner{}) {
+		return Restored{}, ErrNoOwner
+	}
 	if r.Issued.Unix() < l.epoch {
 		return Restored{}, ErrBeforeEpoch
 	}

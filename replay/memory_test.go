@@ -140,7 +140,7 @@ func TestLedgerKeepsTheLonger(t *testing.T) {
 	}
 	for _, now := range []int64{101, 201, 300} {
 		l.Purge(at(now))
-		r, err := l.Restore(at(now), replay.RestoreRequest{Session: session, Issued: at(50), KeepUntil: at(1000)})
+		r, err := l.Restore(at(now), replay.RestoreRequest{Session: session, Attempt: replay.Owner{1}, Issued: at(50), KeepUntil: at(1000)})
 		if r.Verdict != replay.Revoked || err != nil {
 			t.Errorf("Restore at %d = %v, %v, want revoked", now, r.Verdict, err)
 		}

@@ -81,7 +81,7 @@ var (
 	// KeepUntil that the store ever purged. A final refusal, also when the clock
 	// was stepped back since.
 	ErrBeyondHorizon = errors.New("replay: at or below the purge horizon")
-	// ErrNoOwner says that a claim or take came without an owner. All who forget
+	// ErrNoOwner says that a claim, take or restore came without an owner. All who forget
 	// theirs would be one owner, and each would hold what any of them won.
 	ErrNoOwner = errors.New("replay: claim without an owner")
 	// ErrFull says that the store is at its capacity. Nothing live is evicted.

@@ -215,7 +215,7 @@ func (q *sealedSet) restores(attempt replay.Owner, now time.Time, strict bool) (
 	l := q.by.life
 	behind = q.version.Gen < q.by.protected
 	switch at := l.at; {
-	case l.ended || q.over(now):
+	case l.ended || q.over(now) || attempt == (replay.Owner{}):
 		return no, false
 	case at.from == q && at.attempt == attempt && at.floorMay == 0 && at.protected == 0:
 		behind = at.behind // the same try again, of which nothing came yet

@@ -22,7 +22,8 @@ type Presented struct {
 	// Holder is from the session cookie of the same request.
 	Holder Holder
 	// Attempt is the client's own token for this episode: a repetition with
-	// the same token and set learns the outcome of the first try.
+	// the same token and set learns the outcome of the first try. The zero one is
+	// malformed.
 	Attempt  replay.Owner
 	Manifest string
 	Blobs    map[string]string // envelope by slot
@@ -72,6 +73,9 @@ func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 func (m *Manager) restore(ctx context.Context, p Presented) (Restored, error) {
 	set := sets.Get().(*verified)
 	defer set.leave()
+	if p.Attempt == (replay.Owner{}) { // all who forget theirs would be one client
+		return Restored{}, m.refused(p, fmt.Errorf("%w: the attempt is zero", seal.ErrMalformed))
+	}
 	if err := m.verify(ctx, p, set); err != nil {
 		return Restored{}, m.refused(p, err)
 	}

@@ -46,6 +46,20 @@ func TestRestoreOnAnotherNode(t *testing.T) {
 	}
 }
 
+func TestRestoreNeedsAnAttempt(t *testing.T) {
+	c := newCluster(t)
+	s, b := shopping(t, c.node())
+	p := b.set(s.Holder())
+	p.Attempt = replay.Owner{}
+	if _, err := c.node().Restore(t.Context(), p); !errors.Is(err, seal.ErrMalformed) {
+		t.Errorf("Restore without an attempt = %v", err)
+	}
+	p.Attempt = replay.Owner{1}
+	if _, err := c.node().Restore(t.Context(), p); err != nil {
+		t.Errorf("Restore = %v", err)
+	}
+}
+
 func TestRestoreIsIdempotentForOneAttempt(t *testing.T) {
 	c := newCluster(t)
 	s, b := shopping(t, c.node())

@@ -494,7 +494,7 @@ func (w *world) hand(n int, cookie string, q *sealedSet, attempt replay.Owner, l
 			want = no
 		}
 	}
-	joins := q != nil && l == q.by.life && !q.over(now) && b != nil && !b.doomed() && !b.over(now)
+	joins := q != nil && attempt != (replay.Owner{}) && l == q.by.life && !q.over(now) && b != nil && !b.doomed() && !b.over(now)
 	if lost && want != either && !joins {
 		w.store.lost = "restore"
 	}

@@ -33,6 +33,9 @@ func (s *Store) decide(ctx context.Context, operation string, a args) (replay.Ve
 
 // Restore implements [replay.Sessions].
 func (s *Store) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
+	if r.Attempt == (replay.Owner{}) {
+		return replay.Restored{}, replay.ErrNoOwner
+	}
 	v, got, err := s.decide(ctx, "restore", s.restoreArgs(r))
 	if err != nil || v != replay.Granted {
 		return replay.Restored{Verdict: v}, err

@@ -124,6 +124,7 @@ var claimFaults = []fault{
 			return f.Store.Take(ctx, by, someOwner(o), r)
 		}
 	}},
+	{"restores without an attempt are anybody's", []string{cNoOwner}, onRequest(func(_ *backend, r *replay.RestoreRequest) { r.Attempt = someOwner(r.Attempt) })},
 	{"a duplicate loses to itself", []string{cDup}, func(f *faulty, _ *backend) {
 		f.claim = func(ctx context.Context, o replay.Owner, rights []replay.Right) (replay.Outcome, error) {
 			if len(rights) > 1 && rights[0] == rights[len(rights)-1] {

@@ -39,7 +39,7 @@ var sessionFaults = []fault{
 			r.Attempt = newOwner()
 		}
 	})},
-	{"won again by anyone", []string{cFork, cAgain, cWalk}, onRequest(func(_ *backend, r *replay.RestoreRequest) { r.Attempt = replay.Owner{} })},
+	{"won again by anyone", []string{cFork, cAgain, cWalk}, onRequest(func(_ *backend, r *replay.RestoreRequest) { r.Attempt = replay.Owner{1} })},
 	{"won again with any set", []string{"restore/not again with another set", cWalk}, onRequest(func(b *backend, r *replay.RestoreRequest) {
 		if s := b.state(r.Session).State; s.Attempt == r.Attempt {
 			r.Set = s.Set

@@ -142,6 +142,11 @@ func claimZeroOwner(k *kit) {
 	if v, o, err := s.Take(k.Context(), k.place(sid, 0, 0), replay.Owner{}, a); v != replay.Refused || o != replay.Lost || !errors.Is(err, replay.ErrNoOwner) {
 		k.Fatalf("Take without an owner = %v, %v, %v", v, o, err)
 	}
+	r := k.request(sid, 0, 0)
+	r.Attempt, r.Burn = replay.Owner{}, []replay.Burn{{Right: a}}
+	if got, err := s.Restore(k.Context(), r); got.Verdict != replay.Refused || !errors.Is(err, replay.ErrNoOwner) {
+		k.Fatalf("Restore without an attempt = %+v, %v", got, err)
+	}
 	s.claim(replay.Won, newOwner(), a)
 }
 
