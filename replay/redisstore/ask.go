@@ -24,15 +24,16 @@ var (
 
 // refusals are the words of the script for them.
 var refusals = map[string]error{
-	"before":  replay.ErrBeforeEpoch,
-	"beyond":  replay.ErrBeyondHorizon,
-	"full":    replay.ErrFull,
-	"owner":   replay.ErrNoOwner,
-	"far":     errFarCut,
-	"gone":    ErrGone,
-	"back":    ErrWentBack,
-	"era":     errOtherServer,
-	"version": errVersion,
+	"before":   replay.ErrBeforeEpoch,
+	"beyond":   replay.ErrBeyondHorizon,
+	"full":     replay.ErrFull,
+	"owner":    replay.ErrNoOwner,
+	"far":      errFarCut,
+	"gone":     ErrGone,
+	"back":     ErrWentBack,
+	"era":      errOtherServer,
+	"version":  errVersion,
+	"replicas": ErrReplicas,
 }
 
 // sweepBudget bounds the records that one operation purges, beside two for each

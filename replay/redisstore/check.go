@@ -267,12 +267,11 @@ func (s *Store) prepare(ctx context.Context) (*server, error) {
 // load makes the scripts for a server known to it, and returns their names there.
 func (s *Store) load(ctx context.Context, info serverInfo) (map[string]string, error) {
 	sha := make(map[string]string, len(s.scripts))
-	forServer := strings.NewReplacer("@RUN@", info.run, "@REPLID@", info.replid)
 	for name, text := range s.scripts {
 		if name == "open" {
 			continue
 		}
-		text = forServer.Replace(text)
+		text = s.textFor(info, text)
 		if r := s.eval(ctx, text, question{operation: "load"}); r.err != nil {
 			return nil, r.err
 		}
@@ -280,6 +279,11 @@ func (s *Store) load(ctx context.Context, info serverInfo) (map[string]string, e
 		sha[name] = hex.EncodeToString(sum[:])
 	}
 	return sha, nil
+}
+
+// textFor is a script for that server and this configuration.
+func (s *Store) textFor(info serverInfo, text string) string {
+	return strings.NewReplacer("@RUN@", info.run, "@REPLID@", info.replid, "@REPLICAS@", strconv.Itoa(s.cfg.Replicas)).Replace(text)
 }
 
 // eval runs a script that the server may not know.

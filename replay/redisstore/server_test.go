@@ -155,12 +155,12 @@ func TestRestarted(t *testing.T) {
 // Where others made their scripts known to the server that was started again, or just
 // the ones for the server before, a node does not take it for that one.
 func TestRestartedAndInUse(t *testing.T) {
-	for name, use := range map[string]func(t *testing.T, addr, run string){
-		"another store": func(t *testing.T, addr, _ string) { mustOpen(t, configOf(addr, "another")) },
-		"former scripts": func(t *testing.T, addr, run string) {
+	for name, use := range map[string]func(t *testing.T, addr string, former serverInfo){
+		"another store": func(t *testing.T, addr string, _ serverInfo) { mustOpen(t, configOf(addr, "another")) },
+		"former scripts": func(t *testing.T, addr string, former serverInfo) {
 			late := mustOpen(t, configOf(addr, "another"))
 			late.meta = "sb:{test}:meta"
-			loadFor(t, late, run)
+			loadFor(t, late, former)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,21 +168,21 @@ func TestRestartedAndInUse(t *testing.T) {
 			server := services.Redis(t, services.Durable()...)
 			living := mustOpen(t, configOf(server.Addr, "test"))
 			afterEpoch(t, living)
-			run, right := living.server.Load().info.run, issuedNow()
+			former, right := living.server.Load().info, issuedNow()
 			expect(t, living, newOwner(), right, replay.Won, nil)
 			server.Kill()
 			server.Start()
-			use(t, server.Addr, run)
+			use(t, server.Addr, former)
 			expectSoon(t, living, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
 		})
 	}
 }
 
-// loadFor makes the scripts for another run known to the server.
-func loadFor(t *testing.T, s *Store, run string) {
+// loadFor makes the scripts for another server known to this one.
+func loadFor(t *testing.T, s *Store, other serverInfo) {
 	t.Helper()
 	for _, text := range s.scripts {
-		r := s.eval(t.Context(), strings.ReplaceAll(text, "@RUN@", run), question{operation: "load"})
+		r := s.eval(t.Context(), s.textFor(other, text), question{operation: "load"})
 		if strings.Contains(text, "@RUN@") && !errors.Is(r.err, errOtherServer) {
 			t.Fatalf("load for another run = %v", r.err)
 		}
@@ -206,10 +206,10 @@ func TestReplacedInBetween(t *testing.T) {
 	afterEpoch(t, s)
 	right := issuedNow()
 	expect(t, s, newOwner(), right, replay.Won, nil)
-	loadFor(t, s, other)
+	loadFor(t, s, serverInfo{run: other, replid: present.replid})
 	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
 	redis.Redis("FLUSHALL")
-	loadFor(t, s, other)
+	loadFor(t, s, serverInfo{run: other, replid: present.replid})
 	if n := said(redis, "DBSIZE"); n != "0" {
 		t.Errorf("load made %s keys", n)
 	}
@@ -551,6 +551,67 @@ func TestReplicas(t *testing.T) {
 	cfg.Replicas = 2
 	if _, err := Open(t.Context(), cfg); !errors.Is(err, ErrReplicas) {
 		t.Errorf("Open with a replica that is not there = %v", err)
+	}
+}
+
+// What WAIT is asked about is written, also by a call that finds all as it is to be.
+func TestReplicasWritten(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t)
+	services.RedisReplica(t, server)
+	cfg := configOf(server.Addr, "test")
+	cfg.Replicas, cfg.ReplicaTimeout = 1, 30*time.Second
+	s := mustOpen(t, cfg)
+	ctx, owner, right, at, gone := t.Context(), newOwner(), newRight(), placeOf(newID()), newID()
+	granted := func(v replay.Verdict, err error) error {
+		if err == nil && v != replay.Granted {
+			return errors.New(v.String())
+		}
+		return err
+	}
+	outcome := func(want replay.Outcome) func() error {
+		return func() error {
+			got, err := s.Claim(ctx, owner, right)
+			if err == nil && got != want {
+				return fmt.Errorf("%v, want %v", got, want)
+			}
+			return err
+		}
+	}
+	must(t, outcome(replay.Won)())
+	must(t, granted(s.Protect(ctx, at)))
+	must(t, s.Revoke(ctx, gone, at.KeepUntil))
+	for name, again := range map[string]func() error{
+		"Claim":   outcome(replay.Mine),
+		"Protect": func() error { return granted(s.Protect(ctx, at)) },
+		"Revoke":  func() error { return s.Revoke(ctx, gone, at.KeepUntil) },
+		"Take":    func() error { v, _, err := s.Take(ctx, at, owner, right); return granted(v, err) },
+		"Acknowledge": func() error {
+			held := at
+			held.Version.Gen = 0
+			v, err := s.Acknowledge(ctx, held)
+			return granted(v[0], err)
+		},
+	} {
+		before := said(server, "HGET", s.meta, "seq")
+		if err := again(); err != nil || said(server, "HGET", s.meta, "seq") == before {
+			t.Errorf("%s again: %v, and wrote nothing", name, err)
+		}
+	}
+	next := newID()
+	must(t, granted(s.Renew(ctx, at, next)))
+	before := said(server, "HGET", s.meta, "seq")
+	if err := granted(s.Renew(ctx, at, next)); err != nil || said(server, "HGET", s.meta, "seq") == before {
+		t.Errorf("Renew again: %v, and wrote nothing", err)
+	}
+	server.Redis("CONFIG", "SET", "maxmemory", "1")
+	expect(t, s, owner, right, replay.Lost, ErrReplicas)
+	expect(t, s, newOwner(), newRight(), replay.Lost, replay.ErrFull)
+	if _, err := s.Protect(ctx, placeOf(newID())); !errors.Is(err, replay.ErrFull) {
+		t.Errorf("Protect without memory = %v", err)
+	}
+	if err := granted(s.Renew(ctx, at, next)); !errors.Is(err, ErrReplicas) {
+		t.Errorf("Renew again without memory = %v", err)
 	}
 }
 

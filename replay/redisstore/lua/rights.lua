@@ -26,9 +26,12 @@ local function enlist(kind, id, keep)
   list[#list + 1] = kind .. id
 end
 
--- finish writes the lists and the counts.
+-- finish writes the lists and the counts. WAIT may wait for the last write of its connection
+-- alone (Redis 7.2): where replicas are waited for, an answer that wrote nothing writes too, or it
+-- would tell of what another connection wrote and no replica has. False: there was no memory for it.
 local function finish()
-  if not dirty then return end
+  if not dirty and @REPLICAS@ == 0 then return true end
+  if not begin() then return false end
   for second, ids in pairs(fresh) do
     local key, length = prefix .. 'd:' .. second, 0
     for i = 1, #ids, 1000 do
@@ -37,6 +40,7 @@ local function finish()
     if length == #ids then call('ZADD', prefix .. 'due', second, second) end
   end
   call('HSET', meta, 'seq', seq, 'past_r', past.r, 'past_s', past.s, 'r', count.r, 's', count.s, 'u', count.u)
+  return true
 end
 
 -- purge forgets up to budget records that are past, the oldest first. Its first write

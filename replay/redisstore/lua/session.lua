@@ -198,5 +198,5 @@ local operations = {
   renew = renew, revoke = revoke, revoke_subject = revoke_subject,
 }
 local answer = { operations[operation]() }
-finish()
+if not finish() and answer[1] == 'ok' then return { tag, 'replicas' } end
 return { tag, answer[1], seq, now, unpack(answer, 2) }
