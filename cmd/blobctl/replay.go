@@ -37,15 +37,24 @@ others, ?addr=HOST:PORT for further nodes of a Cluster, ?replicas=N,
 type replayCommand struct {
 	use, short, long string
 	may              access
+	revives          bool                                              // with --make it may do what mayRevive says
 	act              func(cmd *cobra.Command, s replay.Operable) error // nil: only look
 	show             func(cmd *cobra.Command, before, after replay.Status) error
 }
 
 func (c replayCommand) command() *cobra.Command {
-	var asJSON bool
+	var asJSON, makeIt bool
 	cmd := &cobra.Command{Use: c.use + " URL", Short: c.short, Long: c.long, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0], asJSON) }}
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if makeIt {
+				c.may = mayRevive
+			}
+			return c.run(cmd, args[0], asJSON)
+		}}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, version 1")
+	if c.revives {
+		cmd.Flags().BoolVar(&makeIt, "make", false, "begin an empty store where there is none")
+	}
 	return cmd
 }
 
@@ -160,12 +169,15 @@ none. What is to be kept no longer than that is refused, also when the clock goe
 
 func newReplayRaiseEpoch() *cobra.Command {
 	return replayCommand{
-		use: "raise-epoch", short: "Refuse everything issued until now", may: mayAdopt,
+		use: "raise-epoch", short: "Refuse everything issued until now", may: mayAdopt, revives: true,
 		long: `Make the store's memory begin now: every right, set and login from before is refused
 for good, on all nodes. Do it after the store was put back from a backup, since it
 can't know what was spent, logged out or revoked since. Users begin again. It can be
 done while nodes run. A folder that sees that it is a copy is opened by no other
-command until then.`,
+command until then.
+
+Where there is no store that is an error, since the URL may be wrong; with --make an
+empty one is begun, in place of one that was lost.`,
 		act: func(cmd *cobra.Command, s replay.Operable) error { return s.RaiseEpoch(cmd.Context()) },
 		show: func(cmd *cobra.Command, before, after replay.Status) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %s, it was %s\n",

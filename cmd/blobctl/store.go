@@ -19,14 +19,15 @@ import (
 type access int
 
 const (
-	readOnly access = iota // verify: write nothing, not even a repair
-	mayWrite               // take: a mistyped path must not look like an empty memory
-	mayMake                // serve, seal: whoever issues rights makes the store
-	mayAdopt               // raise-epoch: a copy of a store, whose epoch is raised
+	readOnly  access = iota // verify: write nothing, not even a repair
+	mayWrite                // take: a mistyped path must not look like an empty memory
+	mayMake                 // serve, seal: whoever issues rights makes the store
+	mayAdopt                // raise-epoch: a copy of a store, whose epoch is raised
+	mayRevive               // raise-epoch --make: the same, or a store where there is none
 )
 
 const (
-	makeHint = "blobctl serve and blobctl seal --replay make one"
+	makeHint = "is the URL right? blobctl serve, blobctl seal --replay and blobctl replay raise-epoch --make make one"
 	urlHint  = "use file:PATH, redis://HOST, rediss://HOST, postgres://USER@HOST/DATABASE, mem: (this process only) or none:"
 )
 
@@ -64,10 +65,10 @@ func cutScheme(text string) (scheme, rest string, ok bool) {
 }
 
 func openFile(path string, may access) (replay.Store, error) {
-	if _, err := os.Lstat(path); err != nil && may != mayMake {
+	if _, err := os.Lstat(path); err != nil && may != mayMake && may != mayRevive {
 		return nil, &failure{exitUsage, fmt.Errorf("no replay store: %w", err), makeHint}
 	}
-	store, err := filestore.Open(path, filestore.Config{ReadOnly: may == readOnly, AfterRestore: may == mayAdopt})
+	store, err := filestore.Open(path, filestore.Config{ReadOnly: may == readOnly, AfterRestore: may >= mayAdopt})
 	if err != nil {
 		return nil, fail(exitFailure, err)
 	}
@@ -98,7 +99,7 @@ func openRedis(ctx context.Context, text string, may access) (replay.Store, erro
 	if err != nil {
 		return nil, err
 	}
-	if may == mayWrite { // opening makes what is not there
+	if may == mayWrite || may == mayAdopt { // opening makes what is not there
 		cfg.ReadOnly = true
 		store, err := redisstore.Open(ctx, cfg)
 		if err != nil {
@@ -184,7 +185,7 @@ func openPostgres(ctx context.Context, text string, may access) (replay.Store, e
 	if _, err := parseURL(text, postgresPassword); err != nil {
 		return nil, err
 	}
-	store, err := pgstore.Open(ctx, pgstore.Config{URL: text, Restored: may == mayAdopt})
+	store, err := pgstore.Open(ctx, pgstore.Config{URL: text, Restored: may >= mayAdopt})
 	if err != nil {
 		return nil, postgresFailure(err)
 	}
