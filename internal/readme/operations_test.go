@@ -19,7 +19,7 @@ import (
 const operations = "../../docs/operations.md"
 
 var (
-	consoleBlock = regexp.MustCompile("(?ms)^```console ?(\\w*)\n(.*?)^```$")
+	consoleBlock = regexp.MustCompile("(?ms)^```console ?(\\w*)( emptied)?\n(.*?)^```$")
 	exitCode     = regexp.MustCompile(`# exit code (\d)`)
 	testName     = regexp.MustCompile("`(Test\\w+)`")
 )
@@ -58,7 +58,10 @@ func TestOperationsRun(t *testing.T) {
 				if block[1] == kind {
 					own++
 				}
-				for line := range strings.Lines(block[2]) {
+				if block[2] != "" { // not a command of the page, which somebody would copy
+					o.run(t, "$ redis-cli -h redis.example flushall")
+				}
+				for line := range strings.Lines(block[3]) {
 					o.run(t, line)
 				}
 			}
@@ -127,7 +130,12 @@ func withPostgres(t *testing.T, o *operator) {
 	}
 	password, _ := u.User.Password()
 	o.addr = u.Host
-	o.env = append(o.env, "PGUSER=postgres", "PGPASSWORD="+password, "STORE=postgres://postgres@"+o.addr+"/postgres")
+	passwords := filepath.Join(o.dir, "passwords")
+	err = os.WriteFile(passwords, []byte("*:*:*:postgres:"+password+"\n*:*:*:shop_owner:of the owner\n*:*:*:web:of the nodes\n"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.env = append(o.env, "PGUSER=postgres", "PGPASSFILE="+passwords, "OWNER_PASSWORD=of the owner", "WEB_PASSWORD=of the nodes", "STORE=postgres://postgres@"+o.addr+"/postgres")
 	o.run(t, `$ blobctl replay migrate "$STORE"`)
 	o.seal(t)
 }
