@@ -11,8 +11,8 @@
 // A claim is decided in one step for all nodes. Whether the server still knows it after a crash
 // is the server's matter, so the store goes by the epoch: a server that was started
 // again, a promoted replica or one whose replication ID changed otherwise, one that
-// evicted something, and one that was emptied, may have forgotten, and from then on everything issued before is refused with
-// [replay.ErrBeforeEpoch]. No acknowledged claim is granted again; what is lost is
+// evicted something, and one that was emptied, may have forgotten, and from then on
+// everything issued before is refused with [replay.ErrBeforeEpoch]. No acknowledged claim is granted again; what is lost is
 // the use of what was sealed before. [Config.KeepOnRestart] keeps it where the server
 // syncs each write before it answers. [Store.Promise] says in words what was found.
 //

@@ -435,12 +435,35 @@ func TestEvicted(t *testing.T) {
 	afterEpoch(t, s)
 	right := issuedNow()
 	expect(t, s, newOwner(), right, replay.Won, nil)
+	evict(t, server)
+	mustOpen(t, cfg)
+	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+}
+
+// evict makes the server evict something, while no node looks.
+func evict(t *testing.T, server *services.Server) {
+	t.Helper()
 	server.Redis("CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
 	server.Redis("SET", "victim", "x", "EX", "100")
 	server.Redis("CONFIG", "SET", "maxmemory", "1")
 	eventually(t, func() bool { return said(server, "EXISTS", "victim") == "0" })
 	server.Redis("CONFIG", "SET", "maxmemory", "0")
 	server.Redis("CONFIG", "SET", "maxmemory-policy", "noeviction")
+}
+
+// After CONFIG RESETSTAT the number is lower than noted, whatever was evicted since.
+func TestEvictedAndReset(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t)
+	cfg := configOf(server.Addr, "test")
+	evict(t, server)
+	evict(t, server)
+	s := mustOpen(t, cfg)
+	afterEpoch(t, s)
+	right := issuedNow()
+	expect(t, s, newOwner(), right, replay.Won, nil)
+	server.Redis("CONFIG", "RESETSTAT")
+	evict(t, server)
 	mustOpen(t, cfg)
 	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
 }

@@ -32,9 +32,10 @@ if version ~= '1' then return { tag, 'version' } end
 if mode == 'raise' then return raise() end
 if mode ~= 'look' then
   -- A server that was started or promoted since, or evicted, may have lost what it
-  -- acknowledged. For an era without a name see head.lua.
+  -- acknowledged. Fewer evicted than noted: the statistics were reset, and what was evicted since
+  -- may be in neither number. For an era without a name see head.lua.
   local again = m[5] == run
-  if era == '' or evicted > (again and tonumber(m[6]) or 0) or again and m[7] ~= replid or not again and ARGV[10] ~= '1' then
+  if era == '' or evicted ~= (again and tonumber(m[6]) or 0) or again and m[7] ~= replid or not again and ARGV[10] ~= '1' then
     return raise()
   end
   if not again then call('HSET', meta, 'run', run, 'replid', replid, 'evicted', evicted) end
