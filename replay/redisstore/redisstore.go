@@ -12,12 +12,15 @@
 // is the server's matter, so the store goes by the epoch: a server that was started
 // again, a promoted replica or one whose replication ID changed otherwise, one that
 // evicted something, and one that was emptied, may have forgotten, and from then on
-// everything issued before is refused with [replay.ErrBeforeEpoch]. No acknowledged claim is granted again; what is lost is
-// the use of what was sealed before. [Config.KeepOnRestart] keeps it where the server
-// syncs each write before it answers. [Store.Promise] says in words what was found.
+// everything issued before is refused with [replay.ErrBeforeEpoch]. No acknowledged
+// claim is granted again; what is lost is the use of what was sealed before.
+// [Config.KeepOnRestart] keeps it where the server syncs each write before it answers.
+// [Store.Promise] says in words what was found.
 //
 // A server on which older data was put back is found out by its new run, and
-// with KeepOnRestart only by nodes that live on: call [Store.RaiseEpoch] after it.
+// with KeepOnRestart only by nodes that live on: call [Store.RaiseEpoch] after it, and
+// after CONFIG RESETSTAT on a server that was let evict since a node last looked (nodes
+// look every ten seconds).
 // Not promised: anything after the keys of the store were written by others, or while
 // a master that was replaced still serves the nodes that can reach it, if not
 // [Config.Replicas] makes its answers wait for replicas that it has lost.
