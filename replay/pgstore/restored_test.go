@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -268,4 +269,57 @@ func TestFailover(t *testing.T) {
 	if err := mustOpen(t, Config{URL: web}).AcceptFailover(t.Context()); err == nil {
 		t.Error("a web node may accept a failover")
 	}
+}
+
+// Where a standby must have what is answered, a repetition waits for it as the first
+// call did, whose wait may have ended without it. Who is told no need not wait.
+func TestRepetitionWaitsForStandby(t *testing.T) {
+	t.Parallel()
+	server := services.PostgresServer(t)
+	s := siteOn(t, server, newRoles(t, server))
+	store := mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: time.Hour}})
+	o, right, taken, next := newOwner(), newRight(), newRight(), newID()
+	place := func() replay.Place {
+		return replay.Place{Session: newID(), Version: replay.Version{Gen: 1}, KeepUntil: right.KeepUntil}
+	}
+	taking, changed, held, old, ended := place(), place(), place(), place(), newID()
+	req := restoring(newID(), 0, o)
+	req.Burn = []replay.Burn{{Right: newRight(), Required: true}}
+	calls := map[string]func(s *Store) error{
+		"Claim":        func(s *Store) error { return second(s.Claim(t.Context(), o, right)) },
+		"Claim of two": func(s *Store) error { return second(s.Claim(t.Context(), o, right, taken)) },
+		"Take": func(s *Store) error {
+			_, _, err := s.Take(t.Context(), taking, o, taken)
+			return err
+		},
+		"Restore":     func(s *Store) error { return second(s.Restore(t.Context(), req)) },
+		"Protect":     func(s *Store) error { return second(s.Protect(t.Context(), changed)) },
+		"Acknowledge": func(s *Store) error { return second(s.Acknowledge(t.Context(), held)) },
+		"Renew":       func(s *Store) error { return second(s.Renew(t.Context(), old, next)) },
+		"Revoke":      func(s *Store) error { return s.Revoke(t.Context(), ended, right.KeepUntil) },
+		"RevokeSubject": func(s *Store) error {
+			return s.RevokeSubject(t.Context(), ended, time.Now().Add(-time.Minute), right.KeepUntil)
+		},
+	}
+	for name, call := range calls {
+		if err := call(store); err != nil {
+			t.Fatalf("%s = %v", name, err)
+		}
+	}
+	server.SQL("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+	server.SQL("SELECT pg_reload_conf()")
+	hasty := mustOpen(t, Config{URL: s.web, MaxConns: 16, Timeout: 2 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	for limit := time.Now().Add(10 * time.Second); server.SQL("SHOW synchronous_standby_names") != "nobody" && time.Now().Before(limit); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	var wg sync.WaitGroup
+	for name, call := range calls {
+		wg.Go(func() {
+			if err := call(hasty); err == nil || final(err) {
+				t.Errorf("%s again, without the standby = %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	claims(t, store, newOwner(), replay.Lost, right)
 }

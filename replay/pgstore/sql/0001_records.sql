@@ -102,3 +102,11 @@ $$;
 CREATE FUNCTION sealedblob.mark(p_epoch bigint) RETURNS bigint[] LANGUAGE sql VOLATILE AS $$
   SELECT ARRAY[p_epoch, coalesce(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8, 0)]
 $$;
+
+-- Settle is for who says yes to what was written before: its writer may have given up
+-- waiting for the standbys, which then lack it. What writes nothing waits for
+-- none; a transaction with a message does.
+CREATE FUNCTION sealedblob.settle() RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_logical_emit_message(true, 'sealedblob', '') WHERE current_setting('synchronous_standby_names') <> ''
+$$;

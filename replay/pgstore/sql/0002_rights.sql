@@ -53,6 +53,9 @@ BEGIN
     END IF;
   END IF;
   PERFORM sealedblob.unpurged(soonest);
+  IF 1 = ANY (answers) THEN
+    PERFORM sealedblob.settle();
+  END IF;
   mark := sealedblob.mark(m.epoch);
 END
 $$;
@@ -97,7 +100,11 @@ BEGIN
     PERFORM sealedblob.lengthen(p_ids, array_fill(p_owner, ARRAY[cardinality(p_ids)]), p_keeps);
   END IF;
   PERFORM sealedblob.unpurged(soonest);
-  RETURN CASE WHEN fresh > 0 THEN 2 ELSE 1 END;
+  IF fresh > 0 THEN
+    RETURN 2;
+  END IF;
+  PERFORM sealedblob.settle();
+  RETURN 1;
 END
 $$;
 

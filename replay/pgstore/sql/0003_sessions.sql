@@ -352,6 +352,9 @@ BEGIN
     GET DIAGNOSTICS made = ROW_COUNT;
     EXIT WHEN made = absent; -- else somebody made one meanwhile
   END LOOP;
+  IF 5 = ANY (verdicts) THEN
+    PERFORM sealedblob.settle();
+  END IF;
   mark := sealedblob.mark(m.epoch);
 END
 $$;

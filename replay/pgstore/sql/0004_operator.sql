@@ -81,7 +81,7 @@ BEGIN
   EXECUTE format('GRANT INSERT, SELECT ON sealedblob.rights TO %I', p_role);
   EXECUTE format('GRANT SELECT ON sealedblob.migrations TO %I', p_role);
   EXECUTE format('GRANT EXECUTE ON FUNCTION sealedblob.recall, sealedblob.mark, sealedblob.claim, sealedblob.claim_all, '
-    'sealedblob.spend, sealedblob.unpurged, sealedblob.lengthen, sealedblob.spent, sealedblob.restore, sealedblob.protect, '
+    'sealedblob.spend, sealedblob.unpurged, sealedblob.settle, sealedblob.lengthen, sealedblob.spent, sealedblob.restore, sealedblob.protect, '
     'sealedblob.take, sealedblob.acknowledge, sealedblob.renew, sealedblob.revoke, sealedblob.revoke_subject, '
     'sealedblob.subject_cut, sealedblob.purge, sealedblob.status TO %I', p_role);
 END
