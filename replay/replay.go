@@ -89,3 +89,8 @@ var (
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("replay: store is closed")
 )
+
+// ErrHeld says that another transaction holds what the call is about, and that the
+// store waited for its end no longer. It is not final: the store could not tell.
+// But it is well, so that a [Guard] goes on asking it.
+var ErrHeld = errors.New("replay: held by another transaction")

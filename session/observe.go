@@ -136,6 +136,7 @@ const (
 	ReasonStoreDown   Reason = "store_down"   // an attribute is left out while the store can't tell
 	ReasonCircuitOpen Reason = "circuit_open" // the store did not answer lately and was not asked
 	ReasonStoreBusy   Reason = "store_busy"   // it was not asked, since too many calls are under way
+	ReasonHeld        Reason = "held"         // another transaction holds what the store was asked about
 	ReasonDraining    Reason = "draining"
 	ReasonTimeout     Reason = "timeout"
 	ReasonCanceled    Reason = "canceled"   // the client went away
@@ -176,6 +177,7 @@ var reasons = []struct {
 	{replay.ErrNoStore, ReasonNoStore, ResultUnavailable},
 	{replay.ErrNotAsked, ReasonCircuitOpen, ResultUnavailable},
 	{replay.ErrBusy, ReasonStoreBusy, ResultUnavailable},
+	{replay.ErrHeld, ReasonHeld, ResultUnavailable},
 	{errDraining, ReasonDraining, ResultUnavailable},
 	{context.DeadlineExceeded, ReasonTimeout, ResultUnavailable},
 	{context.Canceled, ReasonCanceled, ResultUnavailable},

@@ -78,7 +78,7 @@ func TestTransactionHeldTooLong(t *testing.T) {
 	for what, x := range map[string]replay.Spender{"the store": store, "a transaction": store.ClaimTx(begin(t, s, pgx.TxOptions{}))} {
 		start := time.Now()
 		got, err := x.Claim(t.Context(), newOwner(), r)
-		if got != replay.Lost || err == nil || final(err) || time.Since(start) > 3*time.Second {
+		if got != replay.Lost || !errors.Is(err, replay.ErrHeld) || final(err) || time.Since(start) > 3*time.Second {
 			t.Errorf("%s = %v, %v after %v", what, got, err, time.Since(start))
 		}
 	}

@@ -87,6 +87,8 @@ func plain(err error) error {
 		return errIsolation
 	case stateRestored:
 		return ErrRestored
+	case stateLocked:
+		return replay.ErrHeld
 	case stateFull:
 		return replay.ErrFull // and the transaction is rolled back
 	case "":

@@ -122,8 +122,8 @@ func uuids(ids []replay.ID) []pgtype.UUID {
 // else tx does, and free again if it does not. It never commits or rolls back.
 //
 // Tx must be READ COMMITTED, PostgreSQL's default, on the Store's database, as a role
-// that was admitted. Until it ends, who asks for the same right waits, and gets an
-// error that is not final after [Config.LockWait]; so does who restores, renews or revokes
+// that was admitted. Until it ends, who asks for the same right waits, and gets
+// [replay.ErrHeld] after [Config.LockWait]; so does who restores, renews or revokes
 // the session that took it. Keep it short. A right that others hold, or that is refused,
 // leaves tx usable; any other error aborts it, and the end of ctx ends its connection.
 func (s *Store) ClaimTx(tx pgx.Tx) replay.Spender { return &spender{s, tx} }
