@@ -16,6 +16,18 @@ local function begin()
   return true
 end
 
+-- number and read give nothing where a record is damaged: an error would end the script, which
+-- serves others too.
+local function number(text)
+  local n = tonumber(text)
+  return n and n > -2^53 and n < 2^53 and n or nil
+end
+
+local function read(...)
+  local r = redis.pcall(...)
+  return type(r) == 'string' and r or nil
+end
+
 -- enlist notes that a record is due after the second keep.
 local function enlist(kind, id, keep)
   local list = fresh[keep]
@@ -48,17 +60,17 @@ end
 local function purge(budget)
   -- forget drops a record that is kept no longer than second, or lists it anew.
   local function forget(kind, id, second)
-    local key, longer, keep = prefix .. kind .. ':' .. id, prefix .. 'x:' .. id, false
+    local key, longer, keep = prefix .. kind .. ':' .. id, prefix .. 'x:' .. id, nil
     if kind == 'r' then
-      local right = call('GET', key)
-      keep = right and sub(right, 17)
-      local more = keep and call('GET', longer)
-      if more and tonumber(more) > tonumber(keep) then keep = more end
+      local right = read('GET', key)
+      keep = right and number(sub(right, 17))
+      local more = keep and number(read('GET', longer))
+      if more and more > keep then keep = more end
     else
-      keep = call('HGET', key, 'keep')
+      keep = number(read('HGET', key, 'keep'))
     end
-    if not keep then return end -- listed twice
-    if tonumber(keep) > tonumber(second) then return enlist(kind, id, keep) end
+    if not keep then return end -- listed twice, or damaged
+    if keep > second then return enlist(kind, id, string.format('%.0f', keep)) end
     if kind == 'r' then
       call('UNLINK', key, longer)
     else
@@ -66,16 +78,17 @@ local function purge(budget)
     end
     count[kind] = math.max(0, count[kind] - 1)
     local horizon = kind == 'r' and 'r' or 's'
-    past[horizon] = math.max(past[horizon], tonumber(second))
+    past[horizon] = math.max(past[horizon], second)
   end
 
   while budget > 0 do
     local second = call('ZRANGE', prefix .. 'due', 0, 0)[1]
-    if not second or tonumber(second) >= now then return end
-    local ids = call('LPOP', prefix .. 'd:' .. second, math.min(budget, 1000))
+    local due = number(second)
+    if not second or due and due >= now then return end
+    local ids = due and call('LPOP', prefix .. 'd:' .. second, math.min(budget, 1000))
     if ids then
       begin()
-      for i = 1, #ids do forget(sub(ids[i], 1, 1), sub(ids[i], 2), second) end
+      for i = 1, #ids do forget(sub(ids[i], 1, 1), sub(ids[i], 2), due) end
       budget = budget - #ids
     else
       call('ZREM', prefix .. 'due', second)
@@ -104,14 +117,16 @@ local function admit(issued, keep)
   if not reach(keep, 'r') then return 'beyond' end
 end
 
--- outcome is 2 for won, 1 for mine, 0 for lost; and whether keep is later than noted.
+-- outcome is 2 for won, 1 for mine, 0 for lost; and whether keep is later than noted. What is
+-- damaged is lost.
 local function outcome(id, owner, keep)
-  local right = call('GET', rights .. id)
+  local right = redis.pcall('GET', rights .. id)
   if not right then return 2, false end
-  if sub(right, 1, 16) ~= owner then return 0, false end
-  if not keep or tonumber(keep) <= tonumber(sub(right, 17)) then return 1, false end
-  local longer = call('GET', prefix .. 'x:' .. id)
-  return 1, not longer or tonumber(keep) > tonumber(longer)
+  local noted = type(right) == 'string' and number(sub(right, 17))
+  if not noted or sub(right, 1, 16) ~= owner then return 0, false end
+  if not keep or tonumber(keep) <= noted then return 1, false end
+  local longer = number(read('GET', prefix .. 'x:' .. id))
+  return 1, not longer or tonumber(keep) > longer
 end
 
 -- write notes a right that nobody holds. SETNX never takes one from its owner; it

@@ -8,6 +8,9 @@ end
 
 local function take_number() return tonumber(take()) end
 
+-- whole reads a number of a record, before anything is written.
+local function whole(text) return number(text) or error('record is damaged') end
+
 local fields = { 'fence', 'floor', 'watermark', 'attempt', 'set_fence', 'set_gen', 'behind', 'revoked', 'next', 'keep' }
 
 local function load(id)
@@ -16,14 +19,14 @@ local function load(id)
     return { fence = 0, floor = 0, watermark = 0, attempt = nobody, set_fence = 0, set_gen = 0,
       behind = '0', revoked = '0', next = nobody, keep = false }
   end
-  return { fence = tonumber(r[1]), floor = tonumber(r[2]), watermark = tonumber(r[3]), attempt = r[4],
-    set_fence = tonumber(r[5]), set_gen = tonumber(r[6]), behind = r[7], revoked = r[8], next = r[9], keep = r[10] }
+  return { fence = whole(r[1]), floor = whole(r[2]), watermark = whole(r[3]), attempt = r[4],
+    set_fence = whole(r[5]), set_gen = whole(r[6]), behind = r[7], revoked = r[8], next = r[9], keep = whole(r[10]) }
 end
 
 -- put writes a session's record, for which there is room.
 local function put(id, s, keep)
   if s.keep then
-    if tonumber(keep) < tonumber(s.keep) then keep = s.keep end
+    if tonumber(keep) < s.keep then keep = string.format('%.0f', s.keep) end
   else
     count.s = count.s + 1
     enlist('s', id, keep)
@@ -37,7 +40,7 @@ local function room_for(s, limit) return room('s', s.keep and 0 or 1, limit) end
 -- update writes a record that changed or is to be kept longer. It is false where
 -- there is no room.
 local function update(id, s, changed, keep, limit)
-  local longer = s.keep and tonumber(keep) > tonumber(s.keep)
+  local longer = s.keep and tonumber(keep) > s.keep
   if not changed and not longer then return true end
   if not room_for(s, limit) or not begin() then return false end
   put(id, s, keep)
@@ -181,10 +184,11 @@ local function revoke_subject()
   if far == '1' then return 'far' end
   local key = prefix .. 'u:' .. id
   local was = call('HMGET', key, 'cut', 'keep')
-  if not room('u', was[1] and 0 or 1, limit) or not begin() then return 'full' end
-  if was[1] then
-    cut = max(cut, tonumber(was[1]) + 1)
-    if tonumber(was[2]) > tonumber(keep) then keep = was[2] end
+  local was_cut, was_keep = was[1] and whole(was[1]), was[1] and whole(was[2])
+  if not room('u', was_cut and 0 or 1, limit) or not begin() then return 'full' end
+  if was_cut then
+    cut = max(cut, was_cut + 1)
+    if was_keep > tonumber(keep) then keep = string.format('%.0f', was_keep) end
   else
     count.u = count.u + 1
     enlist('u', id, keep)
