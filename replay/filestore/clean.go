@@ -95,7 +95,7 @@ func (d *disk) carry(from position, end int64, now time.Time) (to, past int64, e
 	r := bufio.NewReaderSize(io.NewSectionReader(old.file, from.offset, 1<<62), 1<<16)
 	to, past = from.offset, noHorizon
 	for to < end {
-		next, err := old.header.readGroup(r, to, func(r *record) {
+		next, err := old.header.readGroup(r, &d.frame, to, func(r *record) {
 			switch keep := r.KeepUntil.Unix(); {
 			case r.about():
 			case keep < now.Unix():

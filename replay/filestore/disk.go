@@ -41,7 +41,9 @@ type disk struct {
 	unsettled bool      // since the load, the folder was not looked through
 	copies    []uint64  // segments that are to be adopted
 	dead      []uint64  // segments before begin
+	last      landmark  // the last group that was read or written
 	behind    position  // the end of the log as it was seen last
+	seen      landmark  // the group before it
 
 	// suspect is a segment of which a sync failed, if not 0: it may hold, in memory
 	// only, what looks whole. It must be written anew before it is believed.
@@ -230,8 +232,10 @@ func (d *disk) append() error {
 		d.suspect = d.header.number
 		return err
 	}
+	d.last.at = d.end()
+	copy(d.last.frame[:], d.pending)
 	d.offset += int64(len(d.pending))
-	d.behind, d.stale = d.end(), false
+	d.behind, d.seen, d.stale = d.end(), d.last, false
 	return nil
 }
 

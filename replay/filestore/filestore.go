@@ -12,9 +12,10 @@
 //
 // What the package does not promise: nothing that the disk does not keep after it
 // said that it would; and nothing after the whole disk was set back to a snapshot,
-// or, while no process had the store open, files were overwritten in their place or
-// the log's last group was damaged, which looks like a write that a crash cut short;
-// until the operator calls [Store.RaiseEpoch].
+// files were overwritten in their place, or the log's last group was damaged, which
+// looks like a write that a crash cut short; until the operator calls
+// [Store.RaiseEpoch]. A process that had the store open refuses then with
+// [ErrCorrupt]; one that opens it later can't tell.
 //
 // The files are described in docs/SPEC.md §8. It runs on Linux, macOS and
 // FreeBSD; elsewhere Open returns an error.

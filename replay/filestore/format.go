@@ -134,10 +134,9 @@ func (h header) parseFrame(b []byte, off int64) (length int, ok bool) {
 // errBadGroup says that no whole group stands where one was looked for.
 var errBadGroup = errors.New("no whole group")
 
-// readGroup reads the group at off from r and calls apply for its records. It
-// returns the offset behind it, io.EOF at the very end, or errBadGroup.
-func (h header) readGroup(r io.Reader, off int64, apply func(*record)) (int64, error) {
-	var frame [frameSize]byte
+// readGroup reads the group at off from r, its frame into frame, and calls apply for
+// its records. It returns the offset behind it, io.EOF at the very end, or errBadGroup.
+func (h header) readGroup(r io.Reader, frame *[frameSize]byte, off int64, apply func(*record)) (int64, error) {
 	if _, err := io.ReadFull(r, frame[:]); err != nil {
 		return off, short(err)
 	}
@@ -233,6 +232,13 @@ type record struct {
 type position struct {
 	segment uint64
 	offset  int64
+}
+
+// landmark is where a group begins, and what stands there: none but a group of that
+// very payload has this frame.
+type landmark struct {
+	at    position
+	frame [frameSize]byte
 }
 
 // about says whether r is about the log itself.

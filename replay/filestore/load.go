@@ -33,7 +33,9 @@ func (d *disk) refresh() error {
 	}
 	err := errAnew
 	if d.log != nil {
-		err = d.follow()
+		if err = d.remembers(); err == nil {
+			err = d.follow()
+		}
 	}
 	if errors.Is(err, errAnew) {
 		err = d.load()
@@ -96,7 +98,35 @@ func (d *disk) follow() error {
 	if d.header.number < d.behind.segment || d.header.number == d.behind.segment && d.offset < d.behind.offset {
 		return d.corrupt(d.end(), "the log lost its end")
 	}
-	d.behind = d.end()
+	d.behind, d.seen = d.end(), d.last
+	return nil
+}
+
+// remembers makes sure that the last group that we know is still there. A log that
+// was set back in its file and has grown again may be as long as before, with other
+// groups where those were that we read.
+func (d *disk) remembers() error {
+	at, f := d.seen.at, d.log
+	if at.segment == 0 {
+		return nil
+	}
+	if d.header.number != at.segment {
+		var err error
+		if f, _, err = d.openSegment(at.segment); errors.Is(err, fs.ErrNotExist) {
+			return nil // it is past; if not, follow misses it
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	n, err := f.ReadAt(d.frame[:], at.offset)
+	if err != nil && err != io.EOF {
+		return d.failed(err)
+	}
+	if !bytes.Equal(d.frame[:n], d.seen.frame[:]) {
+		return d.corrupt(at, "the group that was here is not there any more")
+	}
 	return nil
 }
 
@@ -134,7 +164,9 @@ func (d *disk) load() error {
 	if err := d.start(numbers); err != nil {
 		return err
 	}
-	err = d.follow()
+	if err = d.remembers(); err == nil {
+		err = d.follow()
+	}
 	if errors.Is(err, errAnew) {
 		err = d.corrupt(d.end(), "what should follow is missing")
 	}
@@ -158,7 +190,7 @@ func (d *disk) start(numbers []uint64) error {
 		return d.corrupt(position{h.number, 0}, "the log was replaced by another one")
 	}
 	d.sealed, d.bytes, d.dead, d.copies = nil, 0, nil, nil
-	d.first, d.begin, d.unsettled = h.number, position{1, headerSize}, true
+	d.first, d.begin, d.last, d.unsettled = h.number, position{1, headerSize}, landmark{}, true
 	d.ledger = d.newLedger(h)
 	return d.enter(f, h)
 }
@@ -284,9 +316,10 @@ func (d *disk) readOn() error {
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(d.log, d.offset, size-d.offset), 1<<16)
 	for !d.ended {
-		next, err := d.header.readGroup(r, d.offset, d.apply)
+		next, err := d.header.readGroup(r, &d.frame, d.offset, d.apply)
 		switch {
 		case err == nil:
+			d.last = landmark{d.end(), d.frame}
 			d.offset, d.stale = next, true
 			if d.behind.segment > 0 { // not what was there when we came
 				d.others = time.Now()

@@ -342,6 +342,42 @@ func TestReplacedWhileOpen(t *testing.T) {
 	}
 }
 
+// An older log that was copied over the files in place is the store of whoever opens it
+// then. A process that lives on refuses, also when the others have written as much as
+// was lost: their groups are where its own were.
+func TestSetBackInPlace(t *testing.T) {
+	for anew := range 4 { // groups that others write
+		dir, ctx := folder(t), context.Background()
+		living := mustOpen(t, dir, Config{}, realHooks())
+		claim(t, living, newOwner(), replay.Won, newRight())
+		early := files(t, dir)
+		lost := newRight()
+		claim(t, living, newOwner(), replay.Won, lost)
+		reads := mustOpen(t, dir, Config{}, realHooks())
+		for name, b := range early {
+			must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		}
+		other := mustOpen(t, dir, Config{}, realHooks())
+		theirs := newRight()
+		for range anew {
+			theirs = newRight()
+			claim(t, other, newOwner(), replay.Won, theirs)
+		}
+		for range 3 {
+			for _, s := range []*Store{living, reads} {
+				for _, r := range []replay.Right{lost, theirs, newRight()} {
+					if o, err := s.Claim(ctx, newOwner(), r); o.Granted() || !errors.Is(err, ErrCorrupt) {
+						t.Fatalf("after %d groups: Claim = %v, %v, want ErrCorrupt", anew, o, err)
+					}
+				}
+				if _, err := s.Spent(ctx, lost.ID); !errors.Is(err, ErrCorrupt) {
+					t.Fatalf("after %d groups: Spent: %v, want ErrCorrupt", anew, err)
+				}
+			}
+		}
+	}
+}
+
 func putBackT(t *testing.T, dir string, early map[string][]byte) { putBack(t, dir, early) }
 
 // failing are hooks whose next write or sync of the log goes wrong.
