@@ -44,7 +44,11 @@ func (s *Session) Detach(c Client) {
 // so a lost push is sent again. A client that says it holds a higher fence may have
 // learnt that the session moved: the store is asked, and if it moved it is let go
 // here and Acknowledge returns [ErrMoved]. A session that was idle for too long is over: [ErrEnded].
+// What a client says that is not attached counts for nothing.
 func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) error {
+	if attached, err := s.attached(c); !attached {
+		return err
+	}
 	if s.behind(held) && (s.m.storeless || !s.m.livesHere(ctx, s)) {
 		s.m.passivate(s)
 		return s.Err()
@@ -58,6 +62,14 @@ func (s *Session) Acknowledge(ctx context.Context, c Client, held *Version) erro
 		return err
 	}
 	return s.Save(ctx)
+}
+
+// attached also says why the session is no longer usable here.
+func (s *Session) attached(c Client) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, attached := s.clients[c]
+	return attached, s.ended
 }
 
 // behind reports that a client holds a set of a later fence: the session has

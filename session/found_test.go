@@ -129,7 +129,7 @@ func TestClientThatMissedARenewal(t *testing.T) {
 	b = connected(t, r.Session)
 	held := *b.version
 	b.deaf = true
-	s = login(t, login(t, r.Session, "ada"), "ada")
+	s = b.login(t, login(t, r.Session, "ada"), "ada")
 	must(t, s.Save(t.Context()))
 	b.deaf = false
 	must(t, s.Acknowledge(t.Context(), b, &held))

@@ -128,6 +128,14 @@ func login(t testing.TB, s *session.Session, subject string) *session.Session {
 	return s
 }
 
+// login logs in, and b shakes hands with the new cookie.
+func (b *browser) login(t testing.TB, s *session.Session, subject string) *session.Session {
+	t.Helper()
+	s = login(t, s, subject)
+	must(t, s.Attach(b))
+	return s
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

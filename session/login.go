@@ -178,7 +178,8 @@ const renewalGap = 1 << 20
 
 // become moves everything to a session of its own. It is another object, so that
 // what still holds the old one, such as a request that an attacker keeps open,
-// sees nothing of the new one.
+// sees nothing of the new one. Nor does any connected client come along: what one says
+// that holds the former cookie alone must neither raise the floor nor let the session go.
 func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,8 +194,9 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 	for _, a := range n.attrs {
 		a.dirty, a.slot = !a.local, ""
 	}
-	for c := range s.clients {
-		n.clients[c] = nil
+	told := s.clients
+	if n.visit != nil { // the one client is the request itself
+		n.clients = s.clients
 	}
 	s.renewed = true
 	s.ended, s.attrs, s.unsure, s.clients = ErrMoved, map[string]*attribute{}, nil, nil
@@ -205,7 +207,7 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 		rw.session.Store(n)
 	}
 	s.m.exchange(s, n)
-	for c := range n.clients {
+	for c := range told {
 		c.Renewed(n)
 	}
 	return n, nil

@@ -41,6 +41,7 @@ func TestLoginRenewsTheSession(t *testing.T) {
 		if b.renewed != s || b.detached || b.ended {
 			t.Errorf("%s: the client: renewed %t, detached %t, ended %t", what, b.renewed == s, b.detached, b.ended)
 		}
+		must(t, s.Attach(b))
 		must(t, s.Save(t.Context()))
 		if _, err := c.node().Restore(t.Context(), b.set(old.Holder())); !errors.Is(err, policy.ErrBinding) {
 			t.Errorf("%s: the new set with the old cookie: %v", what, err)
@@ -68,7 +69,7 @@ func TestClientFollowsARenewal(t *testing.T) {
 		s, b = r.Session, connected(t, r.Session)
 	}
 	held := *b.version
-	s = login(t, s, "grace")
+	s = b.login(t, s, "grace")
 	must(t, s.Save(t.Context()))
 	if last := b.pushes[len(b.pushes)-1]; last.Over != held || last.Delta {
 		t.Errorf("at the end of the request: pushed %v over %v, want over %v", last.Version, last.Over, held)
@@ -80,7 +81,7 @@ func TestClientFollowsARenewal(t *testing.T) {
 	}
 	held = *b.version
 	b.deaf = true
-	s = login(t, s, "ada")
+	s = b.login(t, s, "ada")
 	must(t, s.Save(t.Context()))
 	b.deaf = false
 	must(t, s.Acknowledge(t.Context(), b, &held)) // its connect was under way
@@ -264,7 +265,7 @@ func TestPasswordChangedDuringARenewal(t *testing.T) {
 	}
 	s, b = shopping(t, m)
 	during(other)
-	s = login(t, s, "ada")
+	s = b.login(t, s, "ada")
 	must(t, s.Save(t.Context()))
 	if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("elsewhere: its set: %v", err)
@@ -287,7 +288,7 @@ func TestLostAnswerOfARenewal(t *testing.T) {
 	if _, err := c.node().Restore(t.Context(), old); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("the old set: %v", err)
 	}
-	s = login(t, s, "ada")
+	s = b.login(t, s, "ada")
 	must(t, s.Save(t.Context()))
 	r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
 	if err != nil || r.Session.Subject() != "ada" {
@@ -388,7 +389,7 @@ func TestEndLogins(t *testing.T) {
 		here, there := c.node(), c.node()
 		sessionOf := func(m *session.Manager, subject string) (*session.Session, *browser) {
 			s, b := shopping(t, m)
-			s = login(t, s, subject)
+			s = b.login(t, s, subject)
 			must(t, s.Save(t.Context()))
 			must(t, s.Acknowledge(t.Context(), b, b.version))
 			return s, b
@@ -495,6 +496,7 @@ func TestLoginDuringADrain(t *testing.T) {
 			var err error
 			renewed, err = session.FromContext(r.Context()).Login(r.Context(), "ada", trusted)
 			must(t, err)
+			must(t, renewed.Attach(p))
 			must(t, renewed.Save(r.Context()))
 			<-slow
 			must(t, session.Set(r.Context(), policy.Attr[string]("cart"), "late"))
@@ -537,16 +539,50 @@ func TestRenewalOverHTTP(t *testing.T) {
 	}
 }
 
-// What a client that was there before the login says of a later fence does not
-// take the session away: the store knows better.
+// A client that was there before the login may be of who planted the cookie: whatever
+// it says of later versions, which can be guessed, and whether it leaves or stays, the
+// owner keeps the session, and the store learns of no floor.
 func TestPlantedClientMovesNoSession(t *testing.T) {
-	m := newCluster(t).node()
-	s, b := shopping(t, m)
-	s = login(t, s, "ada")
-	if err := s.Acknowledge(t.Context(), b, &session.Version{Fence: 1 << 40, Gen: 1}); err != nil {
-		t.Errorf("Acknowledge = %v", err)
-	}
-	if _, live := m.Live(s.Holder()); !live {
-		t.Errorf("the session is %v", s.Err())
+	for what, store := range map[string]replay.Store{"memory": replay.NewMemory(replay.MemoryConfig{}), "none": replay.None{}} {
+		for name, says := range map[string]func(newest session.Version) session.Version{
+			"a higher fence":     func(session.Version) session.Version { return session.Version{Fence: 1 << 40, Gen: 1} },
+			"the newest version": func(newest session.Version) session.Version { return newest },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(2 * time.Second)
+				c := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"}}}`)
+				spy := &floorSpy{Store: store}
+				if c.store = spy; what == "none" {
+					c.store = store // which the manager has to know
+				}
+				m := c.node()
+				s, err := m.Start()
+				must(t, err)
+				must(t, s.Set(t.Context(), "cart", "tea"))
+				must(t, s.Save(t.Context()))
+				leaves, stays := connected(t, s), connected(t, s)
+				spy.floors = 0
+				s = login(t, s, "ada")
+				must(t, s.Save(t.Context()))
+				guess := says(s.Version())
+				for _, planted := range []*browser{leaves, stays} {
+					pushes := len(planted.pushes)
+					must(t, s.Acknowledge(t.Context(), planted, &guess))
+					if len(planted.pushes) != pushes || planted.renewed != s {
+						t.Errorf("%s, %s: pushed %d sets, told of the renewal %t", what, name, len(planted.pushes)-pushes, planted.renewed == s)
+					}
+				}
+				s.Detach(leaves)
+				runFor(t, m, time.Minute)
+				if _, live := m.Live(s.Holder()); !live || spy.floors != 0 {
+					t.Errorf("%s, %s: the session is %v, %d floors", what, name, s.Err(), spy.floors)
+				}
+				s.Detach(stays)
+				runFor(t, m, time.Minute)
+				if _, live := m.Live(s.Holder()); !live {
+					t.Errorf("%s, %s, when none is left: the session is %v", what, name, s.Err())
+				}
+			})
+		}
 	}
 }

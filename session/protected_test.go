@@ -260,7 +260,7 @@ func TestServerAttributeIsNeverSealed(t *testing.T) {
 		t.Error("a change of it was pushed")
 	}
 	must(t, s.Set(t.Context(), "role", "guest"))
-	s = login(t, s, "ada")
+	s = b.login(t, s, "ada")
 	if v, err := get(t, s, "role"); v != "guest" || err != nil {
 		t.Errorf("after a login: %q, %v", v, err)
 	}

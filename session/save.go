@@ -38,10 +38,9 @@ type Client interface {
 	Push(p Push)
 	// Detached says that the session no longer lives here.
 	Detached()
-	// Renewed says that the session goes on as s, under another ID: what the
-	// client acknowledges from now on is for s. The client may be of somebody who knew
-	// the former cookie alone: it must be sent nothing more until it showed that of s,
-	// which is best done by detaching it and having it shake hands.
+	// Renewed says that the session goes on as s, under another ID, and that the
+	// client is attached to it no longer: it may be of somebody who knew the former
+	// cookie alone. Have it shake hands, and attach it when it showed the cookie of s.
 	Renewed(s *Session)
 }
 

@@ -153,7 +153,7 @@ func TestManifestOfASession(t *testing.T) {
 			t.Errorf("the binding is %s, the secret %s", first.Binding, secret)
 		}
 		time.Sleep(time.Minute)
-		s = login(t, s, "grace")
+		s = b.login(t, s, "grace")
 		must(t, s.Save(t.Context()))
 		check("grace")
 		for range 71 { // up to ten minutes before the end
@@ -161,7 +161,7 @@ func TestManifestOfASession(t *testing.T) {
 			must(t, s.Acknowledge(t.Context(), b, b.version))
 		}
 		time.Sleep(time.Until(s.Expires().Add(-8 * time.Minute)))
-		s = login(t, s, "last")
+		s = b.login(t, s, "last")
 		must(t, s.Save(t.Context()))
 		check("last")
 	})

@@ -404,7 +404,7 @@ func threatLogout(t *testing.T, w *threatened) {
 }
 
 func threatPassword(t *testing.T, w *threatened) {
-	w.s = login(t, w.s, "ada")
+	w.s = w.b.login(t, w.s, "ada")
 	must(t, w.s.Save(t.Context()))
 	before := w.set()
 	must(t, w.there.EndLogins(t.Context(), "ada"))
@@ -413,7 +413,7 @@ func threatPassword(t *testing.T, w *threatened) {
 		t.Errorf("a right in the old session: %v", err)
 	}
 	w.s, w.b = shopping(t, w.here)
-	w.s = login(t, w.s, "ada")
+	w.s = w.b.login(t, w.s, "ada")
 	must(t, w.s.Save(t.Context()))
 	w.restored(w.set())
 }
@@ -449,7 +449,7 @@ func threatOracle(t *testing.T, w *threatened) {
 
 func threatFixation(t *testing.T, w *threatened) {
 	planted := w.set() // the attacker's own, put into the victim's browser
-	w.s = login(t, w.s, "ada")
+	w.s = w.b.login(t, w.s, "ada")
 	must(t, w.s.Save(t.Context()))
 	w.refused("the planted set", planted, session.ErrRevoked)
 	stolen := w.set()

@@ -702,4 +702,4 @@ func (t *tab) Detached() {
 }
 
 // Renewed implements session.Client.
-func (t *tab) Renewed(s *session.Session) { t.s, t.claimed = s, nil }
+func (t *tab) Renewed(*session.Session) { t.s = nil }

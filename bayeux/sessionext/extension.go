@@ -38,11 +38,10 @@ func New(manager *session.Manager, logger *slog.Logger) *Extension {
 
 // client is one Bayeux client that is attached to a session.
 type client struct {
-	to *bayeux.ServerSession
+	to      *bayeux.ServerSession
+	session *session.Session
 
 	mu       sync.Mutex
-	session  *session.Session
-	renewed  bool            // it has not shown the cookie of what session is now
 	prompted session.Version // asked once for an answer to this version
 }
 
@@ -50,10 +49,7 @@ type client struct {
 // client says on its next connect what it holds; that connect is asked for at
 // once, because only what is acknowledged is safe from a rollback.
 func (c *client) Push(p session.Push) {
-	c.mu.Lock()
-	withheld := c.renewed
-	c.mu.Unlock()
-	if !withheld && c.to.Deliver(Channel, p.Wire()) == nil {
+	if c.to.Deliver(Channel, p.Wire()) == nil {
 		c.to.EndConnect()
 	}
 }
@@ -68,29 +64,10 @@ func (c *client) Detached() { go c.to.Dismiss() }
 const answerTime = 500 * time.Millisecond
 
 // Renewed implements session.Client. The client may be of somebody who knew the
-// former cookie, and attached it before a login: it gets nothing more, and has to
-// shake hands with the new one, over a connection of its own.
-func (c *client) Renewed(s *session.Session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.session, c.renewed = s, true
-	time.AfterFunc(answerTime, c.to.Reopen)
-}
-
-func (c *client) current() *session.Session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.session
-}
-
-// leave detaches the client, also from a session that is renewed at this moment.
-func (c *client) leave() {
-	for s := c.current(); ; s = c.current() {
-		if s.Detach(c); c.current() == s {
-			return
-		}
-	}
-}
+// former cookie, and attached it before a login: it gets nothing more, what it says
+// counts for nothing, and it has to shake hands with the new cookie, over a connection
+// of its own.
+func (c *client) Renewed(*session.Session) { time.AfterFunc(answerTime, c.to.Reopen) }
 
 // prompt reports once for each version that the client's answer is wanted.
 func (c *client) prompt(v session.Version) bool {
@@ -143,7 +120,7 @@ func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) bool {
 		e.mu.Lock()
 		delete(e.clients, to.ID())
 		e.mu.Unlock()
-		go c.leave() // a push that overflows the queue comes here under the session's lock
+		go s.Detach(c) // a push that overflows the queue comes here under the session's lock
 	})
 	return true
 }
@@ -176,7 +153,7 @@ func (e *Extension) acknowledge(ctx context.Context, c *client, m *bayeux.Messag
 	if !ok {
 		return
 	}
-	s := c.current()
+	s := c.session
 	if err := s.Acknowledge(ctx, c, held); err != nil {
 		e.log.Info("client not served", "reason", err)
 		return
