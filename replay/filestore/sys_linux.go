@@ -19,6 +19,7 @@ var networkFilesystems = map[uint32]string{
 	0x65735546: "FUSE",
 	0x564c:     "NCP",
 	0x5346414f: "AFS",
+	0x6b414653: "kAFS",
 	0x73757245: "Coda",
 	0x00c36400: "Ceph",
 	0x0bd00bd0: "Lustre",
@@ -26,6 +27,9 @@ var networkFilesystems = map[uint32]string{
 	0x01161970: "GFS2",
 	0x7461636f: "OCFS2",
 	0xaad7aaea: "PanFS",
+	0x19830326: "BeeGFS",
+	0x20030528: "OrangeFS",
+	0x786f4256: "VirtualBox shared folder",
 }
 
 // networkFilesystem names the network file system that dir is on, if any.
