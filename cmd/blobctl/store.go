@@ -141,8 +141,8 @@ func redisConfig(text string) (cfg redisstore.Config, err error) {
 		delete(more, "name")
 	}
 	u.RawQuery = own.Encode()
-	if cfg, err = redisstore.ParseURL(u.String()); err != nil {
-		return cfg, fail(exitUsage, err)
+	if cfg, err = redisstore.ParseURL(u.String()); err != nil { // its error shows where a password goes
+		return cfg, &failure{exitUsage, errors.New("--replay: want redis://[USER@]HOST[:PORT][/DATABASE][?name=NAME], or rediss:// for TLS"), redisPassword}
 	}
 	cfg.Client.Password = os.Getenv("REDISCLI_AUTH")
 	for name, values := range more {
