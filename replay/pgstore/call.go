@@ -33,30 +33,32 @@ var statements = []string{
 }
 
 // witness is the newest transaction of this process that the server said it
-// committed, under which epoch. A server that has not come so far went back.
+// committed, under which epoch, and when that server was started. A server that has not
+// come so far went back, and so did one that was started later and began before it.
 type witness struct {
-	mu         sync.Mutex
-	epoch, xid int64
+	mu                  sync.Mutex
+	epoch, xid, started int64
 }
 
 func (w *witness) arg() []int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return []int64{w.epoch, w.xid}
+	return []int64{w.epoch, w.xid, w.started}
 }
 
-// note takes the mark of a transaction that is committed.
+// note takes the mark of a transaction that is committed. Those that wrote
+// nothing tell the epoch alone.
 func (w *witness) note(mark []int64) {
-	if len(mark) != 2 {
+	if len(mark) < 2 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case mark[0] > w.epoch:
-		w.epoch, w.xid = mark[0], mark[1]
-	case mark[0] == w.epoch:
-		w.xid = max(w.xid, mark[1])
+	if mark[0] > w.epoch {
+		w.epoch, w.xid, w.started = mark[0], 0, 0
+	}
+	if len(mark) == 3 && mark[0] == w.epoch && mark[1] > w.xid {
+		w.xid, w.started = mark[1], mark[2]
 	}
 }
 

@@ -81,6 +81,9 @@ func prepare(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 	if err := checkSchema(ctx, conn); err != nil {
 		return err
 	}
+	if _, err := conn.Exec(ctx, "SELECT sealedblob.arrive()"); err != nil {
+		return err
+	}
 	for _, sql := range statements {
 		if _, err := conn.Prepare(ctx, sql, sql); err != nil {
 			return err

@@ -72,7 +72,7 @@ func TestSearchPath(t *testing.T) {
 	// Each function names its path; those that do not are inlined, and name all they use.
 	loose := sql(t, s.owner, `SELECT coalesce(string_agg(proname, ' ' ORDER BY proname), '') FROM pg_proc
 		WHERE pronamespace = 'sealedblob'::regnamespace AND NOT coalesce(proconfig::text LIKE '%search_path=pg_catalog, pg_temp%', false)`)
-	if loose != "clock mark under" {
+	if loose != "clock mark started under" {
 		t.Errorf("functions without a search_path: %s", loose)
 	}
 	if definers := sql(t, s.owner, `SELECT count(*) FROM pg_proc WHERE pronamespace = 'sealedblob'::regnamespace AND prosecdef

@@ -199,6 +199,18 @@ func TestCopyPutBack(t *testing.T) {
 	if got != replay.Lost || !errors.Is(err, ErrRestored) {
 		t.Fatalf("Claim of a spent right on a copy put back = %v, %v, want %v", got, err, ErrRestored)
 	}
+	// Also when others have made more transactions than were lost, and other nodes claims.
+	server.SQL("CREATE TABLE others (n int)")
+	others := dial(t, server.DSN)
+	for range 100 {
+		_, err := runSQL(others, "INSERT INTO others VALUES (1)")
+		must(t, err)
+	}
+	claims(t, mustOpen(t, Config{URL: s.web}), newOwner(), replay.Won, newRight())
+	server.SQL("CHECKPOINT")
+	if got, err := store.Claim(t.Context(), newOwner(), lost); got != replay.Lost || !errors.Is(err, ErrRestored) {
+		t.Errorf("Claim after others went on with the copy = %v, %v, want %v", got, err, ErrRestored)
+	}
 	if _, err := store.Spent(t.Context(), lost.ID); !errors.Is(err, ErrRestored) {
 		t.Errorf("Spent = %v, want %v", err, ErrRestored)
 	}
@@ -254,6 +266,11 @@ func TestFailover(t *testing.T) {
 	if _, err := Open(t.Context(), Config{URL: web}); !errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "standby") {
 		t.Fatalf("Open of a standby = %v", err)
 	}
+	late := newRight()
+	claims(t, store, newOwner(), replay.Won, late)
+	for limit := time.Now().Add(20 * time.Second); standby.SQL("SELECT count(*) FROM sealedblob.rights") != "2" && time.Now().Before(limit); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	// A connection from before the server became a standby, as it were.
 	if _, err := trySQL(web, "SELECT sealedblob.recall('{0,0}')"); state(err) != stateStandby {
 		t.Errorf("recall on a standby = %v", err)
@@ -265,7 +282,10 @@ func TestFailover(t *testing.T) {
 	}
 	operator := mustOpen(t, Config{URL: owner, Restored: true})
 	must(t, operator.AcceptFailover(t.Context()))
-	claims(t, mustOpen(t, Config{URL: web}), newOwner(), replay.Lost, right)
+	living := mustOpen(t, Config{URL: web})
+	living.witness.note(store.witness.arg()) // as if it had followed
+	claims(t, living, newOwner(), replay.Lost, right)
+	claims(t, living, newOwner(), replay.Lost, late)
 	if err := mustOpen(t, Config{URL: web}).AcceptFailover(t.Context()); err == nil {
 		t.Error("a web node may accept a failover")
 	}

@@ -40,6 +40,8 @@ CREATE TABLE sealedblob.memory (
   timeline       integer NOT NULL,
   database       oid     NOT NULL,
   relation       oid     NOT NULL,
+  started        bigint  NOT NULL, -- when the server was that wrote the next
+  began          bigint  NOT NULL, -- the first transaction of that server
   written        xid     NOT NULL DEFAULT '0' -- the row's xmin: one that was copied in has another
 );
 
@@ -55,6 +57,17 @@ CREATE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
   SELECT pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()))::pg_catalog.int8
 $$;
 
+-- Started is when this server was, in microseconds. Inlined too.
+CREATE FUNCTION sealedblob.started() RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
+$$;
+
+-- Began is the first transaction of this server, as the checkpoint before which nobody
+-- connects tells it. Later checkpoints tell later ones: it is asked for at once.
+CREATE FUNCTION sealedblob.began() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT (split_part(next_xid, ':', 1)::bigint << 32) + split_part(next_xid, ':', 2)::bigint FROM pg_control_checkpoint()
+$$;
+
 -- Where this is: a dump that was restored has another table or database, a
 -- file-level copy that was recovered to a point in time another timeline. Data that
 -- were loaded into the same table are told by their xmin.
@@ -65,12 +78,31 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()
 $$;
 
-INSERT INTO sealedblob.memory (epoch, rights_horizon, horizon, system, timeline, database, relation)
-SELECT sealedblob.clock() + 1, '-9223372036854775808', '-9223372036854775808', w.* FROM sealedblob.whereabouts() w;
+INSERT INTO sealedblob.memory (epoch, rights_horizon, horizon, started, began, system, timeline, database, relation)
+SELECT sealedblob.clock() + 1, '-9223372036854775808', '-9223372036854775808', sealedblob.started(), sealedblob.began(), w.* FROM sealedblob.whereabouts() w;
 SELECT sealedblob.sign();
 
+-- Arrive is called on each new connection: the first one after the server was
+-- started notes where it began.
+CREATE FUNCTION sealedblob.arrive() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF pg_is_in_recovery() OR NOT EXISTS (SELECT FROM sealedblob.memory WHERE started <> sealedblob.started()) THEN
+    RETURN;
+  END IF;
+  UPDATE sealedblob.memory m SET started = sealedblob.started(), began = sealedblob.began()
+  FROM (SELECT one FROM sealedblob.memory WHERE started <> sealedblob.started() AND written = xmin FOR UPDATE SKIP LOCKED) o
+  WHERE m.one = o.one;
+  IF FOUND THEN
+    PERFORM sealedblob.sign();
+  END IF;
+END
+$$;
+
 -- Recall tells epoch and horizons, or refuses to know anything. The witness is
--- {epoch, xid}: the newest transaction that its bearer knows to be committed. Who
+-- {epoch, xid, started}: the newest transaction that its bearer knows to be
+-- committed, and by which server. One that was restarted since has it only if it began after that:
+-- others' transactions soon have later numbers on a copy that was put back. Who
 -- reads records and finds none must ask for the horizon after that, in another
 -- statement: a purge notes it in the transaction in which it deletes.
 CREATE FUNCTION sealedblob.recall(p_witness bigint[],
@@ -89,7 +121,10 @@ BEGIN
   SELECT m.epoch, m.rights_horizon, m.horizon, sealedblob.clock(),
     m.system = c.system_identifier AND m.database = d.oid AND m.relation = m.tableoid AND m.written = m.xmin
     AND m.timeline = ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
-    AND (m.epoch > p_witness[1] OR m.epoch = p_witness[1] AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint > p_witness[2])
+    AND (m.epoch > p_witness[1] OR m.epoch = p_witness[1]
+      AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint > p_witness[2]
+      AND CASE sealedblob.started() WHEN p_witness[3] THEN true WHEN m.started THEN m.began > p_witness[2]
+          ELSE sealedblob.began() > p_witness[2] END)
   INTO STRICT epoch, rights_horizon, horizon, now, here
   FROM sealedblob.memory m, pg_control_system() c, pg_database d WHERE d.datname = current_database();
   IF here IS NOT TRUE THEN
@@ -100,7 +135,7 @@ $$;
 
 -- Mark is the witness for what this transaction wrote, if it commits.
 CREATE FUNCTION sealedblob.mark(p_epoch bigint) RETURNS bigint[] LANGUAGE sql VOLATILE AS $$
-  SELECT ARRAY[p_epoch, coalesce(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8, 0)]
+  SELECT ARRAY[p_epoch, coalesce(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8, 0), sealedblob.started()]
 $$;
 
 -- Settle is for who says yes to what was written before: its writer may have given up

@@ -61,7 +61,9 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   accepted integer;
 BEGIN
-  UPDATE sealedblob.memory m SET timeline = w.timeline FROM sealedblob.whereabouts() w
+  -- Its last checkpoint may be older than its first transaction.
+  UPDATE sealedblob.memory m SET timeline = w.timeline, started = sealedblob.started(),
+    began = pg_snapshot_xmax(pg_current_snapshot())::text::bigint FROM sealedblob.whereabouts() w
   WHERE (m.system, m.database, m.relation) = (w.system, w.database, w.relation) AND m.written = m.xmin
   RETURNING m.timeline INTO accepted;
   IF NOT FOUND THEN
@@ -80,7 +82,7 @@ BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA sealedblob TO %I', p_role);
   EXECUTE format('GRANT INSERT, SELECT ON sealedblob.rights TO %I', p_role);
   EXECUTE format('GRANT SELECT ON sealedblob.migrations TO %I', p_role);
-  EXECUTE format('GRANT EXECUTE ON FUNCTION sealedblob.recall, sealedblob.mark, sealedblob.claim, sealedblob.claim_all, '
+  EXECUTE format('GRANT EXECUTE ON FUNCTION sealedblob.arrive, sealedblob.recall, sealedblob.started, sealedblob.mark, sealedblob.claim, sealedblob.claim_all, '
     'sealedblob.spend, sealedblob.unpurged, sealedblob.settle, sealedblob.lengthen, sealedblob.spent, sealedblob.restore, sealedblob.protect, '
     'sealedblob.take, sealedblob.acknowledge, sealedblob.renew, sealedblob.revoke, sealedblob.revoke_subject, '
     'sealedblob.subject_cut, sealedblob.purge, sealedblob.status TO %I', p_role);
