@@ -43,6 +43,27 @@ func TestMemoryEpoch(t *testing.T) {
 	})
 }
 
+// What clause 7 says of clocks: a right that a clock 25 s ahead issued, and that was
+// spent, is won again in a memory that begins less than 25 s later, and in no other.
+func TestMemoryEpochAndClocks(t *testing.T) {
+	const ahead = 25 * time.Second
+	for later, want := range map[time.Duration]replay.Outcome{0: replay.Won, ahead - 1: replay.Won, ahead: replay.Lost, time.Minute: replay.Lost} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, began := t.Context(), time.Now()
+			time.Sleep(2 * time.Second)
+			r := right("a", time.Now().Add(ahead), began.Add(time.Hour))
+			lost := replay.NewMemory(replay.MemoryConfig{})
+			if o, err := lost.Claim(ctx, owner(1), r); o != replay.Won || err != nil {
+				t.Fatalf("Claim = %v, %v", o, err)
+			}
+			time.Sleep(later)
+			if o, err := replay.NewMemory(replay.MemoryConfig{}).Claim(ctx, owner(2), r); o != want || want == replay.Lost && !errors.Is(err, replay.ErrBeforeEpoch) {
+				t.Errorf("in a memory that begins %v later: %v, %v, want %v", later, o, err, want)
+			}
+		})
+	}
+}
+
 // What is past its KeepUntil goes as others are written; the horizon rises.
 func TestMemoryPurges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
