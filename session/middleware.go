@@ -70,6 +70,10 @@ func (s *Session) New() bool { return s.unborn() }
 // without a session, for whom [Session.New] is true, from one whose session is
 // not here yet, who does not come to it. The response writer that handlers get
 // implements Unwrap, Flush and Hijack.
+//
+// A handler that panics has what it changed before sealed, and the cookie of a session that
+// it began or renewed set in the response's header, for whoever recovers and answers:
+// the old ID may be over already. If nobody does, that cookie is lost.
 func (m *Manager) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rw := &responseWriter{r: r}
@@ -81,9 +85,11 @@ func (m *Manager) Middleware(next http.Handler) http.Handler {
 		}
 		rw.session.Store(s)
 		defer func() { rw.session.Load().leave() }() // it may have been renewed
+		defer func() {
+			rw.commit() // after a panic too, for whoever recovers and answers
+			m.saveAfter(r.Context(), rw.session.Load())
+		}()
 		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), contextKey{}, &rw.headerHook)))
-		rw.commit()
-		m.saveAfter(r.Context(), rw.session.Load())
 	})
 }
 

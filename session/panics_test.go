@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"testing"
 	"time"
@@ -41,4 +43,42 @@ func TestUpdateThatPanics(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A handler that panics after it began a session or renewed it locks nobody out: the
+// answer of whoever recovers has the cookie, and what was changed is sealed.
+func TestHandlerThatPanics(t *testing.T) {
+	c := newCluster(t)
+	m := c.node()
+	h := m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s := session.FromContext(r.Context())
+		if r.URL.Path == "/login" {
+			s = loggedIn(t, r.Context(), s, "ada")
+		}
+		must(t, s.Set(r.Context(), "cart", "tea"))
+		panic("a mistake")
+	}))
+	recovered := func(path string, cookies ...*http.Cookie) []*http.Cookie {
+		w := httptest.NewRecorder()
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic was swallowed")
+				}
+				w.WriteHeader(http.StatusInternalServerError)
+			}()
+			h.ServeHTTP(w, request("POST", path, cookies...))
+		}()
+		return w.Result().Cookies()
+	}
+	lives := func(what, subject string, cookies []*http.Cookie) {
+		t.Helper()
+		holder, _ := m.Holder(request("GET", "/", cookies...))
+		if s, live := m.Live(holder); !live || s.Subject() != subject || s.Version().Gen == 0 {
+			t.Fatalf("after %s: live %t with the cookies %v, or of another, or not sealed", what, live, cookies)
+		}
+	}
+	began := recovered("/cart")
+	lives("the beginning", "", began)
+	lives("a login", "ada", recovered("/login", began...))
 }
