@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sealedblob/sealedblob/replay"
 )
@@ -122,14 +123,11 @@ func TestNoDeadlock(t *testing.T) {
 				}
 			})
 		}
-		waiting := ""
-		for limit := time.Now().Add(10 * time.Second); waiting != "2" && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
-			waiting = s.server.SQL("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
-		}
+		s.awaitWaiting(t, 2)
 		must(t, holder.Rollback(t.Context()))
 		wg.Wait()
-		if wins.Load() != 1 || waiting != "2" {
-			t.Errorf("%v: %d winners, %s had waited", pair, wins.Load(), waiting)
+		if wins.Load() != 1 {
+			t.Errorf("%v: %d winners", pair, wins.Load())
 		}
 	}
 }
@@ -166,7 +164,7 @@ func TestClaimBesidePurge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	sql(t, s.owner, timed)
-	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour, pool: patient}})
 	burn, longer := restoring(newID(), 0, newOwner()), time.Duration(0)
 	for name, again := range map[string]func(replay.Right) (replay.Outcome, error){
 		"claim": func(r replay.Right) (replay.Outcome, error) { return store.Claim(context.Background(), newOwner(), r) },
@@ -195,11 +193,7 @@ func TestClaimBesidePurge(t *testing.T) {
 			o, err := again(r)
 			got <- answered{o, err}
 		}()
-		select {
-		case a := <-got:
-			t.Fatalf("%s: told %v, %v before the purge ended", name, a.outcome, a.err)
-		case <-time.After(300 * time.Millisecond):
-		}
+		s.awaitWaiting(t, 1)
 		commit()
 		if a := <-got; a.outcome.Granted() {
 			t.Errorf("%s of a spent right beside a purge = %v, %v", name, a.outcome, a.err)
@@ -207,6 +201,97 @@ func TestClaimBesidePurge(t *testing.T) {
 		if o, err := again(r); o.Granted() || err != nil && !errors.Is(err, replay.ErrBeyondHorizon) {
 			t.Errorf("%s after the purge = %v, %v", name, o, err)
 		}
+	}
+}
+
+// patient lets claims in company wait for longer than companyWait.
+func patient(cfg *pgxpool.Config) {
+	connected := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if err := connected(ctx, conn); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, "SET lock_timeout = '10s'")
+		return err
+	}
+}
+
+// awaitWaiting waits until so many statements in the database wait for a lock.
+func (s site) awaitWaiting(t *testing.T, n int) {
+	t.Helper()
+	conn, want, got := dial(t, s.server.DSN), strconv.Itoa(n), ""
+	for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(time.Millisecond) {
+		var err error
+		got, err = runSQL(conn, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+		must(t, err)
+	}
+	if got != want {
+		t.Fatalf("%s statements wait, want %s", got, want)
+	}
+}
+
+// A right that is purged after a claim of several found it, and before it reads whose
+// it is, is nobody's: the claim waits for the second one meanwhile.
+func TestClaimOfPurged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	sql(t, s.owner, timed)
+	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	spent, other := newRight(), newRight()
+	spent.ID[0], other.ID[0] = 1, 2
+	other.KeepUntil = other.KeepUntil.Add(9 * time.Hour)
+	claims(t, store, newOwner(), replay.Won, spent)
+	holder := begin(t, s, pgx.TxOptions{})
+	_, err := holder.Exec(t.Context(), "INSERT INTO sealedblob.rights VALUES ($1, $1, 4000000000)", uuid(other.ID))
+	must(t, err)
+	got := make(chan answered, 1)
+	go func() {
+		o, err := store.Claim(context.Background(), newOwner(), spent, other)
+		got <- answered{o, err}
+	}()
+	s.awaitWaiting(t, 1)
+	s.purging(t)()
+	must(t, holder.Rollback(t.Context()))
+	if a := <-got; a.outcome.Granted() || a.err == nil || final(a.err) {
+		t.Errorf("Claim of a right that was purged meanwhile = %v, %v", a.outcome, a.err)
+	}
+}
+
+// An acknowledgement of a revoked session whose record is purged after the horizon was
+// read is not taken for that of a session without a record.
+func TestAcknowledgeBesidePurge(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	sql(t, s.owner, timed)
+	// Web nodes stop to look at the clock, which is where the horizon is read.
+	sql(t, s.owner, `CREATE OR REPLACE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+		BEGIN
+		  IF session_user = '`+s.roles.web+`' THEN
+		    PERFORM pg_advisory_xact_lock_shared(1);
+		  END IF;
+		  RETURN floor(extract(epoch FROM clock_timestamp()))::bigint + (SELECT seconds FROM sealedblob.ahead);
+		END $$`)
+	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	place := replay.Place{Session: newID(), Version: replay.Version{Gen: 1}, KeepUntil: time.Now().Add(time.Hour)}
+	must(t, store.Revoke(t.Context(), place.Session, place.KeepUntil))
+	stop := dial(t, s.owner)
+	_, err := runSQL(stop, "SELECT pg_advisory_lock(1)")
+	must(t, err)
+	got := make(chan replay.Verdict, 1)
+	go func() {
+		v, err := store.Acknowledge(context.Background(), place)
+		if err != nil || len(v) != 1 {
+			t.Errorf("Acknowledge = %v, %v", v, err)
+			v = append(v, replay.Refused)
+		}
+		got <- v[0]
+	}()
+	s.awaitWaiting(t, 1)
+	s.purging(t)()
+	_, err = runSQL(stop, "SELECT pg_advisory_unlock(1)")
+	must(t, err)
+	if v := <-got; v == replay.Granted {
+		t.Errorf("Acknowledge of a revoked session beside a purge = %v", v)
 	}
 }
 
@@ -247,11 +332,7 @@ func TestSessionBesidePurge(t *testing.T) {
 		r, err := store.Restore(context.Background(), req)
 		got <- told{r, err}
 	}()
-	select {
-	case a := <-got:
-		t.Fatalf("told %+v before the purge ended", a)
-	case <-time.After(300 * time.Millisecond):
-	}
+	s.awaitWaiting(t, 1)
 	commit()
 	if a := <-got; a.got.Verdict == replay.Granted || a.err != nil && !errors.Is(a.err, replay.ErrBeyondHorizon) {
 		t.Errorf("Restore of a revoked session beside a purge = %v, %v", a.got.Verdict, a.err)
@@ -300,10 +381,7 @@ func TestCallersLeave(t *testing.T) {
 	for range cap(told) {
 		go func() { told <- second(store.Renew(ctx, place, next)) }()
 	}
-	waiting := ""
-	for limit := time.Now().Add(10 * time.Second); waiting != strconv.Itoa(cap(store.alone)) && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
-		waiting = s.server.SQL("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
-	}
+	s.awaitWaiting(t, cap(store.alone))
 	leave()
 	for range cap(told) {
 		if err := <-told; !errors.Is(err, context.Canceled) {
