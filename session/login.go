@@ -38,10 +38,10 @@ func (s *Session) Login(ctx context.Context, subject string, check func(context.
 		return nil, err
 	}
 	l := login{subject, replay.LoginTime(now, cut).Unix()}
+	before := s.m.loginsEnded.Load() // before asking: one that the answer does not know of is counted
 	if err := s.m.stands(ctx, l); err != nil {
 		return nil, err
 	}
-	before := s.m.loginsEnded.Load()
 	renewed, err := s.renew(ctx, l)
 	if err != nil || s.m.loginsEnded.Load() == before {
 		return renewed, err

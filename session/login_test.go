@@ -244,6 +244,36 @@ func TestPasswordChangedDuringALogin(t *testing.T) {
 	}
 }
 
+// So does one that is changed just after the store said that the login stands.
+func TestPasswordChangedBehindTheAnswer(t *testing.T) {
+	c := newCluster(t)
+	cuts := &lateCut{Store: c.store}
+	c.store = cuts
+	m := c.node()
+	s, b := shopping(t, m)
+	cuts.behind = func(ctx context.Context) error { return m.EndLogins(ctx, "ada") }
+	if _, err := s.Login(t.Context(), "ada", trusted); !errors.Is(err, session.ErrUnavailable) || b.renewed == nil || b.renewed.Err() == nil {
+		t.Errorf("Login = %v, and the renewed session is usable", err)
+	}
+	must(t, cuts.failed)
+}
+
+// lateCut does something behind its second answer about a subject, before that arrives.
+type lateCut struct {
+	replay.Store
+	behind func(context.Context) error
+	asked  int
+	failed error
+}
+
+func (s *lateCut) SubjectCut(ctx context.Context, subject replay.ID) (time.Time, error) {
+	cut, err := s.Store.SubjectCut(ctx, subject)
+	if s.asked++; s.asked == 2 {
+		s.failed = s.behind(ctx)
+	}
+	return cut, err
+}
+
 // The same at the moment of the renewal, which asks no more about the subject.
 func TestPasswordChangedDuringARenewal(t *testing.T) {
 	c := newCluster(t)
