@@ -56,6 +56,32 @@ func TestGrants(t *testing.T) {
 
 var column = map[string]string{"rights": "keep", "sessions": "fence", "subjects": "cut", "memory": "epoch", "migrations": "version"}
 
+// The one change that a web node's login can make to a right is a later end, which it
+// could have given it at first.
+func TestLengthenOnly(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	id, owner, other := hexOf(newID()), hexOf(newOwner()), hexOf(newOwner())
+	web := dial(t, s.web)
+	read := "SELECT id || ' ' || owner || ' ' || keep FROM sealedblob.rights"
+	_, err := runSQL(web, "INSERT INTO sealedblob.rights VALUES ('"+id+"', '"+owner+"', 4000000000)")
+	must(t, err)
+	was, err := runSQL(web, read)
+	must(t, err)
+	for _, to := range [][2]string{{owner, "3999999999"}, {other, "5000000000"}, {"NULL", "5000000000"}, {owner, "NULL"}} {
+		_, err := runSQL(web, "SELECT sealedblob.lengthen('{"+id+"}', '{"+to[0]+"}', '{"+to[1]+"}')")
+		must(t, err)
+	}
+	if got, err := runSQL(web, read); got != was || err != nil {
+		t.Errorf("the right is %s, %v, and was %s", got, err, was)
+	}
+	_, err = runSQL(web, "SELECT sealedblob.lengthen('{"+id+"}', '{"+owner+"}', '{5000000000}')")
+	must(t, err)
+	if got, err := runSQL(web, read); got != strings.Replace(was, "4000000000", "5000000000", 1) || err != nil {
+		t.Errorf("the right is %s, %v, and was %s", got, err, was)
+	}
+}
+
 // Objects of the caller's own with the names of what the functions use change nothing.
 func TestSearchPath(t *testing.T) {
 	t.Parallel()

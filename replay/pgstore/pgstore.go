@@ -5,7 +5,8 @@
 // nodes: SELECT sealedblob.admit('web'). The nodes call [Open] and give the [Store]
 // to session.New. Web nodes insert and read rights, and call functions of the owner
 // that decide by the table of docs/SPEC.md §8; they change and delete nothing by
-// themselves.
+// themselves. A node that was taken over can spend, log out and have what it wrote
+// kept for ever, which fills the disk. It can't unspend.
 //
 // A claim is committed before it is answered, and as durable as the server is.
 // Concurrent claims of one right each share one statement and one commit. Each

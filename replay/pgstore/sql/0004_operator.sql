@@ -75,7 +75,8 @@ END
 $$;
 
 -- Admit lets a web node's role do what web nodes do: insert and read rights, and
--- call the functions that decide. It may change and delete nothing by itself.
+-- call the functions that decide. It may change and delete nothing by itself, but for
+-- the end of a right, to a later one: like all that it inserts it may keep that for ever.
 CREATE FUNCTION sealedblob.admit(p_role name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
