@@ -96,3 +96,45 @@ func TestCircuitWithoutStore(t *testing.T) {
 		t.Error(state)
 	}
 }
+
+// Of those who want something of one session at once the store meets one; the
+// others wait no longer than for an answer of the store's, and spoil it for nobody.
+func TestStoreMeetsOneCallOfASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		store := c.spied()
+		m := c.node()
+		s, _ := shopping(t, m)
+		store.revoke = func(ctx context.Context) (error, bool) {
+			select {
+			case <-ctx.Done():
+				return ctx.Err(), true
+			case <-time.After(2 * time.Second):
+				return replay.ErrHeld, true
+			}
+		}
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if err := s.Logout(t.Context()); !errors.Is(err, session.ErrUnavailable) {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		other, _ := shopping(t, m)
+		var seat string
+		must(t, other.Take(t.Context(), "ticket", replay.Owner{1}, &seat))
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("another session waited until %v", took)
+		}
+		all.Wait()
+		if took, asked := time.Since(began), len(store.revokes); took != 3*time.Second || asked > 10 { // those whose time ends as their turn comes
+			t.Errorf("the store was asked %d times in %v, want a few times in 3 s", asked, took)
+		}
+		if state := m.Stats().Circuit; state != replay.CircuitClosed {
+			t.Errorf("the circuit is %v", state)
+		}
+	})
+}

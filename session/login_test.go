@@ -337,17 +337,25 @@ func TestLogoutOfARenewedSession(t *testing.T) {
 	}
 	must(t, renewed.Logout(t.Context()))
 
-	spy := c.spied()
-	m = c.node()
-	s, _ = shopping(t, m)
-	spy.revoke = func(context.Context) (error, bool) {
-		spy.revoke = nil
-		renewed = login(t, s, "ada") // in the middle of the logout
-		return nil, false
-	}
-	if err := s.Logout(t.Context()); !errors.Is(err, session.ErrMoved) || renewed.Err() != nil {
-		t.Errorf("Logout = %v, and the session renewed meanwhile is %v", err, renewed.Err())
-	}
+	synctest.Test(t, func(t *testing.T) { // in the middle of the logout
+		c := newCluster(t)
+		store := c.counted()
+		time.Sleep(2 * time.Second)
+		s, _ := shopping(t, c.node())
+		left := make(chan error, 1)
+		store.hook = func(_ context.Context, op string) error {
+			if op == "renew" {
+				store.hook = nil
+				go func() { left <- s.Logout(t.Context()) }()
+				synctest.Wait()
+			}
+			return nil
+		}
+		renewed := login(t, s, "ada")
+		if err := <-left; !errors.Is(err, session.ErrMoved) || renewed.Err() != nil {
+			t.Errorf("Logout = %v, and the session renewed meanwhile is %v", err, renewed.Err())
+		}
+	})
 }
 
 // A session whose renewal was not answered is kept for the repetition: that its ID

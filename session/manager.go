@@ -112,7 +112,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	var guard *replay.Guard
 	if !alone {
 		guard = guardStore(cfg)
-		cfg.Store = guard
+		cfg.Store = newTurnStore(guard, cfg.StoreTimeout)
 	}
 	if cfg.Observer != nil {
 		cfg.Store = observedStore{cfg.Store, cfg.Observer}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -131,5 +132,42 @@ func TestTicketBoughtExactlyOnce(t *testing.T) {
 	wg.Wait()
 	if n := o.orders(t); n != 1 {
 		t.Errorf("%d orders", n)
+	}
+}
+
+// While a visitor keeps a purchase open, and logs out of that very session over and
+// over, others buy and log out as if he were not there.
+func TestOpenTransactionKeepsNobodyElseWaiting(t *testing.T) {
+	o := newBoxOffice(t)
+	m := o.node()
+	mine, _ := shopping(t, m)
+	tx, err := o.db.Begin(t.Context())
+	must(t, err)
+	defer func() { must(t, tx.Rollback(context.Background())) }()
+	var seat string
+	_, err = mine.TakeTx(t.Context(), o.pg.ClaimTx(tx), "ticket", replay.Owner{1}, &seat)
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	var loops sync.WaitGroup
+	for range 60 {
+		loops.Go(func() {
+			for ctx.Err() == nil {
+				_ = mine.Logout(ctx)
+			}
+		})
+	}
+	defer loops.Wait()
+	defer stop()
+	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		began := time.Now()
+		s, _ := shopping(t, m)
+		must(t, s.Take(t.Context(), "ticket", replay.Owner{2}, &seat))
+		must(t, s.Logout(t.Context()))
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("another visitor waited %v", took)
+		}
+		if state := m.Stats().Circuit; state != replay.CircuitClosed {
+			t.Fatalf("the circuit is %v", state)
+		}
 	}
 }
