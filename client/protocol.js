@@ -17,7 +17,7 @@ import { PUSH_CHANNEL, WIRE_VERSION, isObject, readAnswer } from "./wire.js";
  * @typedef {{channel?: unknown, id?: unknown, successful?: unknown, data?: unknown, ext?: unknown, [name: string]: unknown}} BayeuxMessage
  */
 
-/** A session that is lost so soon after it was restored is wanted by somebody else, most likely by another tab on another server. In milliseconds. */
+/** A session that another tab has restored elsewhere so soon after this one did is wanted by both. In milliseconds. */
 const CONTESTED = 60_000;
 
 /** The first pause before a contested session is taken back, and the longest, in milliseconds. */
@@ -55,11 +55,11 @@ export class SealedProtocol {
   #proof = null;
   #challenged = false;
   /**
-   * When the last handshake restored the session, if it did.
+   * When the last handshake restored the session, if it did, and its version then.
    *
-   * @type {number | null}
+   * @type {{at: number, gen: string | null} | null}
    */
-  #restoredAt = null;
+  #restored = null;
   /** How long the session was last left to who took it, in milliseconds. */
   #pause = 0;
   #now;
@@ -119,7 +119,9 @@ export class SealedProtocol {
   }
 
   /**
-   * Two tabs of one browser on two servers would take the session from each other for ever. Each leaves it to the other for longer each time.
+   * Two tabs of one browser on two servers would take the session from each other for ever. Each leaves it to the other for longer each time. That it was the
+   * other tab shows in the set they share, which has a newer fence then. Without one it was a login, a server that is drained, or a tab whose set is on its
+   * way: that is waited for once.
    *
    * @template {BayeuxMessage} M
    * @param {M} message
@@ -127,12 +129,15 @@ export class SealedProtocol {
    * @returns {M}
    */
   #calm(message, advice) {
-    if (this.#restoredAt === null) return message;
-    const contested = this.#now() - this.#restoredAt < CONTESTED;
-    this.#restoredAt = null;
+    if (this.#restored === null) return message;
+    const { at, gen } = this.#restored;
+    this.#restored = null;
+    const soon = this.#now() - at < CONTESTED;
+    const version = this.#store.version;
+    const contested = soon && gen !== null && version !== null && compareFences(version, gen) > 0;
     this.#pause = contested ? Math.min(Math.max(FIRST_PAUSE, this.#pause * 2), LONGEST_PAUSE) : 0;
-    if (!contested) return message;
-    const interval = Math.round(this.#pause * (0.5 + this.#random() / 2));
+    if (!soon) return message;
+    const interval = Math.round(Math.max(FIRST_PAUSE, this.#pause) * (0.5 + this.#random() / 2));
     return { ...message, advice: { ...advice, interval: Math.max(interval, Number(advice.interval) || 0) } };
   }
 
@@ -170,7 +175,7 @@ export class SealedProtocol {
     const answer = readAnswer(ext.sealed);
     // Without an answer of ours the server does not know of sealed sessions, or failed before it came to them: nothing was decided.
     if (answer && answer.state !== "retry") this.#conclude(answer);
-    if (answer) this.#restoredAt = answer.state === "restored" ? this.#now() : null;
+    if (answer) this.#restored = answer.state === "restored" ? { at: this.#now(), gen: answer.gen } : null;
     this.#challenged = answer?.challenge !== undefined;
     if (answer?.challenge !== undefined) void this.#sign(answer.challenge);
     else if (answer) this.#proof = null;

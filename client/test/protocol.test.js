@@ -89,15 +89,18 @@ test("two tabs on two servers take the session from each other less and less oft
 
 test("a session that is lost after a while, or was not restored, is taken back at once", () => {
   let now = 0;
-  const tab = new Tab();
+  const storage = new FakeStorage();
+  const [tab, other] = [new Tab(storage), new Tab(storage)];
   tab.protocol = new SealedProtocol(tab.store, undefined, { now: () => now, random: () => 1 });
   const lost = { channel: "/meta/connect", successful: false, advice: { reconnect: "handshake", interval: 70 } };
   const interval = () => /** @type {any} */ (tab.protocol.incoming(lost)).advice.interval;
   tab.live("0.1", { a: "A" });
   assert.equal(interval(), 70, "it was there");
+  let fence = 1;
   for (const [lasts, want] of [[10, 1000], [10, 2000], [10, 4000], [59_999, 8000], [10, 16_000], [10, 30_000], [10, 30_000], [60_000, 70], [10, 1000]]) {
     tab.handshake();
-    tab.answer({ state: "restored", gen: "1.1" });
+    tab.answer({ state: "restored", gen: `${fence}.1` });
+    other.live(`${++fence}.1`, { a: "A" });
     now += lasts;
     assert.equal(interval(), want);
     assert.equal(interval(), 70, "said twice");
@@ -105,6 +108,20 @@ test("a session that is lost after a while, or was not restored, is taken back a
   const connected = { channel: "/meta/connect", successful: true, advice: { reconnect: "handshake" } };
   tab.handshake();
   tab.answer({ state: "restored", gen: "1.1" });
+
+test("servers that are drained one after the other, and logins, make no page wait for longer each time", () => {
+  const tab = new Tab();
+  tab.protocol = new SealedProtocol(tab.store, undefined, { now: () => 0, random: () => 1 });
+  const lost = { channel: "/meta/connect", successful: false, advice: { reconnect: "handshake", interval: 0 } };
+  tab.live("0.1", { a: "A" });
+  for (const gen of ["1.2", "2.3", "0.1048580", "1.1048581", "2.1048582"]) {
+    tab.handshake();
+    tab.answer({ state: "restored", gen });
+    tab.push(push(gen, { a: "B" }, { over: "2.3" }));
+    assert.equal(tab.store.version, gen);
+    assert.equal(/** @type {any} */ (tab.protocol.incoming(lost)).advice.interval, 1000, gen);
+  }
+});
   assert.equal(tab.protocol.incoming(connected), connected);
 });
 
