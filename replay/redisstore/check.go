@@ -69,11 +69,13 @@ type server struct {
 	era  *era
 }
 
-// era is the time of a store without a loss. Its seq is the highest that this node has seen.
+// era is the time of a store without a loss. Its seq is the highest that this node has seen, on
+// a server of this replication ID last; whoever has the turn sets that.
 type era struct {
-	name  string
-	epoch int64
-	seq   atomic.Int64
+	name   string
+	epoch  int64
+	seq    atomic.Int64
+	replid string
 }
 
 // known is what a script compares: a store with another epoch is not this one either.
@@ -344,13 +346,18 @@ func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 		srv.era = newEra(name, epoch, seq)
 		s.known.Store(srv.era)
 	}
+	srv.era.replid = srv.info.replid
 	s.demoted.Store(false)
 	return nil
 }
 
 // present asks the store for its era, or makes one.
 func (s *Store) present(ctx context.Context, srv *server, mode string) (era string, epoch, seq int64, err error) {
-	q := question{mode, []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart)}}
+	var on string
+	if known := s.known.Load(); known != nil {
+		on = known.replid
+	}
+	q := question{mode, []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart), on}}
 	r := s.eval(ctx, s.scripts["open"], q)
 	if r.err != nil {
 		return "", 0, 0, r.err
@@ -384,6 +391,7 @@ func (s *Store) RaiseEpoch(ctx context.Context) error {
 		return s.wrap(err)
 	}
 	srv.era = newEra(name, epoch, seq)
+	srv.era.replid = srv.info.replid
 	s.known.Store(srv.era)
 	s.server.Store(srv)
 	s.demoted.Store(false)

@@ -241,7 +241,20 @@ func TestPutBack(t *testing.T) {
 					return errors.Is(err, ErrWentBack)
 				})
 				expect(t, living, newOwner(), right, replay.Lost, ErrWentBack)
-				must(t, mustOpen(t, cfg).RaiseEpoch(context.Background()))
+				started := mustOpen(t, cfg) // can't tell, and writes more than was lost
+				for range 9 {
+					expect(t, started, newOwner(), newRight(), replay.Won, nil)
+				}
+				expect(t, living, newOwner(), right, replay.Lost, ErrWentBack)
+				server.Stop() // another run, that the former is the last of
+				server.Start()
+				expectSoon(t, started, newOwner(), newRight(), replay.Won, nil)
+				eventually(t, func() bool {
+					_, err := living.Claim(context.Background(), newOwner(), right)
+					return errors.Is(err, ErrWentBack)
+				})
+				expect(t, living, newOwner(), right, replay.Lost, ErrWentBack)
+				must(t, started.RaiseEpoch(context.Background()))
 			}
 			eventually(t, func() bool {
 				_, err := living.Spent(context.Background(), right.ID)
@@ -250,6 +263,45 @@ func TestPutBack(t *testing.T) {
 			for _, s := range []*Store{living, mustOpen(t, cfg)} {
 				expectSoon(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
 				expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
+			}
+		})
+	}
+}
+
+// A node refuses where a server since the one that it saw last found less than it had seen, though
+// there is more by now; and where it can't tell, since the history of an era has 32 servers.
+func TestHistory(t *testing.T) {
+	for name, c := range map[string]struct {
+		since string
+		want  error
+	}{
+		"more":       {strings.Repeat("abc:9000 ", 30), nil},
+		"less":       {"abc:9000 abc:3 abc:9000 ", ErrWentBack},
+		"33 servers": {strings.Repeat("abc:9000 ", 31), ErrWentBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := services.Redis(t, services.Durable()...)
+			cfg := configOf(server.Addr, "test")
+			cfg.KeepOnRestart = true
+			living := mustOpen(t, cfg)
+			for range 5 {
+				expect(t, living, newOwner(), newRight(), replay.Won, nil)
+			}
+			server.Redis("HSET", living.meta, "seq", "9000", "began", living.known.Load().replid+":1 "+c.since)
+			server.Stop()
+			server.Start()
+			mustOpen(t, cfg)
+			if n := strings.Count(server.Redis("HGET", living.meta, "began"), ":"); n > 32 {
+				t.Errorf("the history has %d servers", n)
+			}
+			var err error
+			eventually(t, func() bool {
+				_, err = living.Epoch(context.Background())
+				return err == nil || errors.Is(err, ErrWentBack)
+			})
+			if !errors.Is(err, c.want) {
+				t.Errorf("Epoch = %v, want %v", err, c.want)
 			}
 		})
 	}

@@ -1,7 +1,7 @@
 -- What is done with a store as a whole, by whoever checks the server.
 --
--- ARGV: tag, the era known and its epoch, the highest seq seen in it, which the next operation
--- compares, info, make, join, look or raise, then its arguments.
+-- ARGV: tag, the era known and its epoch, the highest seq seen in it, info, make, join, look or
+-- raise, then its arguments.
 -- Answer: tag, "ok" or a refusal, seq, now, era, epoch; to info, what INFO says.
 local meta, call, max = KEYS[1], redis.call, math.max
 local tag, mode = ARGV[1], ARGV[4]
@@ -11,15 +11,15 @@ if mode == 'info' then return { tag, 'ok', 0, now, call('INFO') } end
 local run, replid, evicted, new_era, clock = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
 if string.match(call('INFO', 'server'), 'run_id:(%x+)') ~= run then return { tag, 'era' } end
 if string.match(call('INFO', 'replication'), 'master_replid:(%x+)') ~= replid then return { tag, 'era' } end
-local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted', 'replid')
+local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted', 'replid', 'began')
 local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] or 0)
 
 -- raise begins a new era under the present run of the server, with an epoch after all
 -- that was answered before.
 local function raise()
   epoch = max(epoch + 1, now + 1, clock + 1) -- what was issued in its first second may lie at the epoch
-  call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'replid', replid, 'evicted', evicted)
   seq = call('HINCRBY', meta, 'seq', 1)
+  call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'replid', replid, 'evicted', evicted, 'began', replid .. ':' .. seq .. ' ')
   return { tag, 'ok', seq, now, new_era, epoch }
 end
 
@@ -30,6 +30,27 @@ if not era then
 end
 if version ~= '1' then return { tag, 'version' } end
 if mode == 'raise' then return raise() end
+
+-- began is the history of the era: the replication ID of each server, or run of one, that took it
+-- over, and the seq that it found, the last 32 of them.
+local began = m[8] or ''
+if m[7] ~= replid then
+  began = began .. replid .. ':' .. string.format('%.0f', seq) .. ' '
+  local _, entries = string.gsub(began, ' ', ' ')
+  if entries > 32 then began = string.gsub(began, '^%S+ ', '', 1) end
+end
+
+-- lost says whether a server since the one that the caller knows found less than he has seen there.
+-- By now it may have as much again.
+local function lost(known, seen)
+  local after = false
+  for id, found in string.gmatch(began, '(%x+):(%d+)') do
+    if after and tonumber(found) < seen then return true end
+    after = after or id == known
+  end
+  return not after
+end
+
 if mode ~= 'look' then
   -- A server that was started or promoted since, or evicted, may have lost what it
   -- acknowledged. Fewer evicted than noted: the statistics were reset, and what was evicted since
@@ -38,6 +59,9 @@ if mode ~= 'look' then
   if era == '' or evicted ~= (again and tonumber(m[6]) or 0) or again and m[7] ~= replid or not again and ARGV[10] ~= '1' then
     return raise()
   end
-  if not again then call('HSET', meta, 'run', run, 'replid', replid, 'evicted', evicted) end
+end
+if era .. ' ' .. m[3] == ARGV[2] and lost(ARGV[11], tonumber(ARGV[3])) then return { tag, 'back' } end
+if mode ~= 'look' and m[7] ~= replid then
+  call('HSET', meta, 'run', run, 'replid', replid, 'evicted', evicted, 'began', began)
 end
 return { tag, 'ok', seq, now, era, epoch }
