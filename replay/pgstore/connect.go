@@ -81,7 +81,7 @@ func prepare(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 	if err := checkSchema(ctx, conn); err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, "SELECT sealedblob.arrive()"); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT sealedblob.arrive()").Scan(nil); err != nil {
 		return err
 	}
 	for _, sql := range statements {
