@@ -299,13 +299,18 @@ func (s *Store) eval(ctx context.Context, script string, q question) reply {
 	return s.ask(ctx, nil, []call{{question: q, command: command{c, tag}}})[0]
 }
 
-// appendfsync asks for what INFO does not say, if the account may.
+// appendfsync asks for what INFO does not say, if the account may. With no-appendfsync-on-rewrite
+// the server does not sync for as long as a rewrite or a snapshot takes.
 func appendfsync(ctx context.Context, conn rueidis.CoreClient) string {
-	m, err := conn.Do(ctx, conn.B().ConfigGet().Parameter("appendfsync").Build()).AsStrMap()
+	m, err := conn.Do(ctx, conn.B().ConfigGet().Parameter("appendfsync", "no-appendfsync-on-rewrite").Build()).AsStrMap()
 	if err != nil {
 		return ""
 	}
-	return m["appendfsync"]
+	sync := m["appendfsync"]
+	if sync == "always" && m["no-appendfsync-on-rewrite"] != "no" {
+		sync += " but no-appendfsync-on-rewrite"
+	}
+	return sync
 }
 
 // keeps refuses a server that is known not to do what KeepOnRestart says.
@@ -315,7 +320,7 @@ func (s *Store) keeps(srv *server) error {
 	case !srv.info.aof:
 		return fmt.Errorf("%w: KeepOnRestart without appendonly yes", ErrUnfit)
 	case srv.sync != "" && srv.sync != "always":
-		return fmt.Errorf("%w: KeepOnRestart with appendfsync %.16s, not always", ErrUnfit, srv.sync)
+		return fmt.Errorf("%w: KeepOnRestart with appendfsync %.48s, not always", ErrUnfit, srv.sync)
 	}
 	return nil
 }

@@ -106,11 +106,11 @@ type Config struct {
 	ReplicaTimeout time.Duration
 
 	// KeepOnRestart keeps the epoch when the server was started again. It is for a
-	// server with appendonly yes and appendfsync always that nothing is ever put
-	// back on: where it lost an acknowledged write, a right can be spent twice. The
-	// same holds for a replica that was promoted without it. Open refuses a
-	// server that is known to be otherwise; appendfsync is only known to an account
-	// with +config|get.
+	// server with appendonly yes, appendfsync always and no-appendfsync-on-rewrite no
+	// that nothing is ever put back on: where it lost an acknowledged write, a right can
+	// be spent twice. The same holds for a replica that was promoted without it. Open
+	// refuses a server that is known to be otherwise; how it syncs is only known to an
+	// account with +config|get.
 	KeepOnRestart bool
 
 	// LeavePurge never deletes anything, for accounts that may not. Then somebody

@@ -414,6 +414,9 @@ func TestUnfit(t *testing.T) {
 	openFails(t, keep, "appendonly")
 	keep.Client.InitAddress = []string{services.Redis(t, "--appendonly", "yes", "--appendfsync", "everysec").Addr}
 	openFails(t, keep, "everysec")
+	rewrite := append(services.Durable(), "--no-appendfsync-on-rewrite", "yes")
+	keep.Client.InitAddress = []string{services.Redis(t, rewrite...).Addr}
+	openFails(t, keep, "no-appendfsync-on-rewrite")
 	if n := said(server, "DBSIZE"); n != "0" {
 		t.Errorf("refused, and %s keys", n)
 	}
@@ -432,6 +435,7 @@ func TestPromise(t *testing.T) {
 		{services.Durable(), true, false, []string{"synced before each answer", "KeepOnRestart"}},
 		{services.Durable(), true, true, []string{"may not see", "KeepOnRestart"}},
 		{[]string{"--appendonly", "yes"}, false, false, []string{"not synced before", "is refused"}},
+		{append(services.Durable(), "--no-appendfsync-on-rewrite", "yes"), false, false, []string{"not synced before", "is refused"}},
 	} {
 		server := services.Redis(t, c.options...)
 		cfg := configOf(server.Addr, "")
