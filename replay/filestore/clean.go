@@ -179,15 +179,19 @@ func (d *disk) endIfDue() {
 	}
 }
 
+// endPayload is the group that ends a segment, to be framed, in the memory of b.
+func endPayload(b []byte) []byte { return append(append(b[:0], make([]byte, frameSize)...), 'E') }
+
 // endSegment starts the next segment and then ends the last one. If a crash comes
 // in between, the next is there and not used.
 func (d *disk) endSegment() error {
 	h := d.header
 	h.number, h.epoch = h.number+1, d.ledger.Epoch().Unix()
+	h.chain = frameSum(d.header.frame(endPayload(d.pending), d.offset, d.chain()))
 	if err := d.write(h, bytes.NewReader(nil)); err != nil {
 		return err
 	}
-	d.pending = append(append(d.pending[:0], make([]byte, frameSize)...), 'E')
+	d.pending = endPayload(d.pending)
 	if err := d.append(); err != nil {
 		d.undo()
 		return err

@@ -190,6 +190,14 @@ func (d *disk) locked(wait time.Duration, quit <-chan struct{}, f func() error) 
 	return errors.Join(err, unlock(d.folder))
 }
 
+// chain is the sum of the group behind which the next one goes.
+func (d *disk) chain() uint32 {
+	if d.last.at.segment == d.header.number {
+		return frameSum(d.last.frame[:])
+	}
+	return d.header.chain
+}
+
 // commit makes the pending group durable, and what others may have left unsynced;
 // it does nothing for a group that only reads.
 func (d *disk) commit(writes bool) error {
@@ -223,7 +231,7 @@ func (d *disk) append() error {
 		}
 		d.torn, d.room = false, d.offset
 	}
-	d.pending = d.header.frame(d.pending, d.offset)
+	d.pending = d.header.frame(d.pending, d.offset, d.chain())
 	if err := d.hooks.write(d.log, d.withRoom(d.pending), d.offset); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 // A segment is a header and groups of records, all integers big-endian, all
 // checksums CRC-32C. docs/SPEC.md §8 has the table.
 //
-//	header  "SBreplay" version:4 number:8 epoch:8 store:16 inode:8 born:8 crc:4
-//	group   "SBgr" length:4 crc(payload):4 crc(store, number, offset, the 12 bytes before):4
+//	header  "SBreplay" version:4 number:8 epoch:8 store:16 inode:8 born:8 chain:4 crc:4
+//	group   "SBgr" length:4 crc(payload):4 chain:4 sum:4 = crc(store, number, offset, the 16 bytes before)
 //	        payload "\nend"
 //	right   'R' id:16 owner:16 keep:8
 //	session 'S' id:16 keep:8 fence:8 floor:8 watermark:8 attempt:16 set.fence:8 set.gen:8 flags:1
@@ -28,10 +28,13 @@ import (
 //	end     'E'
 //
 // Flags are 1 for revoked and 2 for behind. Epoch, horizon, keep and cut are Unix seconds; a horizon of -2^63 means none. A
-// group's checksum covers where it stands, so that no group is valid elsewhere.
+// group's sum covers where it stands, so that no group is valid elsewhere, and its
+// chain, the sum of the group before it, so that none is valid after another past. The
+// header's chain, which that of the first group is too, is the sum of the end of the
+// segment before; 0 in segment 1.
 const (
-	headerSize  = 64
-	frameSize   = 16
+	headerSize  = 68
+	frameSize   = 20
 	trailerSize = 4
 	rightSize   = 1 + 16 + 16 + 8
 	sessionSize = 1 + 16 + 8 + 3*8 + 16 + 2*8 + 1
@@ -44,7 +47,7 @@ const (
 	flagRevoked = 1
 	flagBehind  = 2
 
-	version    = 1
+	version    = 2
 	maxPayload = 1 << 28
 	noHorizon  = math.MinInt64
 )
@@ -70,6 +73,7 @@ type header struct {
 	epoch  int64    // when the segment was made
 	store  [16]byte // random, the same in all segments
 	stamp  stamp    // of the file that the segment was written to
+	chain  uint32   // sum of the end of the segment before
 }
 
 func (h header) encode() []byte {
@@ -80,6 +84,7 @@ func (h header) encode() []byte {
 	b = append(b, h.store[:]...)
 	b = binary.BigEndian.AppendUint64(b, h.stamp.inode)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.stamp.born))
+	b = binary.BigEndian.AppendUint32(b, h.chain)
 	return binary.BigEndian.AppendUint32(b, checksum(b))
 }
 
@@ -89,31 +94,37 @@ func decodeHeader(b []byte) (h header, err error) {
 		return h, errors.New("header is cut off")
 	case !bytes.HasPrefix(b, magic):
 		return h, errors.New("not a replay log")
+	case binary.BigEndian.Uint32(b[8:]) != version: // whose checksum may stand elsewhere
+		return h, fmt.Errorf("version %d is not known", binary.BigEndian.Uint32(b[8:]))
 	case checksum(b[:headerSize-4]) != binary.BigEndian.Uint32(b[headerSize-4:]):
 		return h, errors.New("header checksum does not match")
-	}
-	if v := binary.BigEndian.Uint32(b[8:]); v != version {
-		return h, fmt.Errorf("version %d is not known", v)
 	}
 	h.number = binary.BigEndian.Uint64(b[12:])
 	h.epoch = int64(binary.BigEndian.Uint64(b[20:]))
 	copy(h.store[:], b[28:])
 	h.stamp.inode = binary.BigEndian.Uint64(b[44:])
 	h.stamp.born = int64(binary.BigEndian.Uint64(b[52:]))
+	h.chain = binary.BigEndian.Uint32(b[60:])
 	return h, nil
 }
 
 // frame closes a group of which b holds the payload after frameSize free bytes.
-func (h header) frame(b []byte, off int64) []byte {
+// chain is the sum of the group before.
+func (h header) frame(b []byte, off int64, chain uint32) []byte {
 	payload := b[frameSize:]
 	copy(b, frameMagic)
 	binary.BigEndian.PutUint32(b[4:], uint32(len(payload)))
 	binary.BigEndian.PutUint32(b[8:], checksum(payload))
-	binary.BigEndian.PutUint32(b[12:], h.frameChecksum(b[:12], off))
+	binary.BigEndian.PutUint32(b[12:], chain)
+	binary.BigEndian.PutUint32(b[16:], h.sum(b[:16], off))
 	return append(b, trailer...)
 }
 
-func (h header) frameChecksum(frame []byte, off int64) uint32 {
+// frameChain is the sum of the group before the one that b begins with, frameSum its own.
+func frameChain(b []byte) uint32 { return binary.BigEndian.Uint32(b[12:]) }
+func frameSum(b []byte) uint32   { return binary.BigEndian.Uint32(b[16:]) }
+
+func (h header) sum(frame []byte, off int64) uint32 {
 	b := make([]byte, 0, 32+len(frame))
 	b = append(b, h.store[:]...)
 	b = binary.BigEndian.AppendUint64(b, h.number)
@@ -124,7 +135,7 @@ func (h header) frameChecksum(frame []byte, off int64) uint32 {
 // parseFrame returns the length of the payload of the group at off.
 func (h header) parseFrame(b []byte, off int64) (length int, ok bool) {
 	if len(b) < frameSize || !bytes.HasPrefix(b, frameMagic) ||
-		h.frameChecksum(b[:12], off) != binary.BigEndian.Uint32(b[12:]) {
+		h.sum(b[:16], off) != frameSum(b) {
 		return 0, false
 	}
 	n := binary.BigEndian.Uint32(b[4:])
@@ -235,7 +246,7 @@ type position struct {
 }
 
 // landmark is where a group begins, and what stands there: none but a group of that
-// very payload has this frame.
+// very payload, after that very past, has this frame.
 type landmark struct {
 	at    position
 	frame [frameSize]byte

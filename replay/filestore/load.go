@@ -245,6 +245,10 @@ func (d *disk) next() error {
 		f.Close()
 		return d.corrupt(position{h.number, 0}, "the segment is another store's")
 	}
+	if h.chain != d.chain() {
+		f.Close()
+		return d.corrupt(position{h.number, 0}, "the segment does not follow the one before it")
+	}
 	d.sealed = append(d.sealed, segment{d.header.number, d.offset, d.latest})
 	d.bytes += d.offset
 	d.log.Close()
@@ -318,6 +322,8 @@ func (d *disk) readOn() error {
 	for !d.ended {
 		next, err := d.header.readGroup(r, &d.frame, d.offset, d.apply)
 		switch {
+		case err == nil && frameChain(d.frame[:]) != d.chain():
+			return d.corrupt(d.end(), "the group does not follow the one before it")
 		case err == nil:
 			d.last = landmark{d.end(), d.frame}
 			d.offset, d.stale = next, true

@@ -278,7 +278,7 @@ func TestTornWhileOpen(t *testing.T) {
 	h, err := decodeHeader(whole[:headerSize])
 	must(t, err)
 	group := appendRecord(make([]byte, frameSize), replay.Change{ID: b.ID, Owner: newOwner(), KeepUntil: b.KeepUntil})
-	group = h.frame(group, int64(len(whole)))
+	group = h.frame(group, int64(len(whole)), s.disk.chain())
 	must(t, os.WriteFile(filepath.Join(dir, logName), append(whole, group[:len(group)-1]...), 0o600))
 	if spent, err := s.Spent(context.Background(), a.ID, b.ID); err != nil || !spent[0] || spent[1] {
 		t.Fatalf("Spent = %v, %v", spent, err)

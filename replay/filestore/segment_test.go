@@ -1,10 +1,12 @@
 package filestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +169,73 @@ func TestGroupOfAnotherStore(t *testing.T) {
 	a, b := newSample(t, 3), newSample(t, 3)
 	a.refused(t, append(append([]byte(nil), a.log[:headerSize]...), b.log[headerSize:]...), "another store's groups")
 	a.refused(t, append(append([]byte(nil), a.log[:a.last()]...), b.log[b.last():]...), "another store's last group")
+}
+
+// Nor do those of the same store that were written after another past: two of them
+// went on from one copy, with groups of the same sizes.
+func TestGroupOfAnotherPast(t *testing.T) {
+	h := quick()
+	h.minLog = headerSize + 100 // two claims, and then the segment ends
+	grow := func(dir string, claims int) map[string][]byte {
+		s := mustOpen(t, dir, Config{}, h)
+		for range claims {
+			claim(t, s, newOwner(), replay.Won, newRight())
+		}
+		must(t, s.Close())
+		return files(t, dir)
+	}
+	early := grow(folder(t), 1)
+	log := bytes.TrimRight(early[logName], "\x00")
+	var late [2]map[string][]byte
+	for i := range late {
+		late[i] = grow(place(t, log), 2)
+	}
+	second := segmentName(2)
+	if len(late[0]) != 2 || len(late[0][logName]) != len(late[1][logName]) {
+		t.Fatalf("%d segments of %d and %d bytes, want 2 of the same size", len(late[0]), len(late[0][logName]), len(late[1][logName]))
+	}
+	ended := len(late[0][logName]) - frameSize - endSize - trailerSize
+	for name, mixed := range map[string]map[string][]byte{
+		"the end":     {logName: slices.Concat(late[0][logName][:ended], late[1][logName][ended:]), second: late[1][second]},
+		"the segment": {logName: late[0][logName], second: late[1][second]},
+		"a group":     {logName: late[0][logName], second: slices.Concat(late[0][second][:headerSize], late[1][second][headerSize:])},
+	} {
+		dir := folder(t)
+		must(t, os.Mkdir(dir, 0o700))
+		putBack(t, dir, mixed)
+		if _, err := open(dir, Config{}, h); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("Open with %s of another past = %v, want ErrCorrupt", name, err)
+		}
+	}
+	mustOpen(t, place(t, log), Config{}, h)
+}
+
+// A process that knows the end of a segment as the last group refuses another past
+// with the same end.
+func TestSegmentEndedInAnotherPast(t *testing.T) {
+	h := realHooks()
+	h.minLog = headerSize + 100 // two claims, and then the segment ends
+	dir := folder(t)
+	living := mustOpen(t, dir, Config{}, h)
+	claim(t, living, newOwner(), replay.Won, newRight())
+	settle(t, living)
+	early := files(t, dir)
+	lost := newRight()
+	claim(t, living, newOwner(), replay.Won, lost)
+	if settle(t, living); living.disk.header.number != 2 {
+		t.Fatalf("the last segment is %d, want 2", living.disk.header.number)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, logName), early[logName], 0o600))
+	other := mustOpen(t, dir, Config{}, h)
+	claim(t, other, newOwner(), replay.Won, newRight())
+	if settle(t, other); other.disk.header.number != 2 {
+		t.Fatalf("the other's last segment is %d, want 2", other.disk.header.number)
+	}
+	for range 3 {
+		if o, err := living.Claim(context.Background(), newOwner(), lost); o.Granted() || !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("Claim = %v, %v, want ErrCorrupt", o, err)
+		}
+	}
 }
 
 // What a crash leaves between the steps of ending a segment: the next one in the
