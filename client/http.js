@@ -19,6 +19,8 @@ import { WIRE_VERSION, isObject, readAnswer } from "./wire.js";
  * @property {RequestCredentials} [credentials] Default "same-origin".
  * @property {"safe" | "always" | "never"} [anew] Which requests begin a new session when ours is lost for good: those of a safe method (GET, HEAD), which is
  *   the default, since others were meant for the session that is lost; all; or none.
+ * @property {number} [settle] Milliseconds for which no server has had our session, and none of ours would do, before it is lost for good; default 10,000.
+ *   A login or a first answer on another server may have begun one whose set is still on its way, and a new cookie would take its place.
  * @property {number} [tries] How often a set is presented while the server can't tell; default 5.
  * @property {number} [timeout] Milliseconds for one answer of the server's; default 10,000.
  * @property {number} [backoffBase] First pause between two tries, in milliseconds; default 250. It doubles.
@@ -52,6 +54,12 @@ export class SealedHTTP {
    * @type {Promise<Answer | null> | null}
    */
   #restoring = null;
+  /**
+   * Since when no server has our session, and when one last said so.
+   *
+   * @type {{since: number, last: number} | null}
+   */
+  #missing = null;
 
   /**
    * @param {BlobStore} store
@@ -65,6 +73,7 @@ export class SealedHTTP {
       fetch: options.fetch ?? globalThis.fetch.bind(globalThis),
       credentials: options.credentials ?? /** @type {const} */ ("same-origin"),
       anew: options.anew ?? /** @type {const} */ ("safe"),
+      settle: options.settle ?? 10_000,
       tries: options.tries ?? 5,
       timeout: options.timeout ?? 10_000,
       backoffBase: options.backoffBase ?? 250,
@@ -73,24 +82,52 @@ export class SealedHTTP {
   }
 
   /**
-   * Like the global fetch. When the server says that our session is not there yet, brings the set and repeats the request, once. When the session is lost for
-   * good, since the set was refused or there is none, the request is repeated as a new visitor's, if the option `anew` lets it. A response that still says
-   * so is returned as it is: no server could tell, or the application has to decide.
+   * Like the global fetch. When the server says that our session is not there yet, brings the set and repeats the request, once. While the set is refused, or
+   * there is none, the request is repeated, since a newer set may be on its way. When that lasts the session is lost for good, and the request is repeated
+   * as a new visitor's, if the option `anew` lets it. A response that still says so is returned as it is: no server could tell, or the application has
+   * to decide.
    *
    * @param {RequestInfo | URL} input
    * @param {RequestInit} [init]
    * @returns {Promise<Response>}
    */
   async fetch(input, init) {
-    const [first, second] = twice(input, init);
-    const response = await this.#options.fetch(...first);
-    const found = isElsewhere(response) ? await this.#find() : "unknown";
-    if (found === "unknown" || (found === "lost" && !this.#mayBeginAnew(input, init))) {
-      discard(second);
-      return response;
+    let [call, again] = twice(input, init);
+    for (let tried = 1; ; tried++) {
+      const response = await this.#options.fetch(...call);
+      const found = isElsewhere(response) ? await this.#find() : "unknown";
+      const left = this.#unsettled(response, found);
+      if (found === "unknown" || (found === "lost" && left <= 0 && !this.#mayBeginAnew(input, init))) {
+        discard(again);
+        return response;
+      }
+      await response.body?.cancel();
+      if (found === "there") return this.#options.fetch(...again);
+      if (left <= 0) {
+        this.#missing = null; // of the new one nothing is known yet
+        return this.#options.fetch(...anew(again));
+      }
+      await this.#pause(tried, left, init?.signal ?? (isRequest(input) ? input.signal : undefined));
+      [call, again] = twice(...again);
     }
-    await response.body?.cancel();
-    return this.#options.fetch(...(found === "lost" ? anew(second) : second));
+  }
+
+  /**
+   * Returns how many milliseconds are left until a session that is not found is lost for good.
+   *
+   * @param {Response} response
+   * @param {"there" | "lost" | "unknown"} found
+   */
+  #unsettled(response, found) {
+    const { settle } = this.#options;
+    if (found !== "lost") {
+      if (found === "there" || !isElsewhere(response)) this.#missing = null;
+      return settle;
+    }
+    const now = performance.now();
+    if (this.#missing === null || now - this.#missing.last > settle) this.#missing = { since: now, last: now };
+    this.#missing.last = now;
+    return this.#missing.since + settle - now;
   }
 
   /**
@@ -118,7 +155,7 @@ export class SealedHTTP {
   }
 
   /**
-   * Brings the set; says whether the session is on the server now, or lost for good.
+   * Brings the set; says whether the session is on the server now, or no set that we have brings it there.
    *
    * @returns {Promise<"there" | "lost" | "unknown">}
    */
@@ -190,11 +227,27 @@ export class SealedHTTP {
     }
   }
 
-  /** @param {number} tried */
-  #pause(tried) {
+  /**
+   * Ends early with the signal: the next fetch will say so.
+   *
+   * @param {number} tried
+   * @param {number} [most]
+   * @param {AbortSignal | null} [signal]
+   * @returns {Promise<void>}
+   */
+  #pause(tried, most = MAX_PAUSE, signal = null) {
     const { backoffBase, random } = this.#options;
     const longest = Math.min(backoffBase * 2 ** (tried - 1), MAX_PAUSE);
-    return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + random() / 2)));
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", end);
+        resolve();
+      };
+      const timer = setTimeout(end, Math.min(longest * (0.5 + random() / 2), most));
+      signal?.addEventListener("abort", end);
+      if (signal?.aborted) end();
+    });
   }
 }
 

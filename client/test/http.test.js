@@ -108,7 +108,7 @@ for (const how of /** @type {const} */ (["nothing is held", "the set is refused"
         node.anew.length = 0;
         node.presented.length = 0;
         const store = how === "nothing is held" ? new BlobStore({ storage: null, events: null }) : holding(node).store;
-        const http = new SealedHTTP(store, { url: `${node.url}/sealed/restore`, anew });
+        const http = new SealedHTTP(store, { url: `${node.url}/sealed/restore`, anew, settle: 0 });
         const what = `${anew} ${init?.method}`;
         const begins = anew === "always" || (anew !== "never" && safe);
         const response = await http.fetch(init?.method === "DELETE" ? new Request(`${node.url}/x`, init) : `${node.url}/x`, init?.method === "DELETE" ? undefined : init);
@@ -125,10 +125,72 @@ for (const how of /** @type {const} */ (["nothing is held", "the set is refused"
 
 test("what begins anew keeps its own headers", async (t) => {
   const node = await startNode(t, () => restored);
-  const http = new SealedHTTP(new BlobStore({ storage: null, events: null }), { url: `${node.url}/sealed/restore` });
+  const http = new SealedHTTP(new BlobStore({ storage: null, events: null }), { url: `${node.url}/sealed/restore`, settle: 0 });
   await http.fetch(`${node.url}/a`, { headers: { "X-Key": "7" } });
   await http.fetch(new Request(`${node.url}/b`, { headers: { "X-Key": "8" } }));
   assert.deepEqual(node.anew, ["GET /a 7 ", "GET /b 8 "]);
+});
+
+for (const how of /** @type {const} */ (["nothing is held", "the set is refused"])) {
+  test(`${how}: a login's set that is on its way is waited for, whatever the method`, async (t) => {
+    const node = await startNode(t, ({ manifest }) => (manifest === "manifest-0.9" ? restored : { status: 401, body: { v: 1, state: "refused" } }));
+    for (const init of [undefined, { method: "POST", body: new Blob(["y"]).stream(), duplex: "half" }]) {
+      node.here = false;
+      node.seen.length = 0;
+      const store = how === "nothing is held" ? new BlobStore({ storage: null, events: null }) : holding(node).store;
+      const http = new SealedHTTP(store, { url: `${node.url}/sealed/restore`, anew: "always", backoffBase: 1 });
+      const response = http.fetch(`${node.url}/x`, init);
+      while (node.seen.length < 4) await new Promise((resolve) => setTimeout(resolve, 1));
+      store.apply(push("0.9", { a: "A" })); // by another tab, or the Bayeux connection
+      assert.equal(await (await response).text(), "done");
+      assert.equal(node.served.at(-1), init ? "POST /x  y" : "GET /x  ");
+      assert.deepEqual(node.anew, []);
+    }
+  });
+}
+
+test("a session that the next server has is found without a set", async (t) => {
+  const node = await startNode(t, () => restored);
+  const http = new SealedHTTP(new BlobStore({ storage: null, events: null }), { url: `${node.url}/sealed/restore`, backoffBase: 1 });
+  const response = http.fetch(`${node.url}/x`);
+  while (node.seen.length < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+  node.here = true;
+  assert.equal(await (await response).text(), "done");
+  assert.deepEqual(node.anew, []);
+});
+
+test("what is missing everywhere is lost after a while, and for the next request then, but not for one much later", async (t) => {
+  const node = await startNode(t, () => restored);
+  const http = new SealedHTTP(new BlobStore({ storage: null, events: null }), { url: `${node.url}/sealed/restore`, backoffBase: 20, settle: 300 });
+  /** @param {RequestInit} [init] */
+  const took = async (init) => {
+    const began = performance.now();
+    await (await http.fetch(`${node.url}/x`, init)).body?.cancel();
+    return performance.now() - began;
+  };
+  assert.ok((await took({ method: "POST" })) >= 290);
+  assert.ok(node.seen.length >= 4, `${node.seen.length} tries`);
+  const tried = node.seen.length;
+  await took({ method: "POST" });
+  assert.equal(node.seen.length, tried + 1);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  assert.ok((await took({ method: "POST" })) >= 290);
+  assert.deepEqual(node.anew, []);
+  assert.ok((await took()) < 290);
+  assert.equal(node.anew.length, 1);
+  assert.ok((await took()) >= 290, "the session that began then is another");
+  assert.equal(node.anew.length, 2);
+});
+
+test("who gives up while a set is waited for hears of it at once", async (t) => {
+  const node = await startNode(t, () => restored);
+  const http = new SealedHTTP(new BlobStore({ storage: null, events: null }), { url: `${node.url}/sealed/restore`, backoffBase: 60_000 });
+  const gone = new AbortController();
+  const response = http.fetch(`${node.url}/x`, { signal: gone.signal });
+  while (node.seen.length < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  setTimeout(() => gone.abort(), 50);
+  await assert.rejects(response, { name: "AbortError" });
+  assert.equal(node.seen.length, 1);
 });
 
 test("refused, but the session lives there: its set takes the place of ours", async (t) => {
