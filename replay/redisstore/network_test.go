@@ -204,7 +204,7 @@ func TestNumbers(t *testing.T) {
 	if v, err := s.Protect(t.Context(), at); v != replay.Granted || err != nil {
 		t.Fatalf("Protect = %v, %v", v, err)
 	}
-	r := replay.RestoreRequest{Session: at.Session, Set: replay.Version{Gen: maxNumber - 1}, Issued: newRight().Issued, KeepUntil: at.KeepUntil, Strict: true}
+	r := replay.RestoreRequest{Session: at.Session, Set: replay.Version{Gen: maxNumber - 1}, Issued: newRight().Issued, KeepUntil: at.KeepUntil, Attempt: newOwner(), Strict: true}
 	if got, err := s.Restore(t.Context(), r); got.Verdict != replay.RolledBack || err != nil {
 		t.Errorf("Restore = %v, %v", got, err)
 	}

@@ -16,8 +16,8 @@ local function begin()
   return true
 end
 
--- number and read give nothing where a record is damaged: an error would end the script, which
--- serves others too.
+-- number gives nothing, and read an empty text, where a record is damaged: an error would end
+-- the script, which serves others too.
 local function number(text)
   local n = tonumber(text)
   return n and n > -2^53 and n < 2^53 and n or nil
@@ -25,7 +25,8 @@ end
 
 local function read(...)
   local r = redis.pcall(...)
-  return type(r) == 'string' and r or nil
+  if type(r) ~= 'table' then return r end
+  return string.find(r.err, 'WRONGTYPE', 1, true) and '' or error(r)
 end
 
 -- enlist notes that a record is due after the second keep.
@@ -120,9 +121,9 @@ end
 -- outcome is 2 for won, 1 for mine, 0 for lost; and whether keep is later than noted. What is
 -- damaged is lost.
 local function outcome(id, owner, keep)
-  local right = redis.pcall('GET', rights .. id)
+  local right = read('GET', rights .. id)
   if not right then return 2, false end
-  local noted = type(right) == 'string' and number(sub(right, 17))
+  local noted = number(sub(right, 17))
   if not noted or sub(right, 1, 16) ~= owner then return 0, false end
   if not keep or tonumber(keep) <= noted then return 1, false end
   local longer = number(read('GET', prefix .. 'x:' .. id))
