@@ -199,7 +199,8 @@ type Sessions interface {
 	Acknowledge(ctx context.Context, held ...Place) ([]Verdict, error)
 
 	// Renew ends the session in favour of next, the record name of a new random
-	// session ID with the same state, as at a login. It is granted once, if the
+	// session ID with the same state, as at a login; or, as a logout, in favour of a
+	// name that is no session's. It is granted once, if the
 	// session still is under old.Version.Fence, and again for the same fence and
 	// next; so no copy left behind on another node becomes a second session. The
 	// new session has no record, like any new one. Only when Renew is granted may
@@ -245,6 +246,13 @@ type Subjects interface {
 type Spender interface {
 	Claim(ctx context.Context, owner Owner, rights ...Right) (Outcome, error)
 	Take(ctx context.Context, by Place, owner Owner, right Right) (Verdict, Outcome, error)
+}
+
+// TxSpender is a Spender that a store made of a caller's transaction. Of is that
+// store: what another one spends, it does not know.
+type TxSpender interface {
+	Spender
+	Of() Store
 }
 
 // Store is what the session package needs. The contract, which

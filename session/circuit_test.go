@@ -105,7 +105,7 @@ func TestStoreMeetsOneCallOfASession(t *testing.T) {
 		store := c.spied()
 		m := c.node()
 		s, _ := shopping(t, m)
-		store.revoke = func(ctx context.Context) (error, bool) {
+		store.renew = func(ctx context.Context) (error, bool) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err(), true
@@ -130,7 +130,7 @@ func TestStoreMeetsOneCallOfASession(t *testing.T) {
 			t.Errorf("another session waited until %v", took)
 		}
 		all.Wait()
-		if took, asked := time.Since(began), len(store.revokes); took != 3*time.Second || asked > 10 { // those whose time ends as their turn comes
+		if took, asked := time.Since(began), len(store.renewals); took != 3*time.Second || asked > 10 { // those whose time ends as their turn comes
 			t.Errorf("the store was asked %d times in %v, want a few times in 3 s", asked, took)
 		}
 		if state := m.Stats().Circuit; state != replay.CircuitClosed {

@@ -50,7 +50,7 @@ func TestLoadOnTheStore(t *testing.T) {
 			must(t, r.Session.Take(t.Context(), "ticket", session.Owner{1}, new(string)))
 		})
 		store.since(t, "a login", map[string]int{"cut": 2, "renew": 1}, func() { login(t, others[0], "ada") })
-		store.since(t, "a logout", map[string]int{"revoke": 1}, func() { must(t, others[1].Logout(t.Context())) })
+		store.since(t, "a logout", map[string]int{"renew": 1}, func() { must(t, others[1].Logout(t.Context())) })
 		store.since(t, "the end of a subject's logins", map[string]int{"revoke subject": 1}, func() { must(t, here.EndLogins(t.Context(), "ada")) })
 	})
 }

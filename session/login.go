@@ -276,10 +276,13 @@ func validSubject(subject string) error {
 
 // Logout ends the session everywhere: when it returns nil, no set of the
 // session restores on any node. If the store could not tell, it returns
-// [ErrUnavailable] and the session goes on. [ErrMoved] says that it was renewed
-// on this node and goes on under another ID, for whoever has the new cookie: the
+// [ErrUnavailable] and the session goes on. [ErrMoved] says that it was renewed,
+// here or elsewhere, and goes on under another ID, for whoever has the new cookie: the
 // request that asked is to be repeated with that. With replay.None only the copy on
 // this node ends, and its sets restore until they expire.
+//
+// Of a session that lives on another node it ends the ID all the same; a renewal there
+// at that very moment it does not notice.
 //
 // Give it the request's context: its response deletes the cookie, and no other
 // one does, which might hit that of a session that began since.
@@ -290,15 +293,47 @@ func (s *Session) Logout(ctx context.Context) (err error) {
 	defer func() { s.m.note(ctx, KindLogout, s.id, "", err) }()
 	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.StoreTimeout)
 	defer cancel()
-	err = s.m.cfg.Store.Revoke(ctx, s.m.sessionKey(s.id), s.m.keepUntil(s.absolute))
-	if err != nil && !errors.Is(err, replay.ErrNoStore) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := s.revoke(ctx); err != nil {
+		return err
 	}
 	s.m.end(ctx, s)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.renewed { // also while the store was asked
+	if s.isRenewed() { // also while the store was asked
 		return ErrMoved
 	}
 	return nil
+}
+
+// revoke ends the session's ID in the store. It is a renewal in favour of what is no
+// session's, and the same at each logout, whoever asks: so the store tells whether it was
+// renewed in favour of another, without a moment in between.
+func (s *Session) revoke(ctx context.Context) error {
+	s.mu.Lock()
+	at, next := s.place(0), record(s.m.scope, "logout", s.id[:])
+	if s.next != (Holder{}) { // a renewal was not answered; nobody got its ID
+		next = s.m.sessionKey(s.next.Session)
+	}
+	s.mu.Unlock()
+	verdict, err := s.m.cfg.Store.Renew(ctx, at, next)
+	switch {
+	case errors.Is(err, replay.ErrNoStore), err == nil && verdict == replay.Granted:
+		return nil
+	case err == nil && verdict == replay.Revoked:
+		if err := s.m.revoked(ctx, s); !errors.Is(err, ErrEnded) {
+			return ErrMoved
+		}
+		return nil
+	case err == nil && verdict == replay.Superseded, final(err): // it lives elsewhere, or its login is out of the store's reach
+		err = s.m.cfg.Store.Revoke(ctx, at.Session, at.KeepUntil)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// isRenewed reports that the session goes on as another one.
+func (s *Session) isRenewed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renewed
 }

@@ -358,6 +358,75 @@ func TestLogoutOfARenewedSession(t *testing.T) {
 	})
 }
 
+// Whoever logs out what another request logged out is content; and a copy that was left
+// behind, on a node that the session has left, ends it where it lives.
+func TestLogoutTwice(t *testing.T) {
+	c := newCluster(t)
+	left, b := shopping(t, c.node())
+	r, err := c.node().Restore(t.Context(), b.set(left.Holder()))
+	must(t, err)
+	b = connected(t, r.Session)
+	must(t, left.Logout(t.Context()))
+	if _, err := c.node().Restore(t.Context(), b.set(r.Session.Holder())); !errors.Is(err, session.ErrRevoked) {
+		t.Errorf("the set of where it lives: %v", err)
+	}
+	for range 2 {
+		must(t, left.Logout(t.Context()))
+	}
+}
+
+// A logout is no renewal where that matters: it ends a session whose renewal was not
+// answered, and one whose login is out of the store's reach.
+func TestLogoutOfWhatCannotBeRenewed(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	m := c.node()
+	for what, prepare := range map[string]func(*session.Session){
+		"not answered": func(s *session.Session) {
+			store.lost = "renew"
+			if _, err := s.Login(t.Context(), "ada", trusted); !errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("Login = %v", err)
+			}
+		},
+		"before the epoch": func(*session.Session) {
+			store.hook = func(_ context.Context, op string) error {
+				if op == "renew" {
+					return replay.ErrBeforeEpoch
+				}
+				return nil
+			}
+		},
+	} {
+		store.hook = nil
+		s, b := shopping(t, m)
+		set := b.set(s.Holder())
+		prepare(s)
+		if err := s.Logout(t.Context()); err != nil || !errors.Is(s.Err(), session.ErrEnded) {
+			t.Errorf("%s: Logout = %v, and the session is %v", what, err, s.Err())
+		}
+		if _, err := c.node().Restore(t.Context(), set); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("%s: its set: %v", what, err)
+		}
+	}
+}
+
+// The response of a request that could not log out, because another one logged in
+// meanwhile, does not delete the cookie that this one was answered with.
+func TestVainLogoutKeepsTheCookie(t *testing.T) {
+	m := newCluster(t).node()
+	s, _ := shopping(t, m)
+	out := do(m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mine := session.FromContext(r.Context())
+		login(t, s, "ada") // by another request
+		if err := mine.Logout(r.Context()); !errors.Is(err, session.ErrMoved) {
+			t.Errorf("Logout = %v", err)
+		}
+	})), request("GET", "/", cookieOf(t, s.Holder()))).Cookies()
+	if len(out) != 0 {
+		t.Errorf("cookies %v", out)
+	}
+}
+
 // A session whose renewal was not answered is kept for the repetition: that its ID
 // was revoked is its own doing. Somebody else's revocation ends it all the same.
 func TestSessionWaitsForItsRenewal(t *testing.T) {

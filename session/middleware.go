@@ -43,10 +43,10 @@ func (s *Session) request(ctx context.Context) *headerHook {
 
 // end ends a session for good, at the word of ctx's request.
 func (m *Manager) end(ctx context.Context, s *Session) {
-	if rw := s.request(ctx); rw != nil {
+	m.depart(s, loggedOut)
+	if rw := s.request(ctx); rw != nil && !s.isRenewed() { // the client has the new cookie by now
 		rw.ended.Store(true)
 	}
-	m.depart(s, loggedOut)
 }
 
 // NewContext returns a context with s, for code that was not called by

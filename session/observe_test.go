@@ -131,9 +131,9 @@ func TestUsesAreObserved(t *testing.T) {
 	j.told(t, "take granted ticket", take("ticket"))
 	j.told(t, "take refused no_attribute", take("an attacker's name"))
 	j.told(t, "renew granted", func() { s = login(t, s, "ada") })
-	store.revoke = func(context.Context) (error, bool) { return replay.ErrClosed, true }
+	store.renew = func(context.Context) (error, bool) { return replay.ErrClosed, true }
 	j.told(t, "logout unavailable other", func() { _ = s.Logout(ctx) })
-	store.revoke = nil
+	store.renew = nil
 	j.told(t, "logout granted", func() { must(t, s.Logout(ctx)) })
 	j.told(t, "renew refused ended", func() { _, _ = s.Renew(ctx) })
 	j.told(t, "end_logins granted", func() { must(t, m.EndLogins(ctx, "ada")) })

@@ -405,7 +405,9 @@ func (brokenStore) Restore(context.Context, replay.RestoreRequest) (replay.Resto
 func (brokenStore) Take(context.Context, replay.Place, replay.Owner, replay.Right) (replay.Verdict, replay.Outcome, error) {
 	return 0, 0, errDisk
 }
-func (brokenStore) Revoke(context.Context, replay.ID, time.Time) error { return errDisk }
+func (brokenStore) Renew(context.Context, replay.Place, replay.ID) (replay.Verdict, error) {
+	return replay.Refused, errDisk
+}
 
 func TestBrokenStoreIsNeverAPass(t *testing.T) {
 	c := newCluster(t)

@@ -20,11 +20,11 @@ type spy struct {
 	restores []replay.RestoreRequest
 	takes    []replay.Right
 	claims   []replay.Right
-	revokes  []time.Time
+	renewals []time.Time // a logout is one
 
 	restore func(context.Context) (replay.Restored, error, bool)
 	take    func(context.Context) (replay.Verdict, replay.Outcome, error, bool)
-	revoke  func(context.Context) (error, bool)
+	renew   func(context.Context) (error, bool)
 	broken  error // of Claim and Spent
 }
 
@@ -69,16 +69,16 @@ func (s *spy) Spent(ctx context.Context, ids ...replay.ID) ([]bool, error) {
 	return s.Store.Spent(ctx, ids...)
 }
 
-func (s *spy) Revoke(ctx context.Context, id replay.ID, keepUntil time.Time) error {
+func (s *spy) Renew(ctx context.Context, old replay.Place, next replay.ID) (replay.Verdict, error) {
 	s.mu.Lock()
-	s.revokes = append(s.revokes, keepUntil)
+	s.renewals = append(s.renewals, old.KeepUntil)
 	s.mu.Unlock()
-	if s.revoke != nil {
-		if err, mine := s.revoke(ctx); mine {
-			return err
+	if s.renew != nil {
+		if err, mine := s.renew(ctx); mine {
+			return replay.Refused, err
 		}
 	}
-	return s.Store.Revoke(ctx, id, keepUntil)
+	return s.Store.Renew(ctx, old, next)
 }
 
 // spied puts a spy in front of the cluster's store.

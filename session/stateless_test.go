@@ -557,6 +557,40 @@ func TestStatelessLogout(t *testing.T) {
 	}
 }
 
+// A logout that another request's login overtook says so, and takes the login's set from
+// nobody; one that another logout overtook has nothing left to do.
+func TestStatelessLogoutOvertaken(t *testing.T) {
+	for what, test := range map[string]struct {
+		overtakes func(context.Context, *session.Session)
+		want      error
+	}{
+		"by a login":  {func(ctx context.Context, s *session.Session) { loggedIn(t, ctx, s, "ada") }, session.ErrMoved},
+		"by a logout": {func(ctx context.Context, s *session.Session) { must(t, s.Logout(ctx)) }, nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := remembersNothing(t)
+			st := c.stateless(nil)
+			v := newVisitor(t)
+			v.cart(st, "tea")
+			late := v.copy() // the same browser
+			late.visit(st, func(ctx context.Context, s *session.Session) {
+				v.visit(st, test.overtakes)
+				if err := s.Logout(ctx); !errors.Is(err, test.want) {
+					t.Errorf("%s: Logout = %v", what, err)
+				}
+			})
+			if late.holds() != (test.want != nil) {
+				t.Errorf("%s: the cookies are dropped: %t", what, !late.holds())
+			}
+			v.visit(st, func(_ context.Context, s *session.Session) {
+				if loggedIn := s.Subject() == "ada"; loggedIn != (test.want != nil) {
+					t.Errorf("%s: afterwards it is %q", what, s.Subject())
+				}
+			})
+		})
+	}
+}
+
 func TestStatelessStoreDown(t *testing.T) {
 	c, store := remembersNothing(t)
 	st := c.stateless(nil)

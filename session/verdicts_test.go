@@ -100,8 +100,8 @@ func TestWhatTheStoreIsTold(t *testing.T) {
 			t.Errorf("take: %+v; want the right of %v that was looked at, kept until %v", right, sealed, end.Add(2*leeway))
 		}
 		must(t, r.Session.Logout(t.Context()))
-		if !spy.revokes[0].Equal(keep) {
-			t.Errorf("logout is remembered until %v, want %v", spy.revokes[0], keep)
+		if !spy.renewals[0].Equal(keep) {
+			t.Errorf("logout is remembered until %v, want %v", spy.renewals[0], keep)
 		}
 	})
 }
@@ -149,7 +149,7 @@ func TestHangingStore(t *testing.T) {
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		spy.restore = func(ctx context.Context) (replay.Restored, error, bool) { return replay.Restored{}, hang(ctx), true }
 		spy.take = func(ctx context.Context) (replay.Verdict, replay.Outcome, error, bool) { return 0, 0, hang(ctx), true }
-		spy.revoke = func(ctx context.Context) (error, bool) { return hang(ctx), true }
+		spy.renew = func(ctx context.Context) (error, bool) { return hang(ctx), true }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for name, call := range map[string]func() error{
