@@ -102,6 +102,9 @@ func positive[T int | time.Duration](value, otherwise T) T {
 	return otherwise
 }
 
+// Unwrap returns the store behind the guard.
+func (g *Guard) Unwrap() Store { return g.store }
+
 // Circuit is the state at this moment.
 func (g *Guard) Circuit() Circuit { return Circuit(g.circuit.Load()) }
 

@@ -33,6 +33,9 @@ var (
 	// ErrTooLate says that a session can't be started or renewed any more, nor a
 	// [Stateless] one changed, because the response's header has been sent.
 	ErrTooLate = errors.New("session: response already started")
+	// ErrOtherStore says that a right was to be spent in a transaction of another
+	// store than the manager's, which knows nothing of that. It is the caller's mistake.
+	ErrOtherStore = errors.New("session: the transaction is of another store than the manager's")
 	// ErrEnded says that this session was logged out or has expired.
 	ErrEnded = errors.New("session: ended")
 	// ErrMoved says that the session lives on another node by now, or was renewed or

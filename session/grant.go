@@ -86,17 +86,20 @@ func ReadGrant[T any](ctx context.Context, m *Manager, right policy.OnceAttribut
 // the same one: it learns whether the first try won. Never let the client choose
 // it, and never call this for a GET: links are followed by scanners and previews.
 //
-// Spender is where to spend: nil is m's store. A [replay.Spender] of the caller's
+// Spender is where to spend: nil is m's store. A [replay.TxSpender] of the caller's
 // own transaction makes effect and spending one; without it a crash between
-// TakeGrant and the effect leaves the grant spent.
+// TakeGrant and the effect leaves the grant spent. It must be of m's store, as in
+// [Session.TakeTx].
 //
-// The errors are those of [ReadGrant], and replay.ErrReplayed if the grant is
+// The errors are those of [ReadGrant], [ErrOtherStore], and replay.ErrReplayed if the grant is
 // spent, or replay.ErrNoOwner for the zero owner. Nothing is spent unless all other checks have passed. Any error that
 // [Outward] maps to [ErrUnavailable] means that we could not tell.
 func TakeGrant[T any](ctx context.Context, m *Manager, right policy.OnceAttribute[T], text string, owner replay.Owner, spender replay.Spender) (value T, err error) {
 	defer func() { m.note(ctx, KindGrant, seal.ID{}, right.Name(), err) }()
 	if spender == nil {
 		spender = m.cfg.Store
+	} else if err := m.ours(spender); err != nil {
+		return value, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()

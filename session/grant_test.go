@@ -74,7 +74,7 @@ func TestNothingIsTakenWithoutAnOwner(t *testing.T) {
 			t.Errorf("TakeGrant = %q, %v", v, err)
 		}
 		// A store of others may know nothing of the rule.
-		if _, err := session.TakeGrant(t.Context(), m, reset, text, replay.Owner{}, lenient{}); !errors.Is(err, replay.ErrNoOwner) {
+		if _, err := session.TakeGrant(t.Context(), m, reset, text, replay.Owner{}, lenient{c.store}); !errors.Is(err, replay.ErrNoOwner) {
 			t.Errorf("TakeGrant from a store that grants = %v", err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestNothingIsTakenWithoutAnOwner(t *testing.T) {
 	must(t, err)
 	must(t, s.Set(t.Context(), "ticket", "row 7"))
 	var seat string
-	for _, store := range []replay.Spender{c.store, lenient{}} {
+	for _, store := range []replay.Spender{c.store, lenient{c.store}} {
 		if out, err := s.TakeTx(t.Context(), store, "ticket", replay.Owner{}, &seat); !errors.Is(err, replay.ErrNoOwner) || out.Granted() {
 			t.Errorf("TakeTx = %v, %v", out, err)
 		}
@@ -96,8 +96,10 @@ func TestNothingIsTakenWithoutAnOwner(t *testing.T) {
 	}
 }
 
-// lenient grants everything.
-type lenient struct{}
+// lenient is a transaction that grants everything.
+type lenient struct{ of replay.Store }
+
+func (x lenient) Of() replay.Store { return x.of }
 
 func (lenient) Claim(context.Context, replay.Owner, ...replay.Right) (replay.Outcome, error) {
 	return replay.Won, nil
@@ -303,8 +305,11 @@ func TestGrantAndABrokenStore(t *testing.T) {
 // elsewhere spends where the caller says, such as in a transaction of his own.
 type elsewhere struct {
 	replay.Spender
+	of     replay.Store
 	claims []replay.Right
 }
+
+func (e *elsewhere) Of() replay.Store { return e.of }
 
 func (e *elsewhere) Claim(_ context.Context, _ replay.Owner, rights ...replay.Right) (replay.Outcome, error) {
 	e.claims = append(e.claims, rights...)
@@ -313,7 +318,7 @@ func (e *elsewhere) Claim(_ context.Context, _ replay.Owner, rights ...replay.Ri
 
 func TestGrantIsSpentWhereTheCallerSays(t *testing.T) {
 	_, spy, m := granting(t)
-	tx := &elsewhere{}
+	tx := &elsewhere{of: spy}
 	if _, err := session.TakeGrant(t.Context(), m, reset, issue(t, m), owner(), tx); err != nil || len(tx.claims) != 1 || len(spy.claims) != 0 {
 		t.Errorf("TakeGrant: %v; %d claims in the transaction, %d in the store", err, len(tx.claims), len(spy.claims))
 	}

@@ -63,6 +63,7 @@ type Manager struct {
 	shared *shared // keys of all sessions of a [Stateless]; nil: each has its own
 	epoch  int64   // nothing is issued before the store's memory began
 
+	store     replay.Store  // as it was configured, without the guard
 	storeless bool          // nobody remembers fences
 	guard     *replay.Guard // of the store; nil without one
 
@@ -108,7 +109,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	alone := storeless(cfg.Store)
+	alone, configured := storeless(cfg.Store), cfg.Store
 	var guard *replay.Guard
 	if !alone {
 		guard = guardStore(cfg)
@@ -122,7 +123,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("session: asking the store for its epoch: %w", err)
 	}
 	return &Manager{
-		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), storeless: alone, guard: guard, strict: cfg.Policy.Strict(),
+		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), store: configured, storeless: alone, guard: guard, strict: cfg.Policy.Strict(),
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
 		arrivals: arrivals{byHolder: map[Holder]*arrival{}}, gone: gone{half: max(1, cfg.MaxSessions/8)},
 	}, nil

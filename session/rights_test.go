@@ -154,6 +154,8 @@ type transaction struct {
 	claims []func() error
 }
 
+func (x *transaction) Of() replay.Store { return x.Store }
+
 func (x *transaction) Take(ctx context.Context, by replay.Place, owner replay.Owner, right replay.Right) (replay.Verdict, replay.Outcome, error) {
 	spent, err := x.Store.Spent(ctx, right.ID)
 	if err != nil {
@@ -203,6 +205,54 @@ func TestTakeInATransaction(t *testing.T) {
 	committed.commit(t)
 	must(t, session.Delete(ctx, ticket))
 	take("deleted after the commit", committed, replay.Owner{1}, replay.Lost, session.ErrNoAttribute)
+}
+
+// around is a store of an application's own around the one that spends.
+type around struct{ replay.Store }
+
+func (a *around) Unwrap() replay.Store { return a.Store }
+
+// What another store spends could be taken here again: it is refused, and spends
+// nothing anywhere.
+func TestTransactionOfAnotherStore(t *testing.T) {
+	c, other := newCluster(t), replay.NewMemory(replay.MemoryConfig{})
+	for what, x := range map[string]replay.Spender{
+		"none":                   nil,
+		"another store":          other,
+		"another's transaction":  &transaction{Store: other},
+		"a transaction of none":  &transaction{},
+		"a spender of who knows": struct{ replay.Spender }{c.store},
+		"one that can't be told": lenient{struct {
+			replay.Store
+			_ []int
+		}{c.store, nil}},
+	} {
+		s, _ := shopping(t, c.node())
+		var seat string
+		if out, err := s.TakeTx(t.Context(), x, "ticket", replay.Owner{1}, &seat); !errors.Is(err, session.ErrOtherStore) || out != replay.Lost {
+			t.Errorf("%s: TakeTx = %v, %v", what, out, err)
+		}
+		if tx, ok := x.(*transaction); ok && len(tx.claims) != 0 {
+			t.Errorf("%s: the right was claimed", what)
+		}
+		must(t, s.Take(t.Context(), "ticket", replay.Owner{2}, &seat))
+	}
+	store := c.store
+	for what, configured := range map[string]replay.Store{"a guard": replay.NewGuard(store, replay.GuardConfig{}), "the application's own": &around{&around{store}}} {
+		c.store = configured
+		s, _ := shopping(t, c.node())
+		if out, err := s.TakeTx(t.Context(), &transaction{Store: store}, "ticket", replay.Owner{1}, new(string)); err != nil || out != replay.Won {
+			t.Errorf("around it %s: TakeTx = %v, %v", what, out, err)
+		}
+	}
+	_, spy, m := granting(t)
+	text := issue(t, m)
+	if v, err := session.TakeGrant(t.Context(), m, reset, text, owner(), other); !errors.Is(err, session.ErrOtherStore) || v != "" {
+		t.Errorf("TakeGrant = %q, %v", v, err)
+	}
+	if _, err := session.TakeGrant(t.Context(), m, reset, text, owner(), &elsewhere{of: spy}); err != nil {
+		t.Error(err)
+	}
 }
 
 // A change of a right whose answer is lost: the session has the right as it was, but

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
@@ -70,10 +71,17 @@ func (s *Session) Take(ctx context.Context, name string, owner replay.Owner, int
 // wait or are told to try again. A session that was restored meanwhile goes on
 // without the attribute: whether the effect is there says the caller's database.
 //
+// Spender must be of the manager's store, the very one in its Config: what another
+// one spends could be taken here again. Else the error is [ErrOtherStore]. A store
+// of your own around it has a method Unwrap() replay.Store.
+//
 // A right that burns when it is restored is no longer there to be taken in a
 // transaction: the error wraps [replay.ErrReplayed]. The other errors are those of Take.
 func (s *Session) TakeTx(ctx context.Context, spender replay.Spender, name string, owner replay.Owner, into any) (out replay.Outcome, err error) {
 	defer func() { s.m.note(ctx, KindTake, s.id, name, err) }()
+	if err := s.m.ours(spender); err != nil {
+		return replay.Lost, err
+	}
 	if err := s.taking.wait(ctx); err != nil {
 		return replay.Lost, err
 	}
@@ -91,6 +99,25 @@ func (s *Session) TakeTx(ctx context.Context, spender replay.Spender, name strin
 		return replay.Lost, fmt.Errorf("%w: %s", replay.ErrReplayed, name)
 	}
 	return outcome, nil
+}
+
+// ours checks that spender is the manager's store, or a transaction of it.
+func (m *Manager) ours(spender replay.Spender) error {
+	of, _ := spender.(replay.Store)
+	if tx, ok := spender.(replay.TxSpender); ok {
+		of = tx.Of()
+	}
+	if of == nil || !reflect.ValueOf(of).Comparable() {
+		return ErrOtherStore
+	}
+	for store := m.store; store != of; {
+		around, ok := store.(interface{ Unwrap() replay.Store })
+		if !ok {
+			return ErrOtherStore
+		}
+		store = around.Unwrap()
+	}
+	return nil
 }
 
 // claim asks for the right under the session's fence.

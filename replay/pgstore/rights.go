@@ -117,7 +117,7 @@ func uuids(ids []replay.ID) []pgtype.UUID {
 	return all
 }
 
-// ClaimTx makes a [replay.Spender] of a transaction of the caller's own, for
+// ClaimTx makes a [replay.TxSpender] of a transaction of the caller's own, for
 // session.TakeTx: what it spends is spent if tx commits, together with whatever
 // else tx does, and free again if it does not. It never commits or rolls back.
 //
@@ -126,12 +126,15 @@ func uuids(ids []replay.ID) []pgtype.UUID {
 // [replay.ErrHeld] after [Config.LockWait]; so does who restores, renews or revokes
 // the session that took it. Keep it short. A right that others hold, or that is refused,
 // leaves tx usable; any other error aborts it, and the end of ctx ends its connection.
-func (s *Store) ClaimTx(tx pgx.Tx) replay.Spender { return &spender{s, tx} }
+func (s *Store) ClaimTx(tx pgx.Tx) replay.TxSpender { return &spender{s, tx} }
 
 type spender struct {
 	s  *Store
 	tx pgx.Tx
 }
+
+// Of implements [replay.TxSpender].
+func (x *spender) Of() replay.Store { return x.s }
 
 // Claim implements [replay.Spender].
 func (x *spender) Claim(ctx context.Context, owner replay.Owner, rights ...replay.Right) (replay.Outcome, error) {
