@@ -222,7 +222,7 @@ func buy(ctx context.Context, tx pgx.Tx, store *Store, o replay.Owner, r replay.
 // childBuy claims and orders, says so, and never commits.
 func childBuy(url string) int {
 	ctx := context.Background()
-	store, err := Open(ctx, Config{URL: url})
+	store, err := Open(ctx, Config{URL: url, Timeout: busy})
 	if err != nil {
 		return fail(err)
 	}

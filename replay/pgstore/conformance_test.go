@@ -56,7 +56,7 @@ func (b *stand) fresh(t testing.TB) site {
 
 func (b *stand) open(t testing.TB, s site) *Store {
 	t.Helper()
-	st, err := Open(context.Background(), Config{URL: s.web, hooks: hooks{purgeEvery: 50 * time.Millisecond}})
+	st, err := Open(context.Background(), Config{URL: s.web, Timeout: busy, hooks: hooks{purgeEvery: 50 * time.Millisecond}})
 	must(t, err)
 	b.of[st] = s
 	return st

@@ -159,8 +159,15 @@ func shift(d time.Duration) string {
 	return "UPDATE sealedblob.ahead SET seconds = seconds + " + strconv.FormatInt(int64(d/time.Second), 10)
 }
 
+// busy is time for an operation on a machine that has much else to do.
+const busy = 30 * time.Second
+
+// mustOpen opens a store that is as patient as a busy machine needs, unless cfg says.
 func mustOpen(t testing.TB, cfg Config) *Store {
 	t.Helper()
+	if cfg.Timeout == 0 {
+		cfg.Timeout = busy
+	}
 	s, err := Open(context.Background(), cfg)
 	must(t, err)
 	t.Cleanup(func() {

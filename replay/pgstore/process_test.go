@@ -68,7 +68,7 @@ func fail(err error) int {
 // childLoad claims, restores, takes and revokes until it is killed, and says what was
 // acknowledged, one line each, after the fact.
 func childLoad(url string) int {
-	s, err := Open(context.Background(), Config{URL: url, hooks: hooks{purgeEvery: 5 * time.Millisecond}})
+	s, err := Open(context.Background(), Config{URL: url, Timeout: busy, hooks: hooks{purgeEvery: 5 * time.Millisecond}})
 	if err != nil {
 		return fail(err)
 	}
