@@ -45,9 +45,9 @@ CREATE TABLE sealedblob.memory (
   written        xid     NOT NULL DEFAULT '0' -- the row's xmin: one that was copied in has another
 );
 
--- Sign is called after each write to memory, in the same transaction and in the same
--- savepoint, whose number is the row's xmin and no other function's result. Freezing
--- and VACUUM FULL keep it; a migration that rewrites the table signs again.
+-- Sign notes who wrote memory's row, after each write to it and in the same savepoint:
+-- there xmin is the savepoint's number, which no function tells. Freezing and VACUUM
+-- FULL keep xmin; a migration that rewrites the table signs again.
 CREATE FUNCTION sealedblob.sign() RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sealedblob.memory SET written = xmin
 $$;
@@ -62,8 +62,8 @@ CREATE FUNCTION sealedblob.started() RETURNS bigint LANGUAGE sql STABLE AS $$
   SELECT (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
 $$;
 
--- Began is the first transaction of this server, as the checkpoint before which nobody
--- connects tells it. Later checkpoints tell later ones: it is asked for at once.
+-- Began is the first transaction of this server: so says the checkpoint with which
+-- it started. Later checkpoints say later ones, so that it is noted at once.
 CREATE FUNCTION sealedblob.began() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   SELECT (split_part(next_xid, ':', 1)::bigint << 32) + split_part(next_xid, ':', 2)::bigint FROM pg_control_checkpoint()
 $$;
@@ -101,9 +101,9 @@ $$;
 
 -- Recall tells epoch and horizons, or refuses to know anything. The witness is
 -- {epoch, xid, started}: the newest transaction that its bearer knows to be
--- committed, and by which server. One that was restarted since has it only if it began after that:
--- others' transactions soon have later numbers on a copy that was put back. Who
--- reads records and finds none must ask for the horizon after that, in another
+-- committed, and by which server. One that was started since has it only if it
+-- began after it: on a copy that was put back others soon have later numbers.
+-- Who reads records and finds none must ask for the horizon after that, in another
 -- statement: a purge notes it in the transaction in which it deletes.
 CREATE FUNCTION sealedblob.recall(p_witness bigint[],
   OUT epoch bigint, OUT rights_horizon bigint, OUT horizon bigint, OUT now bigint)
