@@ -37,20 +37,23 @@ func (a *args) number(n uint64) {
 func (a *args) second(t time.Time) { a.unix(t.Unix()) }
 
 // keep is t in Unix seconds, rounded up: a record is kept at least until t.
-func (a *args) keep(t time.Time) {
-	sec := t.Unix()
+func (a *args) keep(t time.Time) { a.unix(keepSecond(t)) }
+
+func keepSecond(t time.Time) int64 {
 	if t.Nanosecond() > 0 {
-		sec++
+		return t.Unix() + 1
 	}
-	a.unix(sec)
+	return t.Unix()
 }
 
 func (a *args) unix(sec int64) {
-	if sec > maxNumber || sec < -maxNumber {
+	if !countable(sec) {
 		a.err = errNumber
 	}
 	a.text(itoa(sec))
 }
+
+func countable(sec int64) bool { return -maxNumber <= sec && sec <= maxNumber }
 
 func (a *args) right(r replay.Right) {
 	a.text(string(r.ID[:]))

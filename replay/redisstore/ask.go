@@ -40,10 +40,11 @@ var refusals = map[string]error{
 // that it may write.
 const sweepBudget = 64
 
-// question is one operation; claims with their part of the arguments only.
+// question is one operation. A claim is packed, and becomes one of the arguments of many.
 type question struct {
 	operation string
 	args      []string
+	packed    string
 }
 
 // reply is the answer to a question, or to one claim of many.
@@ -162,13 +163,15 @@ func (s *Store) calls(batch []question) (calls []call) {
 	for i, q := range batch {
 		if q.operation == "claim" {
 			claims.places = append(claims.places, i)
-			claims.args = append(claims.args, q.args...)
+			if claims.args == nil {
+				claims.args = append(make([]string, 0, 1+len(batch)), strconv.Itoa(s.cfg.MaxRights))
+			}
+			claims.args = append(claims.args, q.packed)
 			continue
 		}
 		calls = append(calls, call{question: q, places: []int{i}})
 	}
-	if n := len(claims.places); n > 0 {
-		claims.args = append([]string{strconv.Itoa(s.cfg.MaxRights), strconv.Itoa(n)}, claims.args...)
+	if len(claims.places) > 0 {
 		calls = append(calls, claims)
 	}
 	return calls
@@ -200,7 +203,7 @@ func (s *Store) tag() string { return strconv.FormatUint(s.tags.Add(1), 36) }
 func (s *Store) command(srv *server, q question) command {
 	tag := s.tag()
 	c := s.client.B().Evalsha().Sha1(srv.sha[scriptOf[q.operation]]).Numkeys(1).Key(s.meta).
-		Arg(tag, srv.era.known(), itoa(srv.era.seq.Load()), q.operation, s.budget(q.operation, len(q.args))).Arg(q.args...).Build()
+		Arg(tag, srv.era.known(), itoa(srv.era.seq.Load()), q.operation, s.budget(q)).Arg(q.args...).Build()
 	return command{c, tag}
 }
 
@@ -251,14 +254,20 @@ func (s *Store) replicated(wait rueidis.RedisResult) error {
 }
 
 // budget is how many records an operation may purge.
-func (s *Store) budget(operation string, args int) string {
+func (s *Store) budget(q question) string {
 	switch {
-	case operation == "purge":
+	case q.operation == "purge":
 		return "1000"
 	case s.cfg.LeavePurge:
 		return "0"
 	}
-	return strconv.Itoa(sweepBudget + args)
+	budget := sweepBudget + len(q.args)
+	if q.operation == "claim" {
+		for _, packed := range q.args {
+			budget += len(packed) / len(replay.ID{}) // two for each right, and more
+		}
+	}
+	return strconv.Itoa(budget)
 }
 
 // wrap says where an error is from, unless it is one of package replay's.

@@ -362,7 +362,7 @@ func (s *Store) present(ctx context.Context, srv *server, mode string) (era stri
 	if known := s.known.Load(); known != nil {
 		on = known.replid
 	}
-	q := question{mode, []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart), on}}
+	q := question{operation: mode, args: []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart), on}}
 	r := s.eval(ctx, s.scripts["open"], q)
 	if r.err != nil {
 		return "", 0, 0, r.err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -770,6 +771,30 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// A claim purges more than it may write, so that a store does not fill with what is past.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t)
+	s, err := open(t.Context(), configOf(server.Addr, "test"), bent("skew"))
+	must(t, err)
+	defer s.Close()
+	const n = 300
+	for _, hours := range []int{0, 2} {
+		server.Redis("SET", "skew", strconv.Itoa(hours*3600))
+		rights := make([]replay.Right, n)
+		for i := range rights {
+			rights[i] = newRight()
+			rights[i].KeepUntil = rights[i].KeepUntil.Add(time.Duration(hours) * time.Hour)
+		}
+		if o, err := s.Claim(t.Context(), newOwner(), rights...); o != replay.Won || err != nil {
+			t.Fatal(o, err)
+		}
+	}
+	if status, err := s.Status(t.Context()); err != nil || status.Rights != n {
+		t.Errorf("Status = %+v, %v, want %d rights", status, err, n)
+	}
+}
+
 func TestReadOnly(t *testing.T) {
 	server := services.Redis(t)
 	cfg := configOf(server.Addr, "test")
@@ -943,11 +968,9 @@ func TestDamaged(t *testing.T) {
 
 	claims := func(rights ...replay.Right) (batch []question) {
 		for _, r := range rights {
-			var a args
-			a.text(string(owner[:]))
-			a.count(1)
-			a.right(r)
-			batch = append(batch, question{"claim", a.list})
+			packed, err := pack(owner, []replay.Right{r})
+			must(t, err)
+			batch = append(batch, question{operation: "claim", packed: packed})
 		}
 		return batch
 	}

@@ -18,7 +18,7 @@ func (s *Store) run(ctx context.Context, operation string, a args) (reply, error
 	if a.err != nil {
 		return reply{}, s.wrap(a.err)
 	}
-	return s.do(ctx, question{operation, a.list})
+	return s.do(ctx, question{operation: operation, args: a.list})
 }
 
 // decide is run for an operation that answers with a verdict.
@@ -175,7 +175,7 @@ func (s *Store) RevokeSubject(ctx context.Context, subject replay.ID, before, ke
 
 // SubjectCut implements [replay.Subjects].
 func (s *Store) SubjectCut(ctx context.Context, subject replay.ID) (time.Time, error) {
-	got, err := s.do(ctx, question{"cut", []string{string(subject[:])}})
+	got, err := s.do(ctx, question{operation: "cut", args: []string{string(subject[:])}})
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -109,7 +109,8 @@ local function room(kind, more, limit)
 end
 
 local function reach(keep, kind)
-  return tonumber(keep) >= now and tonumber(keep) > past[kind]
+  keep = tonumber(keep)
+  return keep >= now and keep > past[kind]
 end
 
 -- admit names what is wrong with a right.
@@ -148,26 +149,23 @@ local function spend(id, owner, keep)
   if longer then call('SET', prefix .. 'x:' .. id, keep) end
 end
 
--- claim decides on n rights, each id, issued, keep, the first at ARGV[first].
-local function claim(owner, first, n, limit)
-  local last, best, new, any_longer, listed = first + 3 * n - 3, 1, 0, false, n > 1 and {}
+-- claim decides on rights: id, issued and keep of each, one after the other.
+local function claim(owner, list, limit)
+  local new, any_longer, listed = 0, false, {}
   if owner == nobody then return 'owner' end
-  if n == 1 and count.r < limit and not admit(ARGV[first + 1], ARGV[first + 2]) and write(ARGV[first], owner, ARGV[first + 2]) then
-    return 'won' -- as most
-  end
-  for i = first, last, 3 do
-    local id, keep = ARGV[i], ARGV[i + 2]
-    local refusal = admit(ARGV[i + 1], keep)
+  for i = 1, #list, 3 do
+    local id, keep = list[i], list[i + 2]
+    local refusal = admit(list[i + 1], keep)
     if refusal then return refusal end
     local got, longer = outcome(id, owner, keep)
     if got == 0 then return 'lost' end
-    if got == 2 and not (listed and listed[id]) then new = new + 1 end
-    if listed then listed[id] = true end
+    if got == 2 and not listed[id] then new = new + 1 end
+    listed[id] = true
     any_longer = any_longer or longer
   end
   if not room('r', new, limit) then return 'full' end
   if new == 0 and not any_longer then return 'mine' end
   if not begin() then return 'full' end
-  for i = first, last, 3 do spend(ARGV[i], owner, ARGV[i + 2]) end
+  for i = 1, #list, 3 do spend(list[i], owner, list[i + 2]) end
   return new > 0 and 'won' or 'mine'
 end

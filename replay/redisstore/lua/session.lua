@@ -145,7 +145,7 @@ local function take_right()
   if at.refusal then return at.refusal end
   local v = under(at)
   if v ~= granted then return 'ok', v, 'lost' end
-  local word = claim(owner, next_arg, 1, limit)
+  local word = claim(owner, { take(), take(), take() }, limit)
   if word == 'won' or word == 'mine' or word == 'lost' then return 'ok', granted, word end
   return word
 end
