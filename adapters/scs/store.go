@@ -95,7 +95,8 @@ func (st *Store) CommitCtx(ctx context.Context, token string, data []byte, expir
 }
 
 // DeleteCtx removes what was committed under token; it is no error if there is
-// nothing. The errors are session.ErrNoSession and those of session.Session.Delete.
+// nothing. Where the attribute's rule allows rollback it is not gone for who copied
+// the sealed set before: see README.md. The errors are session.ErrNoSession and those of session.Session.Delete.
 func (st *Store) DeleteCtx(ctx context.Context, token string) error {
 	s := session.FromContext(ctx)
 	if s == nil {
