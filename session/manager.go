@@ -60,8 +60,8 @@ type Manager struct {
 	cfg    Config
 	scope  seal.Scope
 	log    *slog.Logger
-	shared *shared // keys of all sessions of a [Stateless]; nil: each has its own
-	epoch  int64   // nothing is issued before the store's memory began
+	shared *shared     // keys of all sessions of a [Stateless]; nil: each has its own
+	epoch  *epochStore // nothing is issued before the store's memory began
 
 	store     replay.Store  // as it was configured, without the guard
 	storeless bool          // nobody remembers fences
@@ -81,7 +81,8 @@ type Manager struct {
 	loginsEnded atomic.Uint64 // how often EndLogins looked through the sessions
 }
 
-// New checks the configuration and asks the store for its epoch. A policy that
+// New checks the configuration and asks the store for its epoch, which it does again
+// when the store refuses something as from before it. A policy that
 // needs a store is refused with [replay.None], and so is any negative limit.
 func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Keys == nil || cfg.Policy == nil || cfg.Store == nil || cfg.App == "" {
@@ -118,12 +119,13 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Observer != nil {
 		cfg.Store = observedStore{cfg.Store, cfg.Observer}
 	}
-	epoch, err := cfg.Store.Epoch(ctx)
+	epoch, err := newEpochStore(ctx, cfg.Store)
 	if err != nil {
 		return nil, fmt.Errorf("session: asking the store for its epoch: %w", err)
 	}
+	cfg.Store = epoch
 	return &Manager{
-		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: max(epoch.Unix(), 0), store: configured, storeless: alone, guard: guard, strict: cfg.Policy.Strict(),
+		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: epoch, store: configured, storeless: alone, guard: guard, strict: cfg.Policy.Strict(),
 		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
 		arrivals: arrivals{byHolder: map[Holder]*arrival{}}, gone: gone{half: max(1, cfg.MaxSessions/8)},
 	}, nil
@@ -390,4 +392,6 @@ func (m *Manager) subjectKey(subject string) replay.ID {
 func (m *Manager) keepUntil(absolute time.Time) time.Time { return keepUntil(m.cfg.Policy, absolute) }
 
 // now is the time of one operation in whole seconds, never before the store's epoch.
-func (m *Manager) now() time.Time { return time.Unix(max(time.Now().Unix(), m.epoch), 0) }
+func (m *Manager) now() time.Time {
+	return time.Unix(max(time.Now().Unix(), m.epoch.seconds.Load()), 0)
+}

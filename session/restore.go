@@ -174,7 +174,7 @@ func (m *Manager) verify(ctx context.Context, p Presented, set *verified) error 
 	if err := set.prove(m, ring, p); err != nil {
 		return err
 	}
-	if err := set.judge(m.cfg.Policy, p.Holder, m.epoch); err != nil {
+	if err := set.judge(m.cfg.Policy, p.Holder, m.epoch.seconds.Load()); err != nil {
 		return err
 	}
 	return set.complete()
