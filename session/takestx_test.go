@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -135,26 +136,37 @@ func TestTicketBoughtExactlyOnce(t *testing.T) {
 	}
 }
 
-// While a visitor keeps a purchase open, and logs out of that very session over and
-// over, others buy and log out as if he were not there.
-func TestOpenTransactionKeepsNobodyElseWaiting(t *testing.T) {
+// While visitors keep purchases open, and log out of those very sessions over and
+// over, others buy and log out as if they were not there: whether it is one visitor
+// or more of them than the store has connections.
+func TestOpenTransactionsKeepNobodyElseWaiting(t *testing.T) {
+	for _, visitors := range []int{1, 12} {
+		t.Run(strconv.Itoa(visitors), func(t *testing.T) { keepOpen(t, visitors) })
+	}
+}
+
+func keepOpen(t *testing.T, visitors int) {
 	o := newBoxOffice(t)
 	m := o.node()
-	mine, _ := shopping(t, m)
-	tx, err := o.db.Begin(t.Context())
-	must(t, err)
-	defer func() { must(t, tx.Rollback(context.Background())) }()
 	var seat string
-	_, err = mine.TakeTx(t.Context(), o.pg.ClaimTx(tx), "ticket", replay.Owner{1}, &seat)
-	must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	var loops sync.WaitGroup
-	for range 60 {
-		loops.Go(func() {
-			for ctx.Err() == nil {
-				_ = mine.Logout(ctx)
-			}
-		})
+	for range visitors {
+		mine, _ := shopping(t, m)
+		conn, err := pgx.ConnectConfig(t.Context(), o.db.Config().ConnConfig)
+		must(t, err)
+		defer func() { must(t, conn.Close(context.Background())) }()
+		tx, err := conn.Begin(t.Context())
+		must(t, err)
+		_, err = mine.TakeTx(t.Context(), o.pg.ClaimTx(tx), "ticket", replay.Owner{1}, &seat)
+		must(t, err)
+		for range 60 / visitors {
+			loops.Go(func() {
+				for ctx.Err() == nil {
+					_ = mine.Logout(ctx)
+				}
+			})
+		}
 	}
 	defer loops.Wait()
 	defer stop()

@@ -2,7 +2,9 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,9 +72,35 @@ func (s *Store) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// call runs one statement that ends with a mark, and notes it.
+// brief is for how long a lock is waited for in any place, in milliseconds.
+const brief lockWait = 20
+
+// call runs one statement that ends with a mark, and notes it. One that another
+// transaction holds up gives its place back soon, and stands in line with others
+// like it for a half of the places, so that they leave room for the rest.
 func (s *Store) call(ctx context.Context, op, sql string, args []any, dest ...any) error {
-	return s.run(ctx, op, func(ctx context.Context) error {
+	wait, locks := lockWait(0), false
+	if len(args) > 1 {
+		wait, locks = args[1].(lockWait)
+	}
+	if !locks || wait <= brief {
+		return s.once(ctx, op, sql, args, nil, dest...)
+	}
+	began := time.Now()
+	args = slices.Clone(args)
+	args[1] = brief
+	err := s.once(ctx, op, sql, args, nil, dest...)
+	if !errors.Is(err, replay.ErrHeld) || !s.stand(ctx, wait.duration()) {
+		return err
+	}
+	args[1] = max(1, wait-lockWait(time.Since(began).Milliseconds()))
+	return s.once(ctx, op, sql, args, func() { <-s.held }, dest...)
+}
+
+// once is one try of a call. Ended, if not nil, is called when the statement is over,
+// though its caller may have left before, or when it was not begun.
+func (s *Store) once(ctx context.Context, op, sql string, args []any, ended func(), dest ...any) error {
+	return s.run(ctx, op, ended, func(ctx context.Context) error {
 		var mark []int64
 		err := s.pool.QueryRow(ctx, sql, args...).Scan(append(dest, &mark)...)
 		if err == nil {
@@ -82,9 +110,23 @@ func (s *Store) call(ctx context.Context, op, sql string, args []any, dest ...an
 	})
 }
 
+// stand waits in the line of what is held up. It reports whether it is its turn.
+func (s *Store) stand(ctx context.Context, most time.Duration) bool {
+	patience := time.NewTimer(most)
+	defer patience.Stop()
+	select {
+	case s.held <- struct{}{}:
+		return true
+	case <-ctx.Done():
+	case <-patience.C:
+	case <-s.quit:
+	}
+	return false
+}
+
 // query runs one statement that returns one row.
 func (s *Store) query(ctx context.Context, op, sql string, args []any, dest ...any) error {
-	return s.run(ctx, op, func(ctx context.Context) error { return s.pool.QueryRow(ctx, sql, args...).Scan(dest...) })
+	return s.run(ctx, op, nil, func(ctx context.Context) error { return s.pool.QueryRow(ctx, sql, args...).Scan(dest...) })
 }
 
 // run carries out a statement where there is a place for it. Who leaves while the
@@ -92,18 +134,24 @@ func (s *Store) query(ctx context.Context, op, sql string, args []any, dest ...a
 // cost the connection, and the next caller a login. It keeps its place, so that
 // no more of them are left than there are places. What the statement sets may be read
 // after nil alone.
-func (s *Store) run(ctx context.Context, op string, statement func(context.Context) error) error {
+func (s *Store) run(ctx context.Context, op string, ended func(), statement func(context.Context) error) error {
+	if ended == nil {
+		ended = func() {}
+	}
 	if err := s.ready(ctx); err != nil {
+		ended()
 		return err
 	}
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	if err := s.enter(ctx, own); err != nil {
 		cancel()
+		ended()
 		return s.fault(ctx, op, err)
 	}
 	done := make(chan error, 1)
 	go func() {
 		defer cancel()
+		defer ended()
 		err := statement(own)
 		<-s.alone
 		done <- err
@@ -144,13 +192,18 @@ func (s *Store) fault(ctx context.Context, op string, err error) error {
 	return fmt.Errorf("replay/pgstore: %s: %w", op, plain(err))
 }
 
-// wait is how many milliseconds a lock may be waited for: less than ctx has left, so
-// that the server gives up first and the connection lives on.
-func (s *Store) wait(ctx context.Context) int32 {
+// lockWait is how many milliseconds a statement may wait for a lock.
+type lockWait int32
+
+func (w lockWait) duration() time.Duration { return time.Duration(w) * time.Millisecond }
+
+// wait is less than ctx has left, so that the server gives up first and the
+// connection lives on.
+func (s *Store) wait(ctx context.Context) lockWait {
 	wait := s.lockWait
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		wait = min(wait, left-left/8)
 	}
-	return int32(max(wait.Milliseconds(), 1))
+	return lockWait(max(wait.Milliseconds(), 1))
 }

@@ -54,7 +54,8 @@ type Config struct {
 	Timeout time.Duration
 
 	// LockWait bounds how long an operation waits for a transaction that holds what
-	// it needs, such as one of a caller's own. Zero means 2 s.
+	// it needs, such as one of a caller's own. Zero means 2 s. The error is
+	// [replay.ErrHeld] then.
 	LockWait time.Duration
 
 	// Restored opens a database that is refused with [ErrRestored], for an operator
@@ -96,6 +97,7 @@ type Store struct {
 
 	claims *group.Group[claim, answer]
 	alone  chan struct{} // a place for each statement that is not of claims in company
+	held   chan struct{} // a half of them for those that wait for another transaction
 
 	closing sync.Once
 	closed  atomic.Bool
@@ -140,6 +142,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		timeout:  cfg.Timeout,
 		lockWait: min(cfg.LockWait, cfg.Timeout),
 		alone:    make(chan struct{}, cfg.MaxConns-workers),
+		held:     make(chan struct{}, (cfg.MaxConns-workers)/2),
 		quit:     make(chan struct{}),
 		stopped:  make(chan struct{}),
 	}
