@@ -15,6 +15,7 @@
 package replay
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -28,6 +29,13 @@ type ID [16]byte
 // Owner learns the outcome of the first try; everybody else has lost. The zero
 // Owner claims nothing: see [ErrNoOwner].
 type Owner [16]byte
+
+// NewOwner draws an owner. Keep it until the outcome is known: a retry needs the
+// same one.
+func NewOwner() (o Owner) {
+	rand.Read(o[:]) // never fails
+	return o
+}
 
 // NewID derives the record name of raw (a uid, sid or subject, as authenticated)
 // within namespace (app and tenant), so that two applications can share one store

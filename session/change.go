@@ -207,7 +207,7 @@ func (s *Session) tell(ctx context.Context, n notice) error {
 
 // spend makes a right of no use to anybody. It is no matter who spent it.
 func (s *Session) spend(ctx context.Context, n notice) error {
-	nobody := replay.Owner(seal.NewID())
+	nobody := replay.NewOwner()
 	verdict, _, err := s.m.cfg.Store.Take(ctx, n.at, nobody, *n.spend)
 	if final(err) { // the right, or the session?
 		if _, alone := s.m.cfg.Store.Claim(ctx, nobody, *n.spend); final(alone) {

@@ -104,7 +104,7 @@ func (p *GrantPage[T]) use(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, err)
 		return
 	}
-	owner := replay.Owner(seal.NewID())
+	owner := replay.NewOwner()
 	value, err := TakeGrant(r.Context(), p.Manager, p.Right, text, owner, nil)
 	if errors.Is(Outward(err), ErrUnavailable) { // perhaps only the answer was lost
 		value, err = TakeGrant(r.Context(), p.Manager, p.Right, text, owner, nil)

@@ -205,7 +205,7 @@ func (st *Stateless) open(ctx context.Context, text string, rw *statelessWriter)
 	p.Holder.Session = set.manifest.Session
 	s, dropped := st.m.revive(p, set, set.manifest.Fence)
 	s.visit = &visit{
-		st: st, header: &rw.headerHook, asked: asked, attempt: replay.Owner(seal.NewID()),
+		st: st, header: &rw.headerHook, asked: asked, attempt: replay.NewOwner(),
 		brought: s.version, issued: time.Unix(set.manifest.IssuedAt, 0),
 	}
 	s.unchanged(p.Manifest, s.visit.issued, set.stale() || len(dropped) > 0 || asked.Equal(set.now) && st.checkEvery > 0)
