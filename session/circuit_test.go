@@ -138,3 +138,31 @@ func TestStoreMeetsOneCallOfASession(t *testing.T) {
 		}
 	})
 }
+
+// Who presents one set many times over while the store hangs keeps none of them in
+// memory for longer than the others.
+func TestRestoresOfOneSessionWaitBoundedly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		store := c.spied()
+		s, b := shopping(t, c.node())
+		set, m := b.set(s.Holder()), c.node()
+		store.restore = func(ctx context.Context) (replay.Restored, error, bool) {
+			<-ctx.Done()
+			return replay.Restored{}, ctx.Err(), true
+		}
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 4 { // too few to open the circuit
+			all.Go(func() {
+				if _, err := m.Restore(t.Context(), set); session.Outward(err) != session.ErrUnavailable {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("the last waited %v, want at most a turn and an answer", took)
+		}
+	})
+}

@@ -488,7 +488,11 @@ func (it *item) attribute(value []byte, leeway time.Duration) attribute {
 }
 
 // exclusive lets one restore of a session run at a time on this node, until its release.
+// The others wait for no longer than an answer of the store's may take: each keeps
+// a whole set in memory.
 func (m *Manager) exclusive(ctx context.Context, id seal.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
 	for {
 		m.mu.Lock()
 		done, busy := m.restores[id]
