@@ -279,11 +279,7 @@ func (w *world) act(ctx context.Context, n int, s *session.Session, a act) *sess
 	case "login", "renew":
 		return w.renew(ctx, b, a.Do == "login")
 	case "logout":
-		unborn := s.New()
-		if err := s.Logout(ctx); err != nil {
-			w.t.Fatalf("logout: %v", err)
-		}
-		b.life.ended = !unborn
+		w.logout(ctx, b)
 	case "end logins":
 		w.endLogins(n)
 	}
@@ -468,6 +464,24 @@ func (w *world) renew(ctx context.Context, b *branch, login bool) *session.Sessi
 		w.t.Fatalf("the renewed session has another ID")
 	}
 	return s
+}
+
+// logout ends the session, unless another request renewed it. Then it has to say so.
+func (w *world) logout(ctx context.Context, b *branch) {
+	unborn := b.s.New()
+	switch err := b.s.Logout(ctx); {
+	case errors.Is(err, session.ErrMoved) && b.life.ended:
+		w.tally["logout overtaken"]++
+		return
+	case err != nil:
+		w.t.Fatalf("logout: %v", err)
+	}
+	for _, l := range w.lives {
+		if l != b.life && l.was(b.life) && !l.ended {
+			w.fail("a logout of a session that goes on under another ID", b.node)
+		}
+	}
+	b.life.ended = !unborn
 }
 
 // endLogins ends all logins: the password was changed.
