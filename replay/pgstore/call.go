@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,8 +91,11 @@ func (s *Store) call(ctx context.Context, op, sql string, args []any, dest ...an
 	args = slices.Clone(args)
 	args[1] = brief
 	err := s.once(ctx, op, sql, args, nil, dest...)
-	if !errors.Is(err, replay.ErrHeld) || !s.stand(ctx, wait.duration()) {
+	if !errors.Is(err, replay.ErrHeld) {
 		return err
+	}
+	if !s.stand(ctx, wait.duration()) {
+		return cmp.Or(ctx.Err(), err)
 	}
 	args[1] = max(1, wait-lockWait(time.Since(began).Milliseconds()))
 	return s.once(ctx, op, sql, args, func() { <-s.held }, dest...)

@@ -381,15 +381,15 @@ func TestCallersLeave(t *testing.T) {
 	for range cap(told) {
 		go func() { told <- second(store.Renew(ctx, place, next)) }()
 	}
-	s.awaitWaiting(t, cap(store.alone))
+	s.awaitWaiting(t, cap(store.held)) // when all have tried, and stand in line behind these
 	leave()
 	for range cap(told) {
 		if err := <-told; !errors.Is(err, context.Canceled) {
 			t.Errorf("Renew = %v, want %v", err, context.Canceled)
 		}
 	}
-	if got := len(store.alone); got != cap(store.alone) {
-		t.Errorf("%d statements are left, want %d", got, cap(store.alone))
+	if got := len(store.alone); got < cap(store.held) {
+		t.Errorf("%d statements are left, want %d", got, cap(store.held))
 	}
 	must(t, tx.Commit(t.Context()))
 	for limit := time.Now().Add(10 * time.Second); len(store.alone) > 0 && time.Now().Before(limit); {
