@@ -2,7 +2,10 @@ package pgstore
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"net/url"
@@ -27,10 +30,24 @@ func newRoles(t testing.TB, admin *services.Server) roles {
 	t.Helper()
 	tag := strings.ToLower(rand.Text()[:12])
 	r := roles{"owner_" + tag, "web_" + tag, rand.Text()}
-	for _, name := range []string{r.owner, r.web} {
-		admin.SQL("CREATE ROLE " + name + " LOGIN PASSWORD '" + r.password + "'")
-	}
+	as := " LOGIN PASSWORD '" + verifier(r.password) + "'; "
+	sql(t, admin.DSN, "CREATE ROLE "+r.owner+as+"CREATE ROLE "+r.web+as)
 	return r
+}
+
+// verifier is what the server keeps of a password (RFC 5803), of one iteration: with
+// the 4096 of the server's own most of a login would be spent on them.
+func verifier(password string) string {
+	keyed := func(key []byte, text string) []byte {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(text))
+		return mac.Sum(nil)
+	}
+	salt := rand.Text()[:16]
+	salted := keyed([]byte(password), salt+"\x00\x00\x00\x01")
+	stored := sha256.Sum256(keyed(salted, "Client Key"))
+	text := base64.StdEncoding.EncodeToString
+	return "SCRAM-SHA-256$1:" + text([]byte(salt)) + "$" + text(stored[:]) + ":" + text(keyed(salted, "Server Key"))
 }
 
 // site is a database with the schema, and how its users log in.
@@ -93,7 +110,7 @@ func (s site) migrate(t testing.TB) {
 func bareSite(t testing.TB, server *services.Server, r roles) site {
 	t.Helper()
 	database := strings.TrimPrefix(parse(t, server.DSN).Path, "/")
-	server.SQL("GRANT CREATE ON DATABASE " + database + " TO " + r.owner)
+	sql(t, server.DSN, "GRANT CREATE ON DATABASE "+database+" TO "+r.owner)
 	return site{server, r, as(t, server.DSN, r.owner, r.password), as(t, server.DSN, r.web, r.password)}
 }
 
