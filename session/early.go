@@ -121,6 +121,10 @@ func (m *Manager) enter(ctx context.Context, h Holder) (*Session, state) {
 	if where = s.enter(); where != here {
 		return nil, where
 	}
+	if m.unsure(s) {
+		s.leave()
+		return nil, unsure
+	}
 	return s, here
 }
 
@@ -139,7 +143,7 @@ func (m *Manager) await(ctx context.Context, h Holder) (s *Session, where state)
 	for {
 		news, useful := m.arrivals.next(at) // before looking, so that nothing is missed
 		s, where = m.enter(ctx, h)
-		if where == here || where == over || where == settling || !useful || where == elsewhere && m.draining.Load() {
+		if where == here || where == over || where == settling || where == unsure || !useful || where == elsewhere && m.draining.Load() {
 			why = ReasonNothingHere
 			return s, where
 		}

@@ -217,7 +217,8 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 // or when the password was changed or the user disabled, after that was stored. When it
 // returns nil no set of an earlier login restores anywhere. This node's sessions
 // of the subject are over at once, the caller's too; the others learn of it from
-// the store within about ten seconds of use. A later [Session.Login] is not
+// the store within about ten seconds of use; see Config.LoginGrace for while it
+// does not answer. A later [Session.Login] is not
 // ended: to keep a disabled user out is for its check.
 //
 // Any error says that it may not have happened: repeat it. It then wraps

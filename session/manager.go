@@ -36,6 +36,10 @@ type Config struct {
 	// StoreTimeout bounds each call of the store. Zero: 3 s. The store is behind a
 	// [replay.Guard]: while it does not answer, most calls are not made at all.
 	StoreTimeout time.Duration
+	// LoginGrace is how long requests of a session with a login are served while the
+	// store does not answer, which may know by now that the login was ended. Then they
+	// get 503 until it answers. Zero: 1 min.
+	LoginGrace time.Duration
 	// Lapse is how long a session without a connected client stays in memory
 	// after the last one left, if that client holds the newest set. Zero: 30 s.
 	Lapse time.Duration
@@ -79,6 +83,7 @@ type Manager struct {
 	gone     gone
 
 	loginsEnded atomic.Uint64 // how often EndLogins looked through the sessions
+	mute        atomic.Int64  // when the store last stopped answering, in Unix nanoseconds; 0: it answers
 }
 
 // New checks the configuration and asks the store for its epoch, which it does again
@@ -88,8 +93,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Keys == nil || cfg.Policy == nil || cfg.Store == nil || cfg.App == "" {
 		return nil, errors.New("session: Keys, Policy, Store and App are required")
 	}
-	if cfg.MaxSessions < 0 || cfg.StoreTimeout < 0 || cfg.Lapse < 0 {
-		return nil, fmt.Errorf("session: MaxSessions %d, StoreTimeout %v and Lapse %v must not be negative", cfg.MaxSessions, cfg.StoreTimeout, cfg.Lapse)
+	if cfg.MaxSessions < 0 || cfg.StoreTimeout < 0 || cfg.LoginGrace < 0 || cfg.Lapse < 0 {
+		return nil, fmt.Errorf("session: MaxSessions %d, StoreTimeout %v, LoginGrace %v and Lapse %v must not be negative",
+			cfg.MaxSessions, cfg.StoreTimeout, cfg.LoginGrace, cfg.Lapse)
 	}
 	if len(cfg.CookieSuffix) > 32 || strings.Trim(cfg.CookieSuffix, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
 		return nil, fmt.Errorf("session: CookieSuffix %.40q, want at most 32 of a-z and 0-9", cfg.CookieSuffix)
@@ -102,6 +108,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	}
 	if cfg.StoreTimeout == 0 {
 		cfg.StoreTimeout = 3 * time.Second
+	}
+	if cfg.LoginGrace == 0 {
+		cfg.LoginGrace = time.Minute
 	}
 	if cfg.Lapse == 0 {
 		cfg.Lapse = 30 * time.Second
@@ -169,6 +178,7 @@ const (
 	over      // it was here, and is over for certain
 	departing // here, but about to leave: no request enters any more
 	settling  // renewed a moment ago, or logged out: the client's newer cookie may be on its way
+	unsure    // here, but its login may have been ended: the store has not answered for too long
 )
 
 // locate finds h's session and lets go of it if it has moved, as a hint of a
@@ -313,11 +323,23 @@ func (m *Manager) flush(ctx context.Context, now time.Time) {
 			due = append(due, r)
 		}
 	}
+	if len(due) == 0 && m.mute.Load() != 0 {
+		m.hear(ctx)
+	}
 	slices.SortFunc(due, func(a, b report) int { return a.checked.Compare(b.checked) })
 	for some := range slices.Chunk(due, maxReports) {
 		if !m.tellStore(ctx, now, some) {
 			return // the next second tries again
 		}
+	}
+}
+
+// hear asks whether the store answers again, when there is nothing else to ask.
+func (m *Manager) hear(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
+	if _, err := m.cfg.Store.Epoch(ctx); err == nil {
+		m.mute.Store(0)
 	}
 }
 
@@ -333,9 +355,11 @@ func (m *Manager) tellStore(ctx context.Context, now time.Time, due []report) (a
 	if err != nil {
 		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(due), "err", err)
 		if !errors.Is(err, replay.ErrFull) {
+			m.mute.CompareAndSwap(0, now.UnixNano())
 			return false
 		}
 	}
+	m.mute.Store(0)
 	if len(verdicts) != len(due) { // a store that breaks its contract
 		m.log.Error("the store gave no verdicts", "sessions", len(due), "verdicts", len(verdicts))
 		return false
@@ -350,6 +374,18 @@ func (m *Manager) tellStore(ctx context.Context, now time.Time, due []report) (a
 		}
 	}
 	return true
+}
+
+// unsure reports that s acts for somebody whose logins may have been ended while
+// the store gave no answer. Sessions in use are asked about every few seconds.
+func (m *Manager) unsure(s *Session) bool {
+	since := m.mute.Load()
+	if since == 0 || time.Since(time.Unix(0, since)) <= m.cfg.LoginGrace {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.login.subject != ""
 }
 
 // follow lets go of a session of which the store says that it is over or lives

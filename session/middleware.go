@@ -130,7 +130,7 @@ func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, w
 			s.touch()
 			rw.held = h
 			return s, here
-		case where == settling, where != over && !anew:
+		case where == settling, where == unsure, where != over && !anew:
 			return nil, where
 		}
 	}
