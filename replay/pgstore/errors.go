@@ -2,9 +2,13 @@ package pgstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"syscall"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sealedblob/sealedblob/replay"
@@ -103,7 +107,25 @@ func plain(err error) error {
 			return ended
 		}
 	}
-	return errReach
+	return unreached(err)
+}
+
+// unreached says why nobody answered, as far as that is known and no secret.
+func unreached(err error) error {
+	why := ""
+	switch {
+	case errors.As(err, new(*net.DNSError)):
+		why = "its host is not known"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		why = "nobody listens there"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		why = "its certificate is not valid"
+	case errors.As(err, new(pgx.ScanArgError)), errors.Is(err, pgx.ErrNoRows):
+		return errAnswer
+	default:
+		return errReach
+	}
+	return &refused{errReach, why}
 }
 
 // refusal is the error for an answer that decides nothing.

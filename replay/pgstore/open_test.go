@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sealedblob/sealedblob/internal/services"
@@ -90,6 +92,22 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			if final(err) {
 				t.Errorf("%s: %s = %v, which is final", what, name, err)
 			}
+		}
+	}
+}
+
+// Who can't connect is told why.
+func TestUnreached(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"nobody listens": second(Open(t.Context(), Config{URL: "postgres://web@127.0.0.1:1/x?sslmode=disable"})),
+		"host":           plain(fmt.Errorf("connect: %w", &net.DNSError{Name: "secret", IsNotFound: true})),
+		"certificate":    plain(fmt.Errorf("connect: %w", &tls.CertificateVerificationError{Err: errors.New("secret")})),
+		"unexpected":     plain(pgx.ScanArgError{Err: errors.New("secret")}),
+		"no connection":  plain(errors.New("secret")),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") || final(err) {
+			t.Errorf("%s: %v", want, err)
 		}
 	}
 }
