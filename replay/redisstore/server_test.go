@@ -80,10 +80,7 @@ func TestEmptied(t *testing.T) {
 			owner, right := newOwner(), issuedNow()
 			expect(t, living, owner, right, replay.Won, nil)
 			empty(server)
-			eventually(t, func() bool {
-				_, err := living.Claim(context.Background(), newOwner(), right)
-				return errors.Is(err, ErrGone)
-			})
+			expectSoonErr(t, living, right, ErrGone)
 			expect(t, living, newOwner(), right, replay.Lost, ErrGone)
 			if v, err := living.Protect(context.Background(), placeOf(newID())); v != replay.Refused || !errors.Is(err, ErrGone) {
 				t.Fatalf("Protect = %v, %v", v, err)
@@ -99,6 +96,18 @@ func TestEmptied(t *testing.T) {
 				expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
 			}
 		})
+	}
+}
+
+// expectSoonErr waits for an error of a claim.
+func expectSoonErr(t *testing.T, s *Store, r replay.Right, want error) {
+	t.Helper()
+	var got replay.Outcome
+	var err error
+	for end := time.Now().Add(20 * time.Second); !errors.Is(err, want); time.Sleep(20 * time.Millisecond) {
+		if got, err = s.Claim(context.Background(), newOwner(), r); time.Now().After(end) {
+			t.Fatalf("Claim = %v, %v, want soon %v", got, err, want)
+		}
 	}
 }
 
@@ -237,10 +246,7 @@ func TestPutBack(t *testing.T) {
 			server.PutBack(old)
 			server.Start()
 			if keep {
-				eventually(t, func() bool {
-					_, err := living.Claim(context.Background(), newOwner(), right)
-					return errors.Is(err, ErrWentBack)
-				})
+				expectSoonErr(t, living, right, ErrWentBack)
 				expect(t, living, newOwner(), right, replay.Lost, ErrWentBack)
 				started := mustOpen(t, cfg) // can't tell, and writes more than was lost
 				for range 9 {
@@ -250,10 +256,7 @@ func TestPutBack(t *testing.T) {
 				server.Stop() // another run, that the former is the last of
 				server.Start()
 				expectSoon(t, started, newOwner(), newRight(), replay.Won, nil)
-				eventually(t, func() bool {
-					_, err := living.Claim(context.Background(), newOwner(), right)
-					return errors.Is(err, ErrWentBack)
-				})
+				expectSoonErr(t, living, right, ErrWentBack)
 				expect(t, living, newOwner(), right, replay.Lost, ErrWentBack)
 				must(t, started.RaiseEpoch(context.Background()))
 			}
