@@ -395,6 +395,23 @@ func TestBehindEpochIsNotJoined(t *testing.T) {
 	expect(t, s, newOwner(), newRight(), replay.Lost, ErrWentBack)
 }
 
+// But it is joined at any later time.
+func TestNewEpochIsJoinedLater(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t)
+	s, err := open(t.Context(), configOf(server.Addr, "test"), bent("skew"))
+	must(t, err)
+	defer s.Close()
+	right := newRight()
+	right.Issued = time.Now()
+	expect(t, s, newOwner(), newRight(), replay.Won, nil)
+	server.Redis("FLUSHALL")
+	mustOpen(t, configOf(server.Addr, "test"))
+	server.Redis("SET", "skew", "60")
+	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+	expect(t, s, newOwner(), newRight(), replay.Won, nil)
+}
+
 func openFails(t *testing.T, cfg Config, reason string) {
 	t.Helper()
 	s, err := Open(context.Background(), cfg)
