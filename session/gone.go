@@ -102,11 +102,14 @@ func (m *Manager) revoked(ctx context.Context, s *Session) error {
 	s.mu.Lock()
 	l := s.login
 	s.mu.Unlock()
-	if cut, err := m.cut(ctx, l.subject); l.subject != "" && err == nil && cut.Unix() >= l.since {
-		m.depart(s, loggedOut)
-	} else {
-		m.depart(s, replaced)
+	how := replaced
+	if l.subject != "" {
+		// Who was told of the end can't be told twice: a caller that leaves now must not make it a renewal.
+		if cut, err := m.cut(context.WithoutCancel(ctx), l.subject); err == nil && cut.Unix() >= l.since {
+			how = loggedOut
+		}
 	}
+	m.depart(s, how)
 	return s.Err()
 }
 

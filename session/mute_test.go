@@ -16,16 +16,15 @@ func TestLoginNeedsTheStore(t *testing.T) {
 		other, answers := c.node(), true
 		c.store = &tongue{c.store, &answers}
 		m := c.waiting(session.Early{})
-		go m.Run(t.Context())
 		visitor, _ := shopping(t, m)
 		anna, _ := shopping(t, m)
 		anna = login(t, anna, "anna")
 		carl, _ := shopping(t, m)
 		carl = login(t, carl, "carl")
-		use := func(seconds int, annas string) {
+		use := func(times int, annas string) {
 			t.Helper()
-			for range seconds {
-				time.Sleep(time.Second)
+			for range times {
+				runFor(t, m, 1100*time.Millisecond)
 				wantVerdicts(t, "anna", verdictOn(t, m, anna.Holder()), annas)
 				wantVerdicts(t, "a visitor", verdictOn(t, m, visitor.Holder()), "here")
 			}
@@ -33,13 +32,13 @@ func TestLoginNeedsTheStore(t *testing.T) {
 		use(30, "here")
 		answers = false
 		must(t, other.EndLogins(t.Context(), "anna"))
-		use(60, "here")
-		time.Sleep(11 * time.Second) // from when the store was asked about them, in vain
+		use(50, "here")
+		runFor(t, m, 11*time.Second) // from when the store was asked about them, in vain
 		use(20, "later")
 		wantVerdicts(t, "with nothing to restore", verdictOn(t, m, anna.Holder(), session.StatusNone), "later")
 		wantVerdicts(t, "carl", verdictOn(t, m, carl.Holder()), "later")
 		answers = true
-		time.Sleep(1500 * time.Millisecond)
+		runFor(t, m, 1500*time.Millisecond)
 		wantVerdicts(t, "anna, ended meanwhile", verdictOn(t, m, anna.Holder()), "anew")
 		wantVerdicts(t, "carl", verdictOn(t, m, carl.Holder()), "here")
 	})
