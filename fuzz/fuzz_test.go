@@ -133,7 +133,7 @@ func FuzzHandshake(f *testing.F) {
 	f.Add([]byte(strings.Replace(good, "@slot0", "@slot1", 1)), true)
 	f.Add([]byte(strings.Replace(good, "@blob0", "@blob0A", 1)), true)
 	f.Add([]byte(strings.Replace(good, `,"@slot1":"@blob1"`, "", 1)), true)
-	for _, ext := range []string{`{"v":1}`, `{"v":1,"attempt":"AAAAAAAAAAAAAAAAAAAAAA","manifest":"a.b.c.d.e","blobs":{"AAAAAAAAAAAA":"x"}}`, `null`, `[]`} {
+	for _, ext := range []string{`{"v":1}`, `{"v":1,"attempt":"BAAAAAAAAAAAAAAAAAAAAA","manifest":"a.b.c.d.e","blobs":{"AAAAAAAAAAAA":"x"}}`, `null`, `[]`} {
 		f.Add([]byte(ext), true)
 	}
 	f.Fuzz(func(t *testing.T, ext []byte, cookie bool) {

@@ -44,7 +44,7 @@ func TestScrape(t *testing.T) {
 	if state := v.Present(cluster[1], before); state != session.StateRestored {
 		t.Fatal(state)
 	}
-	before.Attempt = "AAAAAAAAAAAAAAAAAAAAAA" // an attacker has the same set
+	before.Attempt = "BAAAAAAAAAAAAAAAAAAAAA" // an attacker has the same set
 	if state := v.Present(cluster[0], before); state != session.StateRefused {
 		t.Fatal(state)
 	}
