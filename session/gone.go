@@ -104,7 +104,7 @@ func (m *Manager) revoked(ctx context.Context, s *Session) error {
 	s.mu.Unlock()
 	how := replaced
 	if l.subject != "" {
-		// Who was told of the end can't be told twice: a caller that leaves now must not make it a renewal.
+		// Asked also for a caller that leaves: the session goes now, and its clients are told why only once.
 		if cut, err := m.cut(context.WithoutCancel(ctx), l.subject); err == nil && cut.Unix() >= l.since {
 			how = loggedOut
 		}
