@@ -73,15 +73,27 @@ func (m *Memory) Claim(ctx context.Context, owner Owner, rights ...Right) (outco
 	if err := ctx.Err(); err != nil {
 		return Lost, err
 	}
+	if len(rights) == 1 { // one lock, no set of them
+		shard := &m.rights.all[m.rights.index(rights[0].ID)]
+		shard.Lock()
+		defer shard.Unlock()
+		return m.claim(owner, rights)
+	}
 	var of locks
 	for i := range rights {
 		of.add(m.rights.index(rights[i].ID))
 	}
-	err = m.withRights(&of, func(l *Ledger, now time.Time) (err error) {
-		outcome, err = l.claim(now, owner, rights)
-		return err
-	})
-	return outcome, err
+	m.rights.lock(&of)
+	defer m.rights.unlock(&of)
+	return m.claim(owner, rights)
+}
+
+// claim is Claim with the rights locked.
+func (m *Memory) claim(owner Owner, rights []Right) (Outcome, error) {
+	if m.closed.Load() {
+		return Lost, ErrClosed
+	}
+	return m.ledger.claim(time.Now(), owner, rights)
 }
 
 // Spent implements [Rights].

@@ -211,9 +211,10 @@ func (t *rightTable) has(id ID, r held) bool {
 
 // shift frees the slot at, if there is a free one behind it.
 func (t *rightTable) shift(at int) bool {
-	for end := at; end < len(t.slots); end++ {
-		if t.slots[end].keep == 0 {
-			copy(t.slots[at+1:end+1], t.slots[at:end])
+	run := t.slots[at:]
+	for end := range run {
+		if run[end].keep == 0 {
+			copy(run[1:end+1], run[:end])
 			return true
 		}
 	}
