@@ -62,6 +62,7 @@ var rules = map[string]rule{
 	"internal/testkit":    {ours: []string{"seal", "policy"}},
 	"internal/nodes":      {ours: []string{"policy", "replay", "session", "internal/testkit"}},
 	"internal/services":   {},
+	"internal/racing":     {ours: []string{"replay"}},
 	"internal/faultproxy": {},
 	"internal/depcheck":   {},
 	"internal/readme":     {},

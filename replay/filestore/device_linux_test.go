@@ -11,20 +11,19 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sealedblob/sealedblob/internal/racing"
 	"github.com/sealedblob/sealedblob/replay"
 )
 
 func init() {
-	children["full"] = childFull
-	children["failing"] = childFailing
+	roles["full"] = fullDisk
+	roles["failing"] = failingDisk
 }
 
-// inNamespace runs a child with mounts of its own, which end with it.
-func inNamespace(t *testing.T, kind string) {
+// inNamespace runs a role with mounts of its own, which end with it.
+func inNamespace(t *testing.T, role string) {
 	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+kind+":"+dir)
+	cmd := racing.Command(role, t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
@@ -45,28 +44,28 @@ func inNamespace(t *testing.T, kind string) {
 // is not final, and goes on when there is room again.
 func TestDiskFull(t *testing.T) { inNamespace(t, "full") }
 
-func childFull(dir string) int {
+func fullDisk(dir string) error {
 	size := func(flags uintptr, size string) error {
 		return syscall.Mount("tmpfs", dir, "tmpfs", flags, "mode=0700,size="+size)
 	}
 	if err := errors.Join(syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""), size(0, "256k")); err != nil {
-		return fail(err)
+		return err
 	}
 	p, err := fillUp(dir, syscall.ENOSPC)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	if err := size(syscall.MS_REMOUNT, "4m"); err != nil {
-		return fail(err)
+		return err
 	}
 	if err := p.goesOn(); err != nil {
-		return fail(err)
+		return err
 	}
 	if err := p.check(dir); err != nil {
-		return fail(err)
+		return err
 	}
 	fmt.Printf("%d acknowledged", len(p.acked))
-	return 0
+	return nil
 }
 
 // A disk that fails: an ext4 on a loop device whose blocks can't be written any more,
@@ -78,7 +77,7 @@ func TestDiskFails(t *testing.T) {
 	inNamespace(t, "failing")
 }
 
-func childFailing(dir string) int {
+func failingDisk(dir string) error {
 	below, disk := filepath.Join(dir, "below"), filepath.Join(dir, "disk")
 	sh := func(script string) error {
 		out, err := exec.Command("sh", "-ec", script, "sh", below, disk).CombinedOutput()
@@ -93,11 +92,11 @@ func childFailing(dir string) int {
 		truncate -s 32M "$1/image"
 		mkfs.ext4 -q -F -O ^resize_inode "$1/image"
 		mount -o loop "$1/image" "$2"`); err != nil {
-		return fail(err)
+		return err
 	}
 	p, err := fillUp(filepath.Join(disk, "replay"), syscall.EIO)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	// The file system has given up: it is mounted anew, on a device with room.
 	p.store.Close()
@@ -105,13 +104,13 @@ func childFailing(dir string) int {
 		mount -o remount,size=64m "$1"
 		e2fsck -fy "$1/image" >"$1/said" 2>&1 || [ $? -lt 4 ] || { cat "$1/said"; exit 1; }
 		mount -o loop "$1/image" "$2"`); err != nil {
-		return fail(err)
+		return err
 	}
 	if err := p.check(filepath.Join(disk, "replay")); err != nil {
-		return fail(err)
+		return err
 	}
 	fmt.Printf("%d acknowledged", len(p.acked))
-	return 0
+	return nil
 }
 
 // filled is a store that was written to until that failed.

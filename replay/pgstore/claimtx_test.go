@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/sealedblob/sealedblob/internal/racing"
 	"github.com/sealedblob/sealedblob/replay"
 )
 
@@ -219,27 +220,34 @@ func buy(ctx context.Context, tx pgx.Tx, store *Store, o replay.Owner, r replay.
 	return got, err
 }
 
-// childBuy claims and orders, says so, and never commits.
-func childBuy(url string) int {
+// bought is the right of all who play buyAndHesitate's role, and of who comes after.
+func bought() replay.Right {
+	r := newRight()
+	r.ID = replay.ID{1}
+	return r
+}
+
+// buyAndHesitate claims and orders, and never commits.
+func buyAndHesitate(url string) error {
 	ctx := context.Background()
 	store, err := Open(ctx, Config{URL: url, Timeout: busy})
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	tx, err := conn.Begin(ctx)
 	if err != nil {
-		return fail(err)
+		return err
 	}
-	if _, err := buy(ctx, tx, store, replay.Owner{1}, raceRight(0)); err != nil {
-		return fail(err)
+	if got, err := buy(ctx, tx, store, replay.Owner{1}, bought()); err != nil || got != replay.Won {
+		return fmt.Errorf("claim: %v, %w", got, err)
 	}
-	fmt.Println("bought")
+	racing.Ready()
 	time.Sleep(time.Minute)
-	return fail(os.ErrDeadlineExceeded)
+	return os.ErrDeadlineExceeded
 }
 
 func withOrders(t *testing.T) site {
@@ -253,17 +261,12 @@ func withOrders(t *testing.T) site {
 func TestCrashBetweenClaimAndCommit(t *testing.T) {
 	t.Parallel()
 	s := withOrders(t)
-	cmd, lines, err := child("buy", s.web)
+	buyer, err := racing.Start("buy", s.web)
 	must(t, err)
-	must(t, cmd.Start())
-	if !lines.Scan() || lines.Text() != "bought" {
-		t.Fatalf("the child says %q", lines.Text())
-	}
-	cmd.Process.Kill()
-	cmd.Wait()
+	must(t, buyer.Kill())
 	store := mustOpen(t, Config{URL: s.web, LockWait: 20 * time.Second, Timeout: 20 * time.Second})
 	tx := begin(t, s, pgx.TxOptions{})
-	if got, err := buy(t.Context(), tx, store, replay.Owner{2}, raceRight(0)); got != replay.Won || err != nil {
+	if got, err := buy(t.Context(), tx, store, replay.Owner{2}, bought()); got != replay.Won || err != nil {
 		t.Fatalf("after the crash = %v, %v", got, err)
 	}
 	must(t, tx.Commit(t.Context()))

@@ -221,6 +221,13 @@ func newRight() replay.Right {
 	return replay.Right{ID: newID(), Issued: soon(), KeepUntil: time.Now().Add(time.Hour)}
 }
 
+func restoring(session replay.ID, fence uint64, o replay.Owner) replay.RestoreRequest {
+	return replay.RestoreRequest{
+		Session: session, Set: replay.Version{Fence: fence, Gen: 1},
+		Issued: soon(), KeepUntil: time.Now().Add(time.Hour), Attempt: o,
+	}
+}
+
 func claims(t testing.TB, s replay.Spender, o replay.Owner, want replay.Outcome, rights ...replay.Right) {
 	t.Helper()
 	if got, err := s.Claim(context.Background(), o, rights...); got != want || err != nil {
