@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
+	"github.com/sealedblob/sealedblob/replay/pgstore"
 	"github.com/spf13/cobra"
 )
 
@@ -26,9 +27,9 @@ settings, such as ?sslmode=verify-full. Redis has also ?name=NAME, of the store 
 others, ?addr=HOST:PORT for further nodes of a Cluster, ?replicas=N,
 ?keep-on-restart=true and ?leave-purge=true, as in redisstore.Config.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage("replay wants status, purge, horizon, raise-epoch or migrate")
+			return usage("replay wants status, purge, horizon, raise-epoch, accept-failover or migrate")
 		}}
-	cmd.AddCommand(newReplayStatus(), newReplayPurge(), newReplayHorizon(), newReplayRaiseEpoch(), newReplayMigrate())
+	cmd.AddCommand(newReplayStatus(), newReplayPurge(), newReplayHorizon(), newReplayRaiseEpoch(), newReplayAcceptFailover(), newReplayMigrate())
 	return cmd
 }
 
@@ -38,16 +39,21 @@ type replayCommand struct {
 	use, short, long string
 	may              access
 	revives          bool                                              // with --make it may do what mayRevive says
+	postgres         bool                                              // only of that kind
+	vouch            string                                            // the flag without which nothing is done
 	act              func(cmd *cobra.Command, s replay.Operable) error // nil: only look
 	show             func(cmd *cobra.Command, before, after replay.Status) error
 }
 
 func (c replayCommand) command() *cobra.Command {
-	var asJSON, makeIt bool
+	var asJSON, makeIt, vouched bool
 	cmd := &cobra.Command{Use: c.use + " URL", Short: c.short, Long: c.long, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if makeIt {
 				c.may = mayRevive
+			}
+			if c.vouch != "" && !vouched {
+				return &failure{exitUsage, fmt.Errorf("%s needs --%s, which is yours to say", c.use, c.vouch), "blobctl replay raise-epoch, if you are not sure"}
 			}
 			return c.run(cmd, args[0], asJSON)
 		}}
@@ -55,10 +61,18 @@ func (c replayCommand) command() *cobra.Command {
 	if c.revives {
 		cmd.Flags().BoolVar(&makeIt, "make", false, "begin an empty store where there is none")
 	}
+	if c.vouch != "" {
+		cmd.Flags().BoolVar(&vouched, c.vouch, false, "the new primary has all that the old one answered")
+	}
 	return cmd
 }
 
 func (c replayCommand) run(cmd *cobra.Command, url string, asJSON bool) error {
+	if c.postgres {
+		if _, err := postgresURL(url, c.use); err != nil {
+			return err
+		}
+	}
 	store, err := openStore(cmd.Context(), url, c.may)
 	if err != nil {
 		return err
@@ -182,6 +196,28 @@ empty one is begun, in place of one that was lost.`,
 		show: func(cmd *cobra.Command, before, after replay.Status) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %s, it was %s\n",
 				after.Epoch.UTC().Format(time.RFC3339), before.Epoch.UTC().Format(time.RFC3339))
+			return err
+		},
+	}.command()
+}
+
+func newReplayAcceptFailover() *cobra.Command {
+	return replayCommand{
+		use: "accept-failover", short: "Go on with the memory after a failover that lost nothing", may: mayAdopt, postgres: true, vouch: "nothing-lost",
+		long: `Go on with a PostgreSQL store's memory on the server that took over. The store refuses
+that server, since it can't know what the old one still answered: whatever was spent,
+logged out or revoked there and did not arrive could be had again. Say --nothing-lost
+if replication was synchronous, the new primary was the standby that commits waited
+for, and nobody cancelled such a wait. Make sure that the old primary is off. If you
+are not sure of each of these: blobctl replay raise-epoch.
+
+A database that was restored or copied is refused all the same. It is for the owner
+of the schema, and can be done while nodes run.`,
+		act: func(cmd *cobra.Command, s replay.Operable) error {
+			return s.(*pgstore.Store).AcceptFailover(cmd.Context()) // by its URL
+		},
+		show: func(cmd *cobra.Command, _, after replay.Status) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the memory goes on, epoch %s\n", after.Epoch.UTC().Format(time.RFC3339))
 			return err
 		},
 	}.command()

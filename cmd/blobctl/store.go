@@ -22,7 +22,7 @@ const (
 	readOnly  access = iota // verify: write nothing, not even a repair
 	mayWrite                // take: a mistyped path must not look like an empty memory
 	mayMake                 // serve, seal: whoever issues rights makes the store
-	mayAdopt                // raise-epoch: a copy of a store, whose epoch is raised
+	mayAdopt                // raise-epoch, accept-failover: a copy of a store, of which that is to be decided
 	mayRevive               // raise-epoch --make: the same, or a store where there is none
 )
 
@@ -194,13 +194,21 @@ func openPostgres(ctx context.Context, text string, may access) (replay.Store, e
 
 func isPostgres(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
 
-func migratePostgres(ctx context.Context, text string) error {
+// postgresURL is text with its scheme in lower case, if the command that is for
+// PostgreSQL alone may have it.
+func postgresURL(text, command string) (string, error) {
 	scheme, rest, ok := cutScheme(text)
 	if !ok || !isPostgres(scheme) {
-		return usage("migrate is for postgres://USER@HOST/DATABASE; other stores make themselves")
+		return "", usage("%s is for postgres://USER@HOST/DATABASE; other stores need none", command)
 	}
 	text = scheme + ":" + rest
-	if _, err := parseURL(text, postgresPassword); err != nil {
+	_, err := parseURL(text, postgresPassword)
+	return text, err
+}
+
+func migratePostgres(ctx context.Context, text string) error {
+	text, err := postgresURL(text, "migrate")
+	if err != nil {
 		return err
 	}
 	if err := pgstore.Migrate(ctx, text); err != nil {
@@ -216,7 +224,7 @@ func postgresFailure(err error) error {
 	case errors.Is(err, pgstore.ErrSchema):
 		f.hint = "as the owner: blobctl replay migrate makes the tables, and in SQL SELECT sealedblob.admit('ROLE') lets a node's role in"
 	case errors.Is(err, pgstore.ErrRestored):
-		f.hint = "blobctl replay raise-epoch, as the owner"
+		f.hint = "as the owner: blobctl replay raise-epoch, or accept-failover if a standby took over that had everything"
 	case !errors.Is(err, pgstore.ErrUnfit):
 		f.hint = "postgres://USER@HOST:5432/DATABASE; " + postgresPassword
 	}
