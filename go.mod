@@ -15,7 +15,6 @@ require (
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/lxzan/gws v1.8.9
 	github.com/redis/rueidis v1.0.79
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/crypto v0.58.0
@@ -26,6 +25,7 @@ require (
 // Test dependencies.
 require (
 	c2sp.org/CCTV/age v0.0.0-20260829155415-4448f2097b2d
+	github.com/lxzan/gws v1.8.9
 	github.com/rogpeppe/go-internal v1.16.0
 	pgregory.net/rapid v1.3.0
 )

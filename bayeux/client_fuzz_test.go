@@ -1,11 +1,14 @@
 package bayeux_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -97,6 +100,86 @@ func FuzzClient(f *testing.F) {
 			c.Publish(ctx, "/a/b", 1)
 			start := time.Now()
 			c.Close(ctx)
+			if d := time.Since(start); d > 11*time.Second {
+				t.Errorf("Close took %v", d)
+			}
+		})
+	})
+}
+
+// frameServer answers an upgrade, then what the client sends with the next line each
+// time, and, when they are used up, with last. Nobody is there for another connection.
+func frameServer(last []byte, lines ...string) func(context.Context, string, string) (net.Conn, error) {
+	var once sync.Once
+	return func(context.Context, string, string) (conn net.Conn, err error) {
+		err = errors.New("nobody there")
+		once.Do(func() {
+			client, server := net.Pipe()
+			conn, err = client, nil
+			go func() {
+				defer server.Close()
+				r, err := http.ReadRequest(bufio.NewReader(server))
+				if err != nil {
+					return
+				}
+				upgraded(server, r)
+				buf := make([]byte, 64<<10)
+				for _, line := range lines {
+					if _, err := server.Read(buf); err != nil {
+						return
+					}
+					io.WriteString(server, serverFrame(0x81, line))
+				}
+				go io.Copy(io.Discard, server)
+				server.Write(last)
+			}()
+		})
+		return conn, err
+	}
+}
+
+// FuzzClientFrames: whatever frames a server sends after a good beginning, the client
+// hands over only what was subscribed to, does not panic, and can be closed at once.
+func FuzzClientFrames(f *testing.F) {
+	part := func(head byte, payload string) string { return string([]byte{head, byte(len(payload))}) + payload }
+	for _, s := range []string{
+		"", part(0x81, `[{"channel":"/a/b","data":1}]`), part(0x01, `[{"channel":"/a/b",`) + part(0x89, "ping") + part(0x80, `"data":1}]`),
+		part(0x81, `[{"channel":"/meta/connect","successful":false,"advice":{"reconnect":"handshake"}}]`), part(0x81, `{"channel":"/a/**","data":1}`),
+		part(0x88, "\x03\xe8bye"), part(0x88, "\x03"), part(0x82, "[]"), part(0x81, "\xff"), part(0x80, "alone"), part(0x01, "a") + part(0x01, "b"),
+		part(0xc1, "reserved"), part(0x83, "unknown"), part(0x09, "split ping"), strings.Repeat(part(0x00, ""), 50), strings.Repeat(part(0x89, ""), 100),
+		"\xff\x81\x7f\x00\x00\x00\x00\x40\x00\x00\x00", "\xff\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\x81\x82\x00\x00\x00\x00[]",
+	} {
+		f.Add([]byte(s))
+	}
+	const hello = `[{"channel":"/meta/handshake","successful":true,"version":"1.0","clientId":"c","supportedConnectionTypes":["websocket"]}]`
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) > 1<<16 {
+			t.Skip("long inputs find nothing more")
+		}
+		sent := frames(in, func(head byte, payload []byte) []byte { return []byte(serverFrame(head, string(payload))) })
+		synctest.Test(t, func(t *testing.T) {
+			dial := frameServer(sent, hello, `[{"channel":"/meta/subscribe","successful":true,"subscription":"/a/**"}]`, `[{"channel":"/meta/connect","successful":true}]`)
+			c, err := bayeux.NewClient("http://bayeux.test/", bayeux.ClientConfig{
+				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}},
+				Transports: []string{bayeux.WebSocket}, Logger: slog.New(noPanics{t: t}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Subscribe(t.Context(), "/a/**", func(m *bayeux.Message) {
+				if !strings.HasPrefix(m.Channel, "/a/") || strings.Contains(m.Channel, "*") || !json.Valid(m.Data) {
+					t.Errorf("handed %q %q", m.Channel, m.Data)
+				}
+			})
+			if err := c.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			if c.State() == bayeux.StateConnected {
+				t.Error("connected to nobody")
+			}
+			start := time.Now()
+			c.Close(t.Context())
 			if d := time.Since(start); d > 11*time.Second {
 				t.Errorf("Close took %v", d)
 			}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -288,6 +289,71 @@ func TestClientBoundsFrames(t *testing.T) {
 			}
 			if took := most.Load(); took > 4*maxReply {
 				t.Errorf("took %d bytes", took)
+			}
+		})
+	}
+}
+
+// A frame may announce a gigabyte: what does not come costs nothing.
+func TestClientSetsNothingAsideForAFrame(t *testing.T) {
+	var before, after runtime.MemStats
+	n := raw(t, func(c net.Conn, r *http.Request, _ []byte) {
+		upgraded(c, r)
+		runtime.ReadMemStats(&before)
+		io.WriteString(c, "\x81\x7f\x00\x00\x00\x00\x40\x00\x00\x00[")
+		io.Copy(io.Discard, c)
+	})
+	c := newClient(t, n, bayeux.ClientConfig{Transports: transports["websocket"], MaxReply: 1<<31 - 1, RequestTimeout: 500 * time.Millisecond})
+	if err := c.Connect(t.Context()); err == nil {
+		t.Error("connected")
+	}
+	n.Close()
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; before.TotalAlloc == 0 || got > 1<<20 {
+		t.Errorf("%d bytes set aside", got)
+	}
+}
+
+// Only an answer to the very upgrade makes a WebSocket.
+func TestClientChecksTheUpgrade(t *testing.T) {
+	good := func(r *http.Request) http.Header {
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		return http.Header{"Upgrade": {"WebSocket"}, "Connection": {"keep-alive, upgrade"}, "Sec-WebSocket-Accept": {base64.StdEncoding.EncodeToString(sum[:])}}
+	}
+	for name, spoil := range map[string]func(h http.Header) (status int){
+		"nothing":       func(h http.Header) int { return 101 },
+		"status":        func(h http.Header) int { return 200 },
+		"no upgrade":    func(h http.Header) int { h.Del("Upgrade"); return 101 },
+		"no connection": func(h http.Header) int { h.Set("Connection", "close"); return 101 },
+		"another key": func(h http.Header) int {
+			h["Sec-WebSocket-Accept"] = []string{"AAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+			return 101
+		},
+		"an extension":  func(h http.Header) int { h.Set("Sec-WebSocket-Extensions", "permessage-deflate"); return 101 },
+		"a subprotocol": func(h http.Header) int { h.Set("Sec-WebSocket-Protocol", "bayeux"); return 101 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := make(chan *http.Request, 1)
+			n := raw(t, func(c net.Conn, r *http.Request, _ []byte) {
+				asked <- r
+				h := good(r)
+				status := spoil(h)
+				fmt.Fprintf(c, "HTTP/1.1 %d x\r\n", status)
+				h.Write(c)
+				io.WriteString(c, "\r\n")
+				io.Copy(io.Discard, c)
+			})
+			c, err := bayeux.NewClient("http://me:secret@bayeux.test/bayeux", bayeux.ClientConfig{Transports: transports["websocket"], Logger: silent,
+				RequestTimeout: time.Second, HTTPClient: &http.Client{Transport: n.transport()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.Connect(t.Context())
+			if upgraded := err != nil && strings.Contains(err.Error(), "deadline exceeded"); upgraded != (name == "nothing") {
+				t.Errorf("Connect = %v", err)
+			}
+			if user, password, _ := (<-asked).BasicAuth(); user != "me" || password != "secret" {
+				t.Errorf("asked as %q %q", user, password)
 			}
 		})
 	}

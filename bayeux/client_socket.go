@@ -1,20 +1,17 @@
 package bayeux
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
-	"time"
-
-	"github.com/lxzan/gws"
 )
 
 // errNotSent marks failures before anything was sent.
@@ -23,15 +20,11 @@ var errNotSent = errors.New("bayeux: connection lost")
 // errUpgradeRefused marks failures that another transport may get around.
 var errUpgradeRefused = errors.New("bayeux: no WebSocket")
 
-// maxUpgradeReply bounds the answer to an upgrade.
-const maxUpgradeReply = 64 << 10
-
 // socketLink is the WebSocket transport. Replies are matched to the batches
 // that wait for them.
 type socketLink struct {
-	gws.BuiltinEventHandler
 	client *Client
-	conn   *gws.Conn
+	out    frameWriter
 
 	mu      sync.Mutex
 	waiting []*socketCall
@@ -52,19 +45,7 @@ func (c *Client) dialSocket(ctx context.Context) (link, error) {
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	bounded := &clientConn{Conn: nc, left: maxUpgradeReply, timeout: c.cfg.RequestTimeout}
-	l := &socketLink{client: c}
-	conn, resp, err := gws.NewClientFromConn(l, &gws.ClientOption{
-		Addr:                "ws" + strings.TrimPrefix(c.endpoint.String(), "http"),
-		RequestHeader:       c.upgradeHeader(),
-		HandshakeTimeout:    c.cfg.RequestTimeout,
-		ReadMaxPayloadSize:  c.cfg.MaxReply,
-		WriteMaxPayloadSize: 1 << 30,
-		Logger:              quiet{},
-	}, bounded)
-	if resp != nil {
-		c.http.Jar.SetCookies(c.endpoint, resp.Cookies())
-	}
+	resp, src, err := c.upgrade(ctx, nc)
 	if err != nil {
 		nc.Close()
 		if resp != nil {
@@ -72,10 +53,28 @@ func (c *Client) dialSocket(ctx context.Context) (link, error) {
 		}
 		return nil, fmt.Errorf("bayeux: websocket: %w", err)
 	}
-	bounded.open()
-	l.conn = conn
-	go l.loop()
+	l := &socketLink{client: c, out: frameWriter{conn: nc, timeout: c.cfg.RequestTimeout, masks: true}}
+	go l.loop(src)
 	return l, nil
+}
+
+// upgrade has the connection become a WebSocket. Its answer's cookies count, whatever
+// it says.
+func (c *Client) upgrade(ctx context.Context, nc net.Conn) (*http.Response, *bufio.Reader, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint.String(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header = c.upgradeHeader()
+	if u := c.endpoint.User; u != nil && req.Header.Get("Authorization") == "" {
+		password, _ := u.Password()
+		req.SetBasicAuth(u.Username(), password)
+	}
+	resp, src, err := askUpgrade(nc, req)
+	if resp != nil {
+		c.http.Jar.SetCookies(c.endpoint, resp.Cookies())
+	}
+	return resp, src, err
 }
 
 func (c *Client) upgradeHeader() http.Header {
@@ -156,9 +155,15 @@ func (l *socketLink) alive() bool {
 
 func (l *socketLink) close() { l.fail(net.ErrClosed) }
 
-func (l *socketLink) loop() {
-	defer l.fail(io.ErrUnexpectedEOF)
-	l.client.events.safely("websocket", l.conn.ReadLoop)
+func (l *socketLink) loop(src *bufio.Reader) {
+	f := &frameReader{src: src, limit: l.client.cfg.MaxReply,
+		pong: func(payload []byte) error { return l.out.write(opPong, payload) }}
+	err := error(closeError(closeInternal))
+	l.client.events.safely("websocket", func() { err = f.each(l.receive) })
+	if code, ok := err.(closeError); ok {
+		l.out.close(code)
+	}
+	l.fail(err)
 }
 
 // fail ends the link, and everything that waits on it, once.
@@ -172,7 +177,7 @@ func (l *socketLink) fail(err error) {
 	waiting := l.waiting
 	l.waiting = nil
 	l.mu.Unlock()
-	_ = l.conn.NetConn().Close()
+	_ = l.out.conn.Close()
 	for _, w := range waiting {
 		w.err = err
 		close(w.done)
@@ -188,7 +193,7 @@ func (l *socketLink) exchange(ctx context.Context, msgs []*Message) ([]*Message,
 	}
 	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()
-	if err := l.conn.WriteMessage(gws.OpcodeText, renderBatch(msgs)); err != nil {
+	if err := l.out.write(opText, renderBatch(msgs)); err != nil {
 		l.fail(err)
 	}
 	select {
@@ -206,27 +211,9 @@ func (l *socketLink) abandon(w *socketCall) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(other *socketCall) bool { return other == w })
 }
 
-// OnMessage implements gws' callback; it runs on the read loop.
-func (l *socketLink) OnMessage(_ *gws.Conn, m *gws.Message) {
-	defer m.Close()
-	l.client.events.safely("websocket message", func() {
-		if err := l.receive(m); err != nil {
-			l.fail(err)
-		}
-	})
-}
-
-// OnPing answers a ping. A flood only slows down its sender's own messages.
-func (l *socketLink) OnPing(conn *gws.Conn, payload []byte) { _ = conn.WritePong(payload) }
-
-// OnPong is of no interest.
-func (l *socketLink) OnPong(*gws.Conn, []byte) {}
-
-func (l *socketLink) receive(m *gws.Message) error {
-	if m.Opcode != gws.OpcodeText {
-		return errShape
-	}
-	incoming, err := parseMessages(m.Bytes(), clientMaxDepth, clientMaxBatch)
+// receive takes one WebSocket message; it does not keep b.
+func (l *socketLink) receive(b []byte) error {
+	incoming, err := parseMessages(b, clientMaxDepth, clientMaxBatch)
 	if err != nil {
 		return err
 	}
@@ -256,48 +243,4 @@ func (l *socketLink) answer(m *Message) {
 		}
 		return
 	}
-}
-
-// clientConn bounds the answer to the upgrade, which is read before gws' own
-// limits hold, and gives each write its deadline.
-type clientConn struct {
-	net.Conn
-	timeout time.Duration
-	mu      sync.Mutex
-	left    int // bytes that may still be read; negative: no bound
-}
-
-var errUpgradeTooLarge = errors.New("bayeux: answer to the upgrade too large")
-
-func (c *clientConn) Read(b []byte) (int, error) {
-	c.mu.Lock()
-	left := c.left
-	c.mu.Unlock()
-	if left == 0 {
-		return 0, errUpgradeTooLarge
-	}
-	if left > 0 && len(b) > left {
-		b = b[:left]
-	}
-	n, err := c.Conn.Read(b)
-	if left > 0 {
-		c.mu.Lock()
-		c.left = max(0, c.left-n)
-		c.mu.Unlock()
-	}
-	return n, err
-}
-
-// open lifts the bound.
-func (c *clientConn) open() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.left = -1
-}
-
-func (c *clientConn) Write(b []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
 }

@@ -6,10 +6,12 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
 	"unicode/utf8"
 )
 
-// WebSocket close codes this server uses (RFC 6455, section 7.4.1).
+// The close codes that are sent (RFC 6455, section 7.4.1).
 const (
 	closeNormal      = 1000
 	closeGoingAway   = 1001
@@ -42,18 +44,24 @@ const (
 	// nothing and costs as much as any.
 	maxFragments = 4096
 	// frameChunk is what is set aside for a payload before any of it came. A frame
-	// may announce MaxBody and never send it.
+	// may announce the whole limit and never send it.
 	frameChunk = 4096
+	// Control frames cost their sender nothing: more than so many between two
+	// messages in one window end the connection.
+	controlLimit  = 64
+	controlWindow = 10 * time.Second
 )
 
-// frameReader reads the messages that a client sends over a WebSocket. The loop of
-// gws is not used: it sets aside what a frame announces, and panics on a length with
-// the highest bit set (1.8.9).
+// frameReader reads the messages that a peer sends over a WebSocket.
 type frameReader struct {
-	src   *bufio.Reader
-	limit int // bytes of a message
-	// control gets each ping and pong. The payload is not kept.
-	control func(opcode byte, payload []byte) error
+	src    *bufio.Reader
+	limit  int  // bytes of a message
+	masked bool // the peer is a client: its frames are masked, a server's are not
+	// pong answers a ping with this payload, which is not kept.
+	pong func(payload []byte) error
+
+	controls int // since windowStart, and the last message
+	window   time.Time
 }
 
 type frameHeader struct {
@@ -61,6 +69,32 @@ type frameHeader struct {
 	opcode byte
 	length uint64
 	key    [4]byte
+}
+
+// messageBuffers are for messages while they are read and handled.
+var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxPooledBuffer = 64 << 10
+
+// each calls f with each text message, which f must not keep, until f or the
+// connection fails. Nothing is set aside for a connection that is idle.
+func (f *frameReader) each(handle func(message []byte) error) error {
+	for {
+		if _, err := f.src.Peek(1); err != nil {
+			return err
+		}
+		buf := messageBuffers.Get().(*[]byte)
+		message, err := f.next((*buf)[:0])
+		if err == nil {
+			err = handle(message)
+		}
+		if *buf = message; cap(message) <= maxPooledBuffer {
+			messageBuffers.Put(buf)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // next appends the next text message to buf. Its error is a closeError, or that of
@@ -96,6 +130,7 @@ func (f *frameReader) next(buf []byte) ([]byte, error) {
 			if !utf8.Valid(buf) {
 				return buf, closeError(closeNotUTF8)
 			}
+			f.controls = 0
 			return buf, nil
 		}
 	}
@@ -109,7 +144,7 @@ func (f *frameReader) header() (h frameHeader, err error) {
 	}
 	h.fin, h.opcode, h.length = b[0]&0x80 != 0, b[0]&0x0f, uint64(b[1]&0x7f)
 	switch {
-	case b[0]&0x70 != 0, b[1]&0x80 == 0: // an extension nobody agreed on; not masked
+	case b[0]&0x70 != 0, (b[1]&0x80 != 0) != f.masked: // an extension nobody agreed on; not its side's frame
 		return h, closeError(closeProtocol)
 	case h.opcode > opBinary && h.opcode < opClose, h.opcode > opPong:
 		return h, closeError(closeProtocol)
@@ -121,7 +156,9 @@ func (f *frameReader) header() (h frameHeader, err error) {
 			return h, err
 		}
 	}
-	_, err = io.ReadFull(f.src, h.key[:])
+	if f.masked {
+		_, err = io.ReadFull(f.src, h.key[:])
+	}
 	return h, err
 }
 
@@ -156,11 +193,14 @@ func (f *frameReader) payload(buf []byte, h frameHeader) ([]byte, error) {
 		buf = buf[:len(buf)+n]
 		left -= n
 	}
-	unmask(buf[start:], h.key)
+	if f.masked {
+		mask(buf[start:], h.key)
+	}
 	return buf, nil
 }
 
-func unmask(b []byte, key [4]byte) {
+// mask masks b, or takes the mask off.
+func mask(b []byte, key [4]byte) {
 	word := uint64(binary.LittleEndian.Uint32(key[:]))
 	for word |= word << 32; len(b) >= 8; b = b[8:] {
 		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^word)
@@ -176,11 +216,21 @@ func (f *frameReader) readControl(h frameHeader) error {
 	if _, err := io.ReadFull(f.src, payload); err != nil {
 		return err
 	}
-	unmask(payload, h.key)
+	mask(payload, h.key) // a server's key is zero
 	if h.opcode == opClose {
 		return answerToClose(payload)
 	}
-	return f.control(h.opcode, payload)
+	now := time.Now()
+	if now.Sub(f.window) > controlWindow {
+		f.window, f.controls = now, 0
+	}
+	if f.controls++; f.controls > controlLimit {
+		return closeError(closePolicy)
+	}
+	if h.opcode == opPing {
+		return f.pong(payload)
+	}
+	return nil
 }
 
 // answerToClose is the close frame that answers one with this payload.

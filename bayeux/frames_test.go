@@ -47,7 +47,7 @@ func TestFrames(t *testing.T) {
 		{"16 bits", raw(0x81, strings.Repeat("a", 126)), []string{strings.Repeat("a", 126)}, io.EOF},
 		{"64 bits", raw(0x81, strings.Repeat("a", 1<<16)), []string{strings.Repeat("a", 1<<16)}, io.EOF},
 		{"fragments", raw(0x01, long[:3]) + raw(0x00, "") + raw(0x80, long[3:]), []string{long}, io.EOF},
-		{"control between fragments", raw(0x01, "a") + raw(0x89, "p") + raw(0x8a, "q") + raw(0x80, "b"), []string{"\x09p", "\x0aq", "ab"}, io.EOF},
+		{"control between fragments", raw(0x01, "a") + raw(0x89, "p") + raw(0x8a, "q") + raw(0x80, "b"), []string{"ping p", "ab"}, io.EOF},
 		{"at the limit", raw(0x81, strings.Repeat("a", limit)), []string{strings.Repeat("a", limit)}, io.EOF},
 		{"over the limit", raw(0x81, strings.Repeat("a", limit+1)), nil, closeError(1009)},
 		{"over the limit in parts", raw(0x01, strings.Repeat("a", limit)) + raw(0x80, "a"), nil, closeError(1009)},
@@ -87,8 +87,8 @@ func TestFrames(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			f := &frameReader{src: bufio.NewReaderSize(strings.NewReader(tt.in), 16), limit: limit,
-				control: func(op byte, payload []byte) error { got = append(got, string(op)+string(payload)); return nil }}
+			f := &frameReader{src: bufio.NewReaderSize(strings.NewReader(tt.in), 16), limit: limit, masked: true,
+				pong: func(payload []byte) error { got = append(got, "ping "+string(payload)); return nil }}
 			buf := []byte{}
 			for {
 				message, err := f.next(buf[:0])
@@ -107,23 +107,72 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// A server's frames are the same, but for the mask.
+func TestFramesOfAServer(t *testing.T) {
+	ping := ""
+	in := "\x01\x01a\x89\x01p\x80\x7e\x00\x7e" + strings.Repeat("b", 126) + "\x81\x82\x01\x02\x03\x04ab"
+	f := &frameReader{src: bufio.NewReader(strings.NewReader(in)), limit: 1000, pong: func(payload []byte) error { ping = string(payload); return nil }}
+	if got, err := f.next(nil); string(got) != "a"+strings.Repeat("b", 126) || err != nil || ping != "p" {
+		t.Errorf("got %q, %v, and the ping %q", got, err, ping)
+	}
+	if got, err := f.next(nil); err != closeError(closeProtocol) {
+		t.Errorf("a masked frame: %q, %v", got, err)
+	}
+}
+
+// Control frames between two messages are few; a message begins the count anew.
+func TestControlFramesAreBounded(t *testing.T) {
+	in := strings.Repeat(strings.Repeat(raw(0x89, ""), controlLimit)+raw(0x81, "a"), 3) + strings.Repeat(raw(0x8a, ""), controlLimit+1)
+	f := &frameReader{src: bufio.NewReader(strings.NewReader(in)), limit: 1000, masked: true, pong: func([]byte) error { return nil }}
+	for range 3 {
+		if got, err := f.next(nil); string(got) != "a" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	if _, err := f.next(nil); err != closeError(closePolicy) {
+		t.Errorf("error %v", err)
+	}
+}
+
 // What a frame announces costs nothing, and what came of it a small multiple of its
 // size.
 func TestFramesGrowAsTheyCome(t *testing.T) {
-	for _, came := range []int{0, 1, 5000, 100_000} {
-		in := bytes.NewReader(append([]byte("\x81\xff\x00\x00\x00\x00\x00\x7f\xff\xff\x00\x00\x00\x00"), make([]byte, came)...))
-		f := &frameReader{src: bufio.NewReaderSize(in, 16), limit: 1 << 23}
-		buf, err := f.next(nil)
-		if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) || cap(buf) > 4*came+2*frameChunk {
-			t.Errorf("%d bytes set aside for %d, %v", cap(buf), came, err)
+	for head, masked := range map[string]bool{"\x81\xff\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00": true, "\x81\x7f\x00\x00\x00\x00\x40\x00\x00\x00": false} {
+		for _, came := range []int{0, 1, 5000, 100_000} {
+			in := bytes.NewReader(append([]byte(head), make([]byte, came)...))
+			f := &frameReader{src: bufio.NewReaderSize(in, 16), limit: 1 << 30, masked: masked}
+			buf, err := f.next(nil)
+			if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) || cap(buf) > 4*came+2*frameChunk {
+				t.Errorf("%d bytes set aside for %d, %v", cap(buf), came, err)
+			}
 		}
 	}
 }
 
-func TestUnmask(t *testing.T) {
+// What is written is read again, by the other side's reader.
+func TestWrittenFrames(t *testing.T) {
+	for _, masked := range []bool{false, true} {
+		for _, n := range []int{0, 1, 125, 126, 1<<16 - 1, 1 << 16} {
+			payload := bytes.Repeat([]byte("é"), n/2+n%2)[:n/2*2]
+			b := appendFrame([]byte("before"), opText, payload, masked)
+			if masked && n > 8 && bytes.Contains(b, payload[:8]) {
+				t.Errorf("%d bytes are not masked", n)
+			}
+			f := &frameReader{src: bufio.NewReader(bytes.NewReader(b[len("before"):])), limit: 1 << 20, masked: masked}
+			if got, err := f.next(nil); err != nil || !bytes.Equal(got, payload) {
+				t.Errorf("%d bytes, masked %v: %d, %v", n, masked, len(got), err)
+			}
+			if _, err := f.src.ReadByte(); err != io.EOF {
+				t.Errorf("%d bytes, masked %v: more than a frame", n, masked)
+			}
+		}
+	}
+}
+
+func TestMask(t *testing.T) {
 	for n := range 40 {
 		b := bytes.Repeat([]byte{0x55}, n)
-		unmask(b, [4]byte{1, 2, 3, 4})
+		mask(b, [4]byte{1, 2, 3, 4})
 		for i := range b {
 			if b[i] != 0x55^byte(i%4+1) {
 				t.Fatalf("byte %d of %d is %x", i, n, b[i])

@@ -32,14 +32,14 @@ func frame(head byte, payload []byte) []byte {
 
 // frames reads a sequence of frames out of fuzzed bytes: a head, a length, and so
 // many bytes. Those that begin with 0xff are sent as they are.
-func frames(in []byte) []byte {
+func frames(in []byte, render func(head byte, payload []byte) []byte) []byte {
 	if raw, ok := bytes.CutPrefix(in, []byte{0xff}); ok {
 		return raw
 	}
 	var out []byte
 	for len(in) >= 2 {
 		n := min(int(in[1]), len(in)-2)
-		out = append(out, frame(in[0], in[2:2+n])...)
+		out = append(out, render(in[0], in[2:2+n])...)
 		in = in[2+n:]
 	}
 	return out
@@ -103,7 +103,7 @@ func FuzzBayeuxFrames(f *testing.F) {
 			ended <- err
 		}()
 		// A final close makes the server end the connection, if nothing before did.
-		_, _ = conn.Write(frames(in))
+		_, _ = conn.Write(frames(in, frame))
 		_, _ = conn.Write(frame(0x88, []byte{3, 232}))
 		if len(in) > 0 && in[0] == 0xff {
 			conn.Close() // an unfinished frame may have swallowed it

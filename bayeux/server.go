@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/lxzan/gws"
 )
 
 // Server is a Bayeux server. Mount it with and without a trailing slash: it
@@ -24,7 +22,6 @@ import (
 type Server struct {
 	cfg         Config
 	extensions  []Extension
-	upgrader    *gws.Upgrader
 	authorizers []authorizerEntry
 	lazy        map[string]bool // Config.LazyChannels
 	cluster     *cluster        // nil without a broker
@@ -58,7 +55,6 @@ func NewServer(cfg Config) (*Server, error) {
 		sockets:  make(map[*socket]bool),
 		services: make(map[string]serviceHandler),
 	}
-	s.upgrader = newUpgrader(&s.cfg)
 	for _, ch := range cfg.LazyChannels {
 		s.lazy[ch] = true
 	}

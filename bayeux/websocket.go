@@ -7,31 +7,22 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/lxzan/gws"
-)
-
-// Control frames cost the sender nothing: more than so many between two
-// messages in one window end the connection.
-const (
-	controlLimit  = 64
-	controlWindow = 10 * time.Second
 )
 
 // socketReadBuffer is what an idle connection has for reading: more than a connect
 // of most clients. Longer frames are read past it.
 const socketReadBuffer = 512
 
-// socket is one open WebSocket. One goroutine reads. One goroutine at a time writes: the read loop with the replies it made, or one
+// socket is one open WebSocket. One goroutine reads. One goroutine at a time writes:
+// the read loop with the replies it made, or one
 // that lives as long as there is something to write. A slow reader holds up its
 // own connection only: publishers queue in the session and never write.
 type socket struct {
 	server  *Server
-	conn    *gws.Conn
+	out     *frameWriter
 	req     *http.Request
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -43,25 +34,6 @@ type socket struct {
 	writing bool          // somebody is the writer
 	again   bool          // there is more for the writer
 	written chan struct{} // closed when the present write ends; nil if nobody waits
-
-	controls    int // read loop only
-	windowStart time.Time
-}
-
-func newUpgrader(cfg *Config) *gws.Upgrader {
-	return gws.NewUpgrader(gws.BuiltinEventHandler{}, &gws.ServerOption{
-		WriteMaxPayloadSize: 1 << 30, // bounded by the session's queue
-		HandshakeTimeout:    cfg.WriteTimeout,
-		Logger:              quiet{},
-		NewSession:          func() gws.SessionStorage { return noStore{} },
-		// Compression stays off: it would mix secrets with what a stranger
-		// chose, and let a small frame cost much memory.
-	})
-}
-
-// isUpgrade reports whether r asks for a WebSocket.
-func isUpgrade(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
 func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
@@ -75,11 +47,10 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusServiceUnavailable)
 		return
 	}
-	extra := "Cache-Control: no-store\r\n"
+	var cookie *http.Cookie
 	if sock.browser == "" {
-		c := s.newBrowserCookie(r)
-		sock.browser = c.Value
-		extra += "Set-Cookie: " + c.String() + "\r\n"
+		cookie = s.newBrowserCookie(r)
+		sock.browser = cookie.Value
 	}
 	// The handler's context ends when it returns; the socket outlives it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
@@ -92,33 +63,21 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusBadRequest) // HTTP/2, or a wrapper that hides the connection
 		return
 	}
-	conn, err := s.upgrader.UpgradeFromConn(&socketConn{Conn: nc, extra: extra, timeout: s.cfg.WriteTimeout}, br, r)
-	if err != nil {
+	_ = nc.SetDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	if _, err := nc.Write(upgradeReply(r.Header.Get("Sec-WebSocket-Key"), cookie)); err != nil {
 		s.closeSocket(sock)
+		_ = nc.Close()
 		return
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
-	if !s.socketOpen(sock, conn) {
+	_ = nc.SetReadDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
+	out := &frameWriter{conn: nc, timeout: s.cfg.WriteTimeout}
+	if !s.socketOpen(sock, out) {
 		s.closeSocket(sock)
-		_ = conn.WriteClose(closeGoingAway, nil)
+		out.close(closeGoingAway)
 		return
 	}
 	// A goroutine of its own lets net/http's, with its buffers, go.
 	go sock.loop(br)
-}
-
-func wellFormedUpgrade(r *http.Request) bool {
-	if r.Header.Get("Sec-WebSocket-Version") != "13" || r.Header.Get("Sec-WebSocket-Key") == "" || r.ProtoMajor != 1 {
-		return false
-	}
-	for _, v := range r.Header.Values("Connection") {
-		for token := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // hijack takes the connection over, with what the client sent early.
@@ -149,10 +108,10 @@ func (s *Server) reserveSocket(sock *socket) bool {
 }
 
 // socketOpen gives sock its connection, from where on Shutdown looks after it.
-func (s *Server) socketOpen(sock *socket, conn *gws.Conn) bool {
+func (s *Server) socketOpen(sock *socket, out *frameWriter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sock.conn = conn
+	sock.out = out
 	s.sockets[sock] = true
 	return !s.closed
 }
@@ -173,41 +132,16 @@ func (s *Server) closeSocket(sock *socket) {
 func (c *socket) loop(src *bufio.Reader) {
 	defer c.server.closeSocket(c)
 	defer c.detach()
-	code := closeError(closeInternal)
-	c.server.safely("websocket", func() { code = c.read(src) })
-	_ = c.conn.WriteClose(uint16(code), nil)
-	_ = c.conn.NetConn().Close()
-}
-
-// read handles messages until the connection ends, and returns its close code.
-func (c *socket) read(src *bufio.Reader) closeError {
-	f := &frameReader{src: src, limit: c.server.cfg.MaxBody, control: c.control}
-	for {
-		// Nothing is set aside for a connection that is idle.
-		if _, err := src.Peek(1); err != nil {
-			return closeGoingAway
-		}
-		buf := messageBuffers.Get().(*[]byte)
-		message, err := f.next((*buf)[:0])
-		if err == nil {
-			err = c.receive(message)
-		}
-		if *buf = message; cap(message) <= maxPooledBuffer {
-			messageBuffers.Put(buf)
-		}
-		if code, ok := err.(closeError); ok {
-			return code
-		}
-		if err != nil {
-			return closeGoingAway
-		}
+	f := &frameReader{src: src, limit: c.server.cfg.MaxBody, masked: true,
+		pong: func(payload []byte) error { return c.out.write(opPong, payload) }}
+	err := error(closeError(closeInternal))
+	c.server.safely("websocket", func() { err = f.each(c.receive) })
+	code, ok := err.(closeError)
+	if !ok {
+		code = closeGoingAway
 	}
+	c.out.close(code)
 }
-
-// messageBuffers are for messages while they are read and handled.
-var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
-
-const maxPooledBuffer = 64 << 10
 
 // detach leaves the session to its maxInterval: its client may come back.
 func (c *socket) detach() {
@@ -254,7 +188,6 @@ func (c *socket) release(next *ServerSession) {
 
 // receive handles one message of the read loop. It does not keep b.
 func (c *socket) receive(b []byte) error {
-	c.controls = 0
 	c.extendDeadline()
 	msgs, err := parseMessages(b, c.server.cfg.MaxDepth, c.server.cfg.MaxBatch)
 	if err != nil {
@@ -271,22 +204,7 @@ func (c *socket) receive(b []byte) error {
 // extendDeadline: a living client connects at least once in this time.
 func (c *socket) extendDeadline() {
 	cfg := &c.server.cfg
-	_ = c.conn.SetReadDeadline(time.Now().Add(cfg.Timeout + cfg.Interval + cfg.MaxInterval + cfg.WriteTimeout))
-}
-
-// control answers a ping, unless there are too many of them.
-func (c *socket) control(opcode byte, payload []byte) error {
-	now := time.Now()
-	if now.Sub(c.windowStart) > controlWindow {
-		c.windowStart, c.controls = now, 0
-	}
-	if c.controls++; c.controls > controlLimit {
-		return closeError(closePolicy)
-	}
-	if opcode == opPing {
-		return c.conn.WritePong(payload)
-	}
-	return nil
+	_ = c.out.conn.SetReadDeadline(time.Now().Add(cfg.Timeout + cfg.Interval + cfg.MaxInterval + cfg.WriteTimeout))
 }
 
 // post queues replies from outside the read loop.
@@ -372,7 +290,7 @@ func (c *socket) writeOnce() {
 	if len(out) == 0 {
 		return
 	}
-	if c.conn.WriteMessage(gws.OpcodeText, joinBatch(out)) != nil && news > 0 {
+	if c.out.write(opText, joinBatch(out)) != nil && news > 0 {
 		sess.putBack(out[:news])
 	}
 }
@@ -386,49 +304,8 @@ func (c *socket) goAway() {
 		idle = !c.writing && len(c.replies) == 0
 		c.wmu.Unlock()
 	}
-	_ = c.conn.WriteClose(closeGoingAway, nil)
+	c.out.close(closeGoingAway)
 }
 
 // abort drops the connection without ceremony.
-func (c *socket) abort() { _ = c.conn.NetConn().Close() }
-
-// noStore is the smallest thing gws takes as its per-connection storage.
-type noStore struct{}
-
-func (noStore) Len() int                     { return 0 }
-func (noStore) Load(string) (any, bool)      { return nil, false }
-func (noStore) Delete(string)                {}
-func (noStore) Store(string, any)            {}
-func (noStore) Range(func(string, any) bool) {}
-
-// quiet drops gws' own log lines, which quote peers.
-type quiet struct{}
-
-func (quiet) Error(...any) {}
-
-// socketConn gives each write its deadline, and puts extra header lines into
-// the first, the answer to the upgrade: gws has no per-request headers.
-type socketConn struct {
-	net.Conn
-	extra   string
-	timeout time.Duration
-}
-
-func (c *socketConn) Write(b []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	if c.extra == "" {
-		return c.Conn.Write(b)
-	}
-	head, found := bytes.CutSuffix(b, []byte("\r\n"))
-	if !found || !bytes.HasPrefix(b, []byte("HTTP/1.1 101 ")) {
-		return c.Conn.Write(b)
-	}
-	full := append(append(bytes.Clone(head), c.extra...), "\r\n"...)
-	c.extra = ""
-	if n, err := c.Conn.Write(full); err != nil {
-		return min(n, len(b)), err
-	}
-	return len(b), nil
-}
+func (c *socket) abort() { _ = c.out.conn.Close() }

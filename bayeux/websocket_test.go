@@ -169,10 +169,12 @@ func TestWebSocketUpgradeReply(t *testing.T) {
 	if _, resp, err = p.dialWS(nil); err != nil || resp.Header.Get("Set-Cookie") != "" {
 		t.Errorf("a second cookie: %v, %v", resp, err)
 	}
+	key := []string{"AAAAAAAAAAAAAAAAAAAAAA=="}
 	for name, h := range map[string]http.Header{
-		"version":    {"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"8"}, "Sec-Websocket-Key": {"x"}},
+		"version":    {"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"8"}, "Sec-Websocket-Key": key},
+		"short key":  {"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAA"}},
 		"key":        {"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}},
-		"connection": {"Upgrade": {"websocket"}, "Connection": {"close"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"x"}},
+		"connection": {"Upgrade": {"websocket"}, "Connection": {"close"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": key},
 	} {
 		status, _, _, err := p.do(t.Context(), request{method: "GET", header: h})
 		if err != nil || status != 400 {

@@ -24,18 +24,17 @@ type rule struct {
 }
 
 var (
-	age       = "filippo.io/age/..."
-	edwards   = "filippo.io/edwards25519"
-	jose      = "github.com/go-jose/go-jose/v4/..."
-	xcrypto   = "golang.org/x/crypto/..."
-	xsys      = "golang.org/x/sys/unix"
-	jsonv2    = "github.com/go-json-experiment/json/..."
-	websocket = "github.com/lxzan/gws"
-	redis     = "github.com/redis/rueidis"
-	rueidis   = "github.com/redis/rueidis"
-	cobra     = "github.com/spf13/cobra"
-	pgx       = "github.com/jackc/pgx/v5/..."
-	xterm     = "golang.org/x/term"
+	age     = "filippo.io/age/..."
+	edwards = "filippo.io/edwards25519"
+	jose    = "github.com/go-jose/go-jose/v4/..."
+	xcrypto = "golang.org/x/crypto/..."
+	xsys    = "golang.org/x/sys/unix"
+	jsonv2  = "github.com/go-json-experiment/json/..."
+	redis   = "github.com/redis/rueidis"
+	rueidis = "github.com/redis/rueidis"
+	cobra   = "github.com/spf13/cobra"
+	pgx     = "github.com/jackc/pgx/v5/..."
+	xterm   = "golang.org/x/term"
 )
 
 var rules = map[string]rule{
@@ -48,7 +47,7 @@ var rules = map[string]rule{
 	"replay/pgstore":        {ours: []string{"replay", "replay/internal/group"}, third: []string{pgx}},
 	"replay/redisstore":     {ours: []string{"replay", "replay/internal/group"}, third: []string{rueidis}},
 	"session":               {ours: []string{"seal", "policy", "replay"}},
-	"bayeux":                {third: []string{websocket, jsonv2}},
+	"bayeux":                {third: []string{jsonv2}},
 	"bayeux/ext":            {ours: []string{"bayeux"}, third: []string{jsonv2}},
 	"bayeux/redisbroker":    {third: []string{redis}},
 	"bayeux/sessionext":     {ours: []string{"bayeux", "session"}},
