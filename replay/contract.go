@@ -8,8 +8,8 @@ import (
 // Right is one once-only right: the use-id of an attribute.
 type Right struct {
 	ID ID
-	// Issued is when the right was created; it is fixed for life and compared
-	// with the store's epoch.
+	// Issued is when the right was created: now, or the store's epoch if that is
+	// later. It is fixed for life, and compared with the store's epoch and clock.
 	Issued time.Time
 	// KeepUntil is axp + 2·leeway: the last moment at which any envelope of the
 	// right could be accepted, plus the clocks' disagreement. It is fixed for
@@ -91,7 +91,8 @@ type Burn struct {
 	Right
 	// Required refuses the whole restore, with nothing written, when the right
 	// is already spent by another owner, or when it lies before the epoch or
-	// beyond the horizon. Otherwise that right alone is lost.
+	// beyond the horizon. Otherwise that right alone is lost. One that is dated
+	// ahead is [ErrAhead] for the whole restore either way.
 	Required bool
 }
 
@@ -99,7 +100,7 @@ type Burn struct {
 type RestoreRequest struct {
 	Session ID
 	Set     Version
-	// Issued is when the set was sealed; compared with the store's epoch.
+	// Issued is when the set was sealed, as in [Right].
 	Issued time.Time
 	// KeepUntil is the session's axp + 2·leeway.
 	KeepUntil time.Time
@@ -166,7 +167,7 @@ type Sessions interface {
 	// [RolledBack] when Strict. If a Required burn is held by
 	// another owner it is [Spent]. Otherwise it is granted: fence+1, floor =
 	// watermark = 0, attempt and set are noted, burns are claimed. A set issued
-	// before the epoch is [ErrBeforeEpoch].
+	// before the epoch is [ErrBeforeEpoch], and one dated ahead [ErrAhead].
 	Restore(ctx context.Context, r RestoreRequest) (Restored, error)
 
 	// Protect raises the watermark to at.Version.Gen before a protected change
@@ -177,7 +178,7 @@ type Sessions interface {
 	// Take spends right for owner if the session still is under
 	// by.Version.Fence. The verdict is [Granted] with the claim's outcome,
 	// [Superseded] or [Revoked] with [Lost]; the watermark is left alone. A right
-	// before the epoch or beyond the horizon is an error, as in a claim.
+	// before the epoch, dated ahead or beyond the horizon is an error, as in a claim.
 	Take(ctx context.Context, by Place, owner Owner, right Right) (Verdict, Outcome, error)
 
 	// Acknowledge raises the floor of each session that still is under
@@ -219,9 +220,9 @@ type Sessions interface {
 // the password, or to log out everywhere.
 type Subjects interface {
 	// RevokeSubject makes every login of subject void whose Since is at or before
-	// the cut. The cut becomes the latest of before and one second after the
+	// the cut. The cut becomes the latest of before, the epoch and one second after the
 	// present cut: it never goes back, and each call ends what was logged in since
-	// the one before. Repeating it is harmless but ends logins made meanwhile.
+	// the one before, at the epoch too when that is yet to come. Repeating it is harmless but ends logins made meanwhile.
 	//
 	// Before should be now plus the disagreement of the nodes' clocks. KeepUntil
 	// must be later than axp + 2·leeway of every session that can exist now; one
@@ -271,9 +272,12 @@ type TxSpender interface {
 //  6. Horizon. A KeepUntil that has passed by the store's clock, or is at or below
 //     the largest one purged, is [ErrBeyondHorizon], also when the clock went back.
 //  7. Epoch. What was issued before the memory began is [ErrBeforeEpoch]. It is
-//     dated by its issuer's clock, and the epoch by the store's. So what a clock that
-//     is d ahead issued, less than d before the memory was lost and began anew, is
-//     not refused: if it was spent in between, it can be granted again.
+//     dated by its issuer's clock, and the epoch by the store's. So a right or set that is
+//     dated more than [MaxAhead] after the store's clock, and after its epoch, is
+//     [ErrAhead], and a memory begins later than all that any other one, lost before, can have
+//     granted ([FirstEpoch]); two that begin in the same second are one to
+//     this rule. A login is only compared with the epoch, since after a
+//     revocation it is dated ahead by design.
 //  8. Full refuses: [ErrFull], and nothing live is evicted.
 //  9. Unknown is neither. A store that can't tell returns an error that is none
 //     of this package's final ones, beside the zero answer.
@@ -288,10 +292,11 @@ type Store interface {
 	Rights
 	Sessions
 	Subjects
-	// Epoch is the moment at which the store's memory began, in whole seconds:
+	// Epoch is the moment at which the store's memory begins, in whole seconds:
 	// everything issued before it, that is Issued.Unix() < Epoch.Unix(), is
-	// refused with [ErrBeforeEpoch]. Nobody may issue below it: a set, right or
-	// login of the very second in which a store was made takes Epoch as its time.
+	// refused with [ErrBeforeEpoch]. It lies up to [MaxAhead] and a second ahead when a
+	// store was just made. Nobody may issue below it: until then a set, right or
+	// login takes Epoch as its time, at which everything may be dated.
 	Epoch(ctx context.Context) (time.Time, error)
 	// Close releases the store. Later calls return [ErrClosed].
 	Close() error

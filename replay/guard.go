@@ -64,8 +64,8 @@ type GuardConfig struct {
 // circuit. An open circuit that nobody calls stays open.
 //
 // An answer is what the contract calls final too: a right that is spent, a set
-// that is refused, a store that is full. So is [ErrHeld]: whoever keeps a
-// transaction of his own open shuts nobody else out. A caller that leaves says nothing about
+// that is refused, a store that is full. So are [ErrHeld] and [ErrAhead]: whoever keeps a
+// transaction of his own open, or whose clock is wrong, shuts nobody else out. A caller that leaves says nothing about
 // the store. A store that does not heed an ended ctx (clause 10) keeps its callers,
 // but not more than InFlight.
 //
@@ -158,7 +158,7 @@ func classify(caller context.Context, err error) news {
 	case errors.Is(caller.Err(), context.Canceled):
 		return unknown
 	}
-	for _, told := range []error{ErrFull, ErrHeld, ErrBeforeEpoch, ErrBeyondHorizon, ErrNoOwner, ErrNoStore, ErrClosed} {
+	for _, told := range []error{ErrFull, ErrHeld, ErrAhead, ErrBeforeEpoch, ErrBeyondHorizon, ErrNoOwner, ErrNoStore, ErrClosed} {
 		if errors.Is(err, told) {
 			return answered
 		}

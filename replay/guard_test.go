@@ -71,7 +71,7 @@ func guarded(t *testing.T, cfg replay.GuardConfig, run func(t *testing.T, w *wea
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &weak{Store: replay.NewMemory(replay.MemoryConfig{})}
-		time.Sleep(time.Second) // past the epoch
+		time.Sleep(replay.MaxAhead + time.Second) // past the epoch
 		run(t, w, replay.NewGuard(w, cfg))
 	})
 }

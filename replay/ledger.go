@@ -100,10 +100,17 @@ func orDefault(n, d int) int {
 	return n
 }
 
+// MaxAhead is how far after the store's clock a right or set may be dated; what is
+// dated later is [ErrAhead]. It is also how much later than now a memory begins.
+const MaxAhead = 5 * time.Second
+
 // FirstEpoch is the epoch of a memory that starts empty at now: the first whole
-// second after it. What was issued earlier within this second may have been
-// spent before.
-func FirstEpoch(now time.Time) time.Time { return time.Unix(now.Unix()+1, 0) }
+// second of which nothing can have been granted before, [MaxAhead] and up to a
+// second later.
+func FirstEpoch(now time.Time) time.Time { return time.Unix(latest(now)+1, 0) }
+
+// latest is the last Unix second of which something may be granted at now.
+func latest(now time.Time) int64 { return now.Unix() + int64(MaxAhead/time.Second) }
 
 // Epoch returns the epoch.
 func (l *Ledger) Epoch() time.Time { return time.Unix(l.epoch, 0) }
@@ -183,8 +190,8 @@ func (l *Ledger) Restore(now time.Time, r RestoreRequest) (Restored, error) {
 	if r.Attempt == (Owner{}) {
 		return Restored{}, ErrNoOwner
 	}
-	if r.Issued.Unix() < l.epoch {
-		return Restored{}, ErrBeforeEpoch
+	if err := l.dated(now, r.Issued); err != nil {
+		return Restored{}, err
 	}
 	was, err := l.enter(now, Place{Session: r.Session, KeepUntil: r.KeepUntil, Login: r.Login})
 	if err != nil {
@@ -208,7 +215,8 @@ func (l *Ledger) Restore(now time.Time, r RestoreRequest) (Restored, error) {
 }
 
 // weigh decides on the rights that a restore burns and writes nothing. A right
-// of which the store cannot know is lost, unless it is required.
+// of which the store cannot know is lost, unless it is required. One that is dated
+// ahead is not lost: the store will know in a moment.
 func (l *Ledger) weigh(now time.Time, owner Owner, burns []Burn) (burnt []Outcome, spend []Right, v Verdict, err error) {
 	if len(burns) == 0 {
 		return nil, nil, Granted, nil
@@ -217,7 +225,7 @@ func (l *Ledger) weigh(now time.Time, owner Owner, burns []Burn) (burnt []Outcom
 	mine := make(map[ID]bool) // listed twice: the second is ours already
 	for i, b := range burns {
 		err := l.admit(now, b.Right)
-		if err != nil && b.Required {
+		if err != nil && (b.Required || err == ErrAhead) {
 			return nil, nil, Refused, err
 		}
 		if err == nil {
@@ -329,7 +337,7 @@ func (l *Ledger) RevokeSubject(now time.Time, subject ID, before, keepUntil time
 		return errFarCut
 	}
 	was, known := l.subjects[subject]
-	next := ended{cut: before.Unix(), keep: ceil(keepUntil)}
+	next := ended{cut: max(before.Unix(), l.epoch), keep: ceil(keepUntil)}
 	if known {
 		next = ended{max(next.cut, was.cut+1), max(next.keep, was.keep)}
 	} else if len(l.subjects) >= l.maxSubjects {

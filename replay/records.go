@@ -119,10 +119,22 @@ func (l *Ledger) enter(now time.Time, p Place) (State, error) {
 	return s, nil
 }
 
-// admit refuses a right that was issued before the memory began, or is out of reach.
-func (l *Ledger) admit(now time.Time, r Right) error {
-	if r.Issued.Unix() < l.epoch {
+// dated refuses what was issued before the memory began, or is dated so far ahead that
+// the next memory might begin before it.
+func (l *Ledger) dated(now, issued time.Time) error {
+	switch at := issued.Unix(); {
+	case at < l.epoch:
 		return ErrBeforeEpoch
+	case at > max(l.epoch, latest(now)):
+		return ErrAhead
+	}
+	return nil
+}
+
+// admit refuses a right by its date, or for being out of reach.
+func (l *Ledger) admit(now time.Time, r Right) error {
+	if err := l.dated(now, r.Issued); err != nil {
+		return err
 	}
 	return within(now, r.KeepUntil, l.rights.horizon(r.ID))
 }

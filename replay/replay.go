@@ -98,6 +98,13 @@ var (
 	ErrClosed = errors.New("replay: store is closed")
 )
 
+// ErrAhead says that a right or set is dated more than [MaxAhead] after the store's
+// clock, and after its epoch: if it were granted now, a memory that is lost and begins
+// anew soon could grant it again. It is not final: nothing was written, and the same
+// call is answered when the store's clock has come near. The store is well, so that
+// a [Guard] goes on asking it; the issuer's clock is not.
+var ErrAhead = errors.New("replay: dated ahead of the store's clock")
+
 // ErrHeld says that another transaction holds what the call is about, and that the
 // store waited for its end no longer. It is not final: the store could not tell.
 // But it is well, so that a [Guard] goes on asking it.

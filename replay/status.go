@@ -10,7 +10,7 @@ type Status struct {
 	// Rights, Sessions and Subjects count the records, those not yet purged
 	// included.
 	Rights, Sessions, Subjects int
-	// Epoch is when the memory began; what was issued before is refused.
+	// Epoch is when the memory begins; what was issued before is refused.
 	Epoch time.Time
 	// Horizon is the largest KeepUntil purged, zero if none; what is kept no
 	// longer than that is refused.
@@ -26,8 +26,8 @@ type Operable interface {
 	Status(ctx context.Context) (Status, error)
 	// Purge forgets all records that are past their KeepUntil, at once.
 	Purge(ctx context.Context) error
-	// RaiseEpoch makes the epoch the first whole second after now, so that
-	// everything issued before is refused for good: after the store was put back
+	// RaiseEpoch makes the epoch [FirstEpoch] of now, or a second later than it was, so
+	// that everything granted before is refused for good: after the store was put back
 	// from a backup it can't know what was spent since. The epoch never goes back.
 	RaiseEpoch(ctx context.Context) error
 }

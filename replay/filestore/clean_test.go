@@ -72,7 +72,7 @@ func TestHorizonOfCleaned(t *testing.T) {
 	c.shift(20 * time.Second)
 	session := newID() // of which all records but the last are dead
 	for gen := range uint64(200) {
-		at := replay.Place{Session: session, Version: replay.Version{Gen: gen + 1}, KeepUntil: soon().Add(time.Hour)}
+		at := replay.Place{Session: session, Version: replay.Version{Gen: gen + 1}, KeepUntil: time.Now().Add(time.Hour)}
 		if v, err := s.Protect(context.Background(), at); v != replay.Granted || err != nil {
 			t.Fatal(v, err)
 		}
@@ -129,11 +129,13 @@ func TestRaiseEpoch(t *testing.T) {
 	dir, ctx := folder(t), context.Background()
 	s, other := mustOpen(t, dir, Config{}, h), mustOpen(t, dir, Config{}, h)
 	held, old, o := newRight(), newRight(), newOwner()
-	held.Issued = soon().Add(time.Hour)
 	claim(t, s, o, replay.Won, held)
 	c.shift(10 * time.Second)
 	must(t, s.RaiseEpoch(ctx))
-	want := c.now().Unix() + 1
+	want := replay.FirstEpoch(c.now()).Unix()
+	raised, err := s.Epoch(ctx)
+	must(t, err)
+	held.Issued = raised
 	third := mustOpen(t, dir, Config{}, h)
 	for name, s := range map[string]*Store{"the writer": s, "the other": other, "a new one": third} {
 		if got, err := s.Epoch(ctx); err != nil || got.Unix() < want-1 || got.Unix() > want {
@@ -145,8 +147,6 @@ func TestRaiseEpoch(t *testing.T) {
 		claim(t, s, newOwner(), replay.Lost, held)
 	}
 	c.shift(-time.Hour)
-	raised, err := s.Epoch(ctx)
-	must(t, err)
 	must(t, s.RaiseEpoch(ctx)) // later than it was, whatever the clock says
 	if got, err := s.Epoch(ctx); err != nil || !got.After(raised) {
 		t.Errorf("Epoch = %v, %v, want one after %v", got, err, raised)
@@ -180,6 +180,7 @@ func TestReadOnly(t *testing.T) {
 	if _, err := Open(dir, Config{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of an empty folder = %v, want %v", err, fs.ErrNotExist)
 	}
+	must(t, os.Remove(dir))
 	s := mustOpen(t, dir, Config{}, realHooks())
 	reader := mustOpen(t, dir, Config{ReadOnly: true}, realHooks())
 	r := newRight()

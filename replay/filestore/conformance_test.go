@@ -41,11 +41,11 @@ func conformance(t *testing.T, h hooks) {
 	replaytest.Run(t, replaytest.Config{
 		New: func(t testing.TB) replay.Store {
 			c.reset()
-			return mustOpen(t, folder(t), Config{}, h)
+			return openFresh(t, folder(t), Config{}, h)
 		},
 		NewBounded: func(t testing.TB, room replaytest.Bounds) replay.Store {
 			c.reset()
-			return mustOpen(t, folder(t), Config{MaxRights: room.Rights, MaxSessions: room.Sessions, MaxSubjects: room.Subjects}, h)
+			return openFresh(t, folder(t), Config{MaxRights: room.Rights, MaxSessions: room.Sessions, MaxSubjects: room.Subjects}, h)
 		},
 		Reopen: func(t testing.TB, old replay.Store) replay.Store {
 			return mustOpen(t, old.(*Store).disk.dir, Config{}, h)
@@ -70,7 +70,7 @@ func TestConformanceCompacting(t *testing.T) {
 // The same in a bubble, in which a goroutine that Close left behind shows.
 func TestConformanceInFakeTime(t *testing.T) {
 	replaytest.Run(t, replaytest.Config{
-		New: func(t testing.TB) replay.Store { return mustOpen(t, folder(t), Config{}, realHooks()) },
+		New: func(t testing.TB) replay.Store { return openFresh(t, folder(t), Config{}, realHooks()) },
 		Reopen: func(t testing.TB, old replay.Store) replay.Store {
 			return mustOpen(t, old.(*Store).disk.dir, Config{}, realHooks())
 		},

@@ -129,11 +129,20 @@ func fillUp(dir string, want error) (p filled, err error) {
 	if p.store, err = Open(dir, Config{}); err != nil {
 		return p, err
 	}
-	for len(p.acked) < 1<<20 {
-		batch := make([]replay.Right, 100)
+	issued, err := p.store.Epoch(ctx)
+	if err != nil {
+		return p, err
+	}
+	rights := func(n int) []replay.Right {
+		batch := make([]replay.Right, n)
 		for i := range batch {
 			batch[i] = newRight()
+			batch[i].Issued = issued
 		}
+		return batch
+	}
+	for len(p.acked) < 1<<20 {
+		batch := rights(100)
 		p.open = batch[0]
 		o, err := p.store.Claim(ctx, p.owner, batch...)
 		if err == nil && o == replay.Won {
@@ -149,11 +158,7 @@ func fillUp(dir string, want error) (p filled, err error) {
 		return p, errors.New("nothing was acknowledged")
 	}
 	for range 20 {
-		batch := make([]replay.Right, 200)
-		for i := range batch {
-			batch[i] = newRight()
-		}
-		if o, err := p.store.Claim(ctx, newOwner(), batch...); o != replay.Lost || err == nil || errors.Is(err, replay.ErrFull) {
+		if o, err := p.store.Claim(ctx, newOwner(), rights(200)...); o != replay.Lost || err == nil || errors.Is(err, replay.ErrFull) {
 			return p, fmt.Errorf("claim on a disk that fails = %v, %w", o, err)
 		}
 		if o, err := p.store.Claim(ctx, newOwner(), p.acked[0]); o != replay.Lost {

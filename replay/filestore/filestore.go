@@ -304,8 +304,8 @@ func (s *Store) Purge(ctx context.Context) error {
 	return err
 }
 
-// RaiseEpoch makes the epoch the first whole second after now, so that everything
-// issued before is refused for good. An operator calls it after the folder was
+// RaiseEpoch makes the epoch [replay.FirstEpoch] of now, so that everything
+// granted before is refused for good. An operator calls it after the folder was
 // restored from a backup in a way that the store can't see.
 func (s *Store) RaiseEpoch(ctx context.Context) error {
 	return s.submit(ctx, &op{f: func(l *replay.Ledger, now time.Time) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,17 +25,27 @@ func newOwner() (o replay.Owner) {
 	return o
 }
 
-// soon is a time that every store made by now accepts as issued.
-func soon() time.Time { return time.Now().Add(2 * time.Second) }
-
 func newRight() replay.Right {
-	return replay.Right{ID: newID(), Issued: soon(), KeepUntil: time.Now().Add(time.Hour)}
+	return replay.Right{ID: newID(), Issued: time.Now(), KeepUntil: time.Now().Add(time.Hour)}
 }
 
 // folder is a path at which Open makes a folder.
 func folder(t testing.TB) string { return filepath.Join(t.TempDir(), "replay") }
 
+// mustOpen opens the store at dir. A new one began so long ago that what is issued now
+// is after its epoch.
 func mustOpen(t testing.TB, dir string, cfg Config, h hooks) *Store {
+	t.Helper()
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		began := h
+		began.now = func() time.Time { return h.now().Add(-replay.MaxAhead - time.Second) }
+		must(t, openFresh(t, dir, Config{}, began).Close())
+	}
+	return openFresh(t, dir, cfg, h)
+}
+
+// openFresh is mustOpen at the epoch of a new store.
+func openFresh(t testing.TB, dir string, cfg Config, h hooks) *Store {
 	t.Helper()
 	s, err := open(dir, cfg, h)
 	if err != nil {
@@ -154,7 +165,7 @@ func TestAcknowledge(t *testing.T) {
 		}
 	}
 	expect(nil, 1, []replay.Place{ack(here, 5)}, replay.Granted)
-	if got, err := other.Restore(ctx, replay.RestoreRequest{Session: moved, Issued: soon(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Granted || err != nil {
+	if got, err := other.Restore(ctx, replay.RestoreRequest{Session: moved, Issued: time.Now(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Granted || err != nil {
 		t.Fatalf("Restore = %v, %v", got.Verdict, err)
 	}
 	must(t, other.Revoke(ctx, revoked, keep))
@@ -171,7 +182,7 @@ func TestAcknowledge(t *testing.T) {
 	expect(replay.ErrFull, 1, []replay.Place{ack(here, 6), ack(newID(), 1)}, replay.Granted, replay.Granted)
 	must(t, s.Close())
 	s = mustOpen(t, dir, Config{}, h)
-	if got, err := s.Restore(ctx, replay.RestoreRequest{Session: here, Set: replay.Version{Gen: 5}, Issued: soon(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Superseded || err != nil {
+	if got, err := s.Restore(ctx, replay.RestoreRequest{Session: here, Set: replay.Version{Gen: 5}, Issued: time.Now(), KeepUntil: keep, Attempt: newOwner()}); got.Verdict != replay.Superseded || err != nil {
 		t.Errorf("Restore below the floor = %v, %v, want superseded", got.Verdict, err)
 	}
 }
@@ -190,7 +201,7 @@ func TestAcknowledgeLeavesTheSyncToOthers(t *testing.T) {
 	o, r := newOwner(), newRight()
 	claim(t, other, o, replay.Won, r)
 	syncs = 0
-	if v, err := s.Acknowledge(context.Background(), replay.Place{Session: newID(), KeepUntil: soon().Add(time.Hour)}); err != nil || v[0] != replay.Granted || syncs != 0 {
+	if v, err := s.Acknowledge(context.Background(), replay.Place{Session: newID(), KeepUntil: time.Now().Add(time.Hour)}); err != nil || v[0] != replay.Granted || syncs != 0 {
 		t.Errorf("Acknowledge = %v, %v with %d syncs", v, err, syncs)
 	}
 	if claim(t, s, o, replay.Mine, r); syncs != 1 {
@@ -226,7 +237,9 @@ func TestAlone(t *testing.T) {
 	wins := func(s *Store) {
 		t.Helper()
 		r := newRight()
-		r.Issued = time.Now().Add(time.Minute) // above every epoch
+		epoch, err := s.Epoch(t.Context())
+		must(t, err)
+		r.Issued = epoch
 		claim(t, s, newOwner(), replay.Won, r)
 	}
 	one := mustOpen(t, dir, Config{}, realHooks())

@@ -75,7 +75,7 @@ func newSample(t testing.TB, n int) sample {
 }
 
 func (p sample) restore() replay.RestoreRequest {
-	return replay.RestoreRequest{Session: p.session, Set: replay.Version{Gen: 1}, Issued: soon(), KeepUntil: soon().Add(time.Hour), Attempt: newOwner()}
+	return replay.RestoreRequest{Session: p.session, Set: replay.Version{Gen: 1}, Issued: time.Now(), KeepUntil: time.Now().Add(time.Hour), Attempt: newOwner()}
 }
 
 // last is where the last group begins.
@@ -536,7 +536,7 @@ func TestDurableBeforeAnswer(t *testing.T) {
 		r := newRight()
 		claim(t, s, o, replay.Won, r)
 		durable(o, r)
-		if v, err := s.Protect(context.Background(), replay.Place{Session: session, Version: replay.Version{Gen: uint64(i)}, KeepUntil: soon().Add(time.Hour)}); v != replay.Granted || err != nil {
+		if v, err := s.Protect(context.Background(), replay.Place{Session: session, Version: replay.Version{Gen: uint64(i)}, KeepUntil: time.Now().Add(time.Hour)}); v != replay.Granted || err != nil {
 			t.Fatal(v, err)
 		}
 	}

@@ -43,7 +43,7 @@ func (b *stand) fresh(t testing.TB) site {
 	b.free = b.free[1:]
 	b.sql(t, s, `DELETE FROM sealedblob.rights; DELETE FROM sealedblob.sessions; DELETE FROM sealedblob.subjects;
 		UPDATE sealedblob.ahead SET seconds = 0;
-		UPDATE sealedblob.memory SET epoch = sealedblob.clock() + 1, rights_horizon = '-9223372036854775808', horizon = '-9223372036854775808';
+		UPDATE sealedblob.memory SET epoch = sealedblob.latest() + 1, rights_horizon = '-9223372036854775808', horizon = '-9223372036854775808';
 		SELECT sealedblob.sign()`)
 	t.Cleanup(func() {
 		if !b.broken {

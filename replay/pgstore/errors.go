@@ -135,6 +135,8 @@ func refusal(answer int16) error {
 		return replay.ErrBeforeEpoch
 	case answerHorizon:
 		return replay.ErrBeyondHorizon
+	case answerAhead:
+		return replay.ErrAhead
 	case answerFar:
 		return errFarCut
 	case answerNoOwner:

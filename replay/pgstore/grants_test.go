@@ -39,7 +39,7 @@ func TestGrants(t *testing.T) {
 	refused = append(refused,
 		"INSERT INTO sealedblob.rights (id, owner, keep) VALUES (gen_random_uuid(), gen_random_uuid(), 1) ON CONFLICT (id) DO UPDATE SET keep = 2",
 		"SELECT sealedblob.raise_epoch()", "SELECT sealedblob.accept_failover()", "SELECT sealedblob.admit('"+s.roles.web+"')",
-		"SELECT sealedblob.whereabouts()", "SELECT sealedblob.clock()", "SELECT sealedblob.put(true, NULL, NULL, 1)",
+		"SELECT sealedblob.whereabouts()", "SELECT sealedblob.clock()", "SELECT sealedblob.latest()", "SELECT sealedblob.put(true, NULL, NULL, 1)",
 		"SELECT sealedblob.enter('{0,0}', true, gen_random_uuid(), 1, NULL, NULL)",
 		"SELECT sealedblob.burn('{0,0}', gen_random_uuid(), '{}', '{}', '{}', '{}')",
 		"CREATE FUNCTION sealedblob.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -98,7 +98,7 @@ func TestSearchPath(t *testing.T) {
 	// Each function names its path; those that do not are inlined, and name all they use.
 	loose := sql(t, s.owner, `SELECT coalesce(string_agg(proname, ' ' ORDER BY proname), '') FROM pg_proc
 		WHERE pronamespace = 'sealedblob'::regnamespace AND NOT coalesce(proconfig::text LIKE '%search_path=pg_catalog, pg_temp%', false)`)
-	if loose != "clock mark started under" {
+	if loose != "clock latest mark started under" {
 		t.Errorf("functions without a search_path: %s", loose)
 	}
 	if definers := sql(t, s.owner, `SELECT count(*) FROM pg_proc WHERE pronamespace = 'sealedblob'::regnamespace AND prosecdef

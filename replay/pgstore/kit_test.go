@@ -100,9 +100,11 @@ func siteOn(t testing.TB, server *services.Server, r roles) site {
 	return s
 }
 
+// migrate makes a memory that began so long ago that what is issued now is after its epoch.
 func (s site) migrate(t testing.TB) {
 	t.Helper()
 	must(t, Migrate(context.Background(), s.owner))
+	sql(t, s.owner, "UPDATE sealedblob.memory SET epoch = epoch - 7; SELECT sealedblob.sign()")
 	sql(t, s.owner, "SELECT sealedblob.admit('"+s.roles.web+"')")
 }
 
@@ -214,17 +216,24 @@ func newOwner() (o replay.Owner) {
 	return o
 }
 
-// soon is after the epoch of any store that was made until now.
-func soon() time.Time { return time.Now().Add(2 * time.Second) }
-
 func newRight() replay.Right {
-	return replay.Right{ID: newID(), Issued: soon(), KeepUntil: time.Now().Add(time.Hour)}
+	return replay.Right{ID: newID(), Issued: time.Now(), KeepUntil: time.Now().Add(time.Hour)}
+}
+
+// rightOf is a new right of s, whose epoch may just have been raised.
+func rightOf(t testing.TB, s *Store) replay.Right {
+	t.Helper()
+	r := newRight()
+	epoch, err := s.Epoch(context.Background())
+	must(t, err)
+	r.Issued = epoch
+	return r
 }
 
 func restoring(session replay.ID, fence uint64, o replay.Owner) replay.RestoreRequest {
 	return replay.RestoreRequest{
 		Session: session, Set: replay.Version{Fence: fence, Gen: 1},
-		Issued: soon(), KeepUntil: time.Now().Add(time.Hour), Attempt: o,
+		Issued: time.Now(), KeepUntil: time.Now().Add(time.Hour), Attempt: o,
 	}
 }
 

@@ -217,8 +217,8 @@ func (s *Store) purgeNowAndThen(every time.Duration) {
 	}
 }
 
-// RaiseEpoch makes the epoch the first whole second after now, or one more than it
-// was if that is later, and this database the place of the memory. Everything issued
+// RaiseEpoch makes the epoch [replay.FirstEpoch] of now, or one more than it
+// was if that is later, and this database the place of the memory. Everything granted
 // before is refused for good. An operator calls it as the owner after a restore or a
 // failover; see [Config.Restored].
 func (s *Store) RaiseEpoch(ctx context.Context) error {

@@ -28,12 +28,12 @@ func refuses(t *testing.T, web, owner string, before ...replay.Right) {
 	}
 	must(t, s.RaiseEpoch(t.Context()))
 	for _, r := range before {
-		r.Issued = r.Issued.Add(-5 * time.Second) // newRight dates it ahead
 		if got, err := s.Claim(t.Context(), newOwner(), r); got != replay.Lost || !errors.Is(err, replay.ErrBeforeEpoch) {
 			t.Errorf("Claim of an old right = %v, %v, want %v", got, err, replay.ErrBeforeEpoch)
 		}
 	}
-	claims(t, mustOpen(t, Config{URL: web}), newOwner(), replay.Won, newRight())
+	store := mustOpen(t, Config{URL: web})
+	claims(t, store, newOwner(), replay.Won, rightOf(t, store))
 }
 
 // elsewhere moves dsn to another database.
@@ -64,7 +64,7 @@ func TestDumpRestored(t *testing.T) {
 		t.Errorf("Claim on a connection from before = %v, %v, want %v", got, err, ErrRestored)
 	}
 	refuses(t, s.web, s.owner, right)
-	claims(t, store, newOwner(), replay.Won, newRight()) // who lived through it goes on
+	claims(t, store, newOwner(), replay.Won, rightOf(t, store)) // who lived through it goes on
 	store.Close()
 }
 
@@ -115,9 +115,7 @@ func TestMemoryWritten(t *testing.T) {
 		"REINDEX TABLE sealedblob.memory",
 	} {
 		sql(t, s.owner, script)
-		right := newRight()
-		right.Issued = right.Issued.Add(time.Minute) // the epoch was raised
-		if got, err := store.Claim(t.Context(), newOwner(), right); got != replay.Won || err != nil {
+		if got, err := store.Claim(t.Context(), newOwner(), rightOf(t, store)); got != replay.Won || err != nil {
 			t.Errorf("after %s: Claim = %v, %v", script, got, err)
 		}
 	}
@@ -216,11 +214,10 @@ func TestCopyPutBack(t *testing.T) {
 	}
 	operator := mustOpen(t, Config{URL: s.owner, Restored: true})
 	must(t, operator.RaiseEpoch(t.Context()))
-	lost.Issued = lost.Issued.Add(-5 * time.Second)
 	if got, err := store.Claim(t.Context(), newOwner(), lost); got != replay.Lost || !errors.Is(err, replay.ErrBeforeEpoch) {
 		t.Errorf("Claim after the epoch was raised = %v, %v, want %v", got, err, replay.ErrBeforeEpoch)
 	}
-	claims(t, store, newOwner(), replay.Won, newRight())
+	claims(t, store, newOwner(), replay.Won, rightOf(t, store))
 
 	// The same where a session is what was lost.
 	server.Stop()
@@ -228,6 +225,7 @@ func TestCopyPutBack(t *testing.T) {
 	server.Start()
 	awaitOpen(t, store)
 	moved := restoring(newID(), 0, newOwner())
+	moved.Issued = rightOf(t, store).Issued
 	must(t, second(store.Restore(t.Context(), moved)))
 	server.Kill()
 	server.PutBack(old)

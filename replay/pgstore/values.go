@@ -18,6 +18,7 @@ const (
 	answerAlone   = 5 // ask again alone
 	answerFar     = 6
 	answerNoOwner = 7
+	answerAhead   = 8
 )
 
 // noHorizon is the horizon of a memory that purged nothing.

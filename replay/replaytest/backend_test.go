@@ -42,6 +42,15 @@ func (b *backend) do(f func(l *replay.Ledger, now time.Time) error) error {
 	return f(b.ledger, b.now())
 }
 
+// epoch is the ledger's; at it everything may be dated.
+func (b *backend) epoch() (at time.Time) {
+	b.do(func(l *replay.Ledger, _ time.Time) error {
+		at = l.Epoch()
+		return nil
+	})
+	return at
+}
+
 // state returns a session's record.
 func (b *backend) state(id replay.ID) (c replay.Change) {
 	b.do(func(l *replay.Ledger, _ time.Time) error {

@@ -75,7 +75,7 @@ var burnFaults = []fault{
 		f.restore = func(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
 			got, err := f.Store.Restore(ctx, r)
 			for _, id := range r.Look {
-				f.Store.Claim(ctx, newOwner(), replay.Right{ID: id, Issued: b.now().Add(time.Minute), KeepUntil: b.now().Add(time.Hour)})
+				f.Store.Claim(ctx, newOwner(), replay.Right{ID: id, Issued: b.epoch(), KeepUntil: b.now().Add(time.Hour)})
 			}
 			return got, err
 		}

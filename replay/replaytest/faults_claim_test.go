@@ -145,7 +145,7 @@ var claimFaults = []fault{
 		f.spent = func(ctx context.Context, ids []replay.ID) ([]bool, error) {
 			spent, err := f.Store.Spent(ctx, ids...)
 			for _, id := range ids {
-				f.Store.Claim(ctx, newOwner(), replay.Right{ID: id, Issued: b.now().Add(time.Minute), KeepUntil: b.now().Add(time.Hour)})
+				f.Store.Claim(ctx, newOwner(), replay.Right{ID: id, Issued: b.epoch(), KeepUntil: b.now().Add(time.Hour)})
 			}
 			return spent, err
 		}

@@ -34,6 +34,14 @@ var operateFaults = []fault{
 	{"the epoch is not raised", []string{cRaised, cRaisedAll}, func(f *faulty, _ *backend) {
 		f.raise = func(context.Context) error { return nil }
 	}},
+	{"the epoch is raised to now", []string{cRaised, cRaisedAll}, func(f *faulty, b *backend) {
+		f.raise = func(context.Context) error {
+			return b.do(func(l *replay.Ledger, now time.Time) error {
+				l.RaiseEpoch(later(now, l.Epoch()).Add(time.Second))
+				return nil
+			})
+		}
+	}},
 	{"raising the epoch forgets", []string{cRaised, cRaisedAll}, func(f *faulty, b *backend) {
 		f.raise = func(ctx context.Context) error {
 			b.forget(func(replay.Change) bool { return false })

@@ -97,6 +97,14 @@ var subjectFaults = []fault{
 			})
 		}
 	}},
+	{"a cut before the epoch", []string{"subject/a login at the epoch is revoked"}, func(f *faulty, b *backend) {
+		f.subject = func(_ context.Context, id replay.ID, before, keep time.Time) error {
+			return b.do(func(l *replay.Ledger, _ time.Time) error {
+				l.Apply(replay.Change{ID: id, Kind: replay.SubjectRecord, KeepUntil: keep, Cut: before})
+				return nil
+			})
+		}
+	}},
 	{"one cut for all subjects", []string{"subject/others are not touched"}, func(f *faulty, b *backend) {
 		onSubject(func(_ *backend, id *replay.ID, _, _ *time.Time) { *id = replay.ID{1} })(f, b)
 		onRequest(func(_ *backend, r *replay.RestoreRequest) {

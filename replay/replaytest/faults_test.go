@@ -27,6 +27,7 @@ const (
 	cKeep     = "horizon/remembered until KeepUntil, refused after"
 	cPast     = "horizon/what is past is refused"
 	cBack     = "horizon/survives a clock that steps back"
+	cAhead    = "epoch/what is dated ahead can't be told"
 	cFull     = "bounds/full of rights refuses and evicts nothing"
 	cFullB    = "bounds/a batch that does not fit writes nothing"
 	cFork     = "restore/another attempt is superseded"

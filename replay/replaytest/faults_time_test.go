@@ -8,6 +8,20 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
+func earlier(t, u time.Time) time.Time {
+	if t.Before(u) {
+		return t
+	}
+	return u
+}
+
+func later(t, u time.Time) time.Time {
+	if t.Before(u) {
+		return u
+	}
+	return t
+}
+
 var timeFaults = []fault{
 	{"forgets early", []string{cKeep}, onRights(func(b *backend, r *replay.Right) {
 		if now := b.now(); r.KeepUntil.After(now) {
@@ -26,8 +40,64 @@ var timeFaults = []fault{
 			return f.Store.Claim(ctx, o, rights...)
 		}
 	}},
-	{"epoch ignored for rights", []string{"epoch/rights issued before are refused"}, onRights(func(b *backend, r *replay.Right) { r.Issued = b.now().Add(time.Minute) })},
-	{"epoch ignored for sets", []string{"epoch/sets issued before are refused"}, onRequest(func(b *backend, r *replay.RestoreRequest) { r.Issued = b.now().Add(time.Minute) })},
+	{"epoch ignored for rights", []string{"epoch/rights issued before are refused"}, onRights(func(b *backend, r *replay.Right) { r.Issued = later(r.Issued, b.epoch()) })},
+	{"epoch ignored for sets", []string{"epoch/sets issued before are refused"}, onRequest(func(b *backend, r *replay.RestoreRequest) { r.Issued = later(r.Issued, b.epoch()) })},
+	{"rights may be dated ahead", []string{cAhead}, onRights(func(b *backend, r *replay.Right) { r.Issued = earlier(r.Issued, b.epoch()) })},
+	{"sets may be dated ahead", []string{cAhead}, onRequest(func(b *backend, r *replay.RestoreRequest) { r.Issued = earlier(r.Issued, b.epoch()) })},
+	{"burns may be dated ahead", []string{cAhead}, onRequest(func(b *backend, r *replay.RestoreRequest) {
+		for i := range r.Burn {
+			r.Burn[i].Issued = earlier(r.Burn[i].Issued, b.epoch())
+		}
+	})},
+	{"a burn that is dated ahead is lost", []string{cAhead}, onRequest(func(b *backend, r *replay.RestoreRequest) {
+		for i, burn := range r.Burn {
+			if !burn.Required && burn.Issued.After(b.epoch()) {
+				r.Burn[i].Issued = time.Time{}
+			}
+		}
+	})},
+	{"what is taken may be dated ahead", []string{cAhead}, func(f *faulty, b *backend) {
+		f.take = func(ctx context.Context, by replay.Place, o replay.Owner, r replay.Right) (replay.Verdict, replay.Outcome, error) {
+			r.Issued = earlier(r.Issued, b.epoch())
+			return f.Store.Take(ctx, by, o, r)
+		}
+	}},
+	{"what is dated ahead is spent", []string{cAhead}, func(f *faulty, b *backend) {
+		f.claim = func(ctx context.Context, o replay.Owner, rights []replay.Right) (replay.Outcome, error) {
+			got, err := f.Store.Claim(ctx, o, rights...)
+			if errors.Is(err, replay.ErrAhead) {
+				f.Store.Claim(ctx, newOwner(), replay.Right{ID: rights[0].ID, Issued: b.epoch(), KeepUntil: rights[0].KeepUntil})
+			}
+			return got, err
+		}
+	}},
+	{"dated ahead is final", []string{cAhead}, onOutcome(func(o replay.Outcome, err error) (replay.Outcome, error) {
+		if errors.Is(err, replay.ErrAhead) {
+			err = replay.ErrBeforeEpoch
+		}
+		return o, err
+	})},
+	{"once ahead, for ever ahead", []string{cAhead}, func(f *faulty, _ *backend) {
+		ahead := make(map[replay.ID]bool)
+		f.claim = func(ctx context.Context, o replay.Owner, rights []replay.Right) (replay.Outcome, error) {
+			got, err := f.Store.Claim(ctx, o, rights...)
+			if ahead[rights[0].ID] = ahead[rights[0].ID] || errors.Is(err, replay.ErrAhead); ahead[rights[0].ID] {
+				return replay.Lost, replay.ErrAhead
+			}
+			return got, err
+		}
+	}},
+	{"nothing is dated after the epoch", []string{cAhead}, onRights(func(b *backend, r *replay.Right) {
+		if r.Issued.After(b.epoch()) {
+			r.Issued = b.now().Add(time.Hour)
+		}
+	})},
+	{"a memory begins at once", []string{"epoch/whole seconds, and steady"}, func(f *faulty, _ *backend) {
+		f.epoch = func(ctx context.Context) (time.Time, error) {
+			at, err := f.Store.Epoch(ctx)
+			return at.Add(-replay.MaxAhead), err
+		}
+	}},
 	{"epoch refuses its own second", []string{"epoch/rights issued before are refused", "epoch/sets issued before are refused"}, func(f *faulty, b *backend) {
 		onRights(func(_ *backend, r *replay.Right) { r.Issued = r.Issued.Add(-time.Second) })(f, b)
 		onRequest(func(_ *backend, r *replay.RestoreRequest) { r.Issued = r.Issued.Add(-time.Second) })(f, b)

@@ -79,13 +79,18 @@ func raiseEpoch(k *kit, s, then store) {
 	set, login := k.request(newID("sid"), 0, 1), s.login(newID("subject"))
 	s.claim(replay.Won, o, held)
 	k.advance(2 * time.Second)
+	ahead := k.right()
+	ahead.Issued = s.latest()
+	s.claim(replay.Won, o, ahead)
+	earliest := replay.FirstEpoch(k.now())
 	if err := s.operable().RaiseEpoch(k.Context()); err != nil {
 		k.Fatalf("RaiseEpoch = %v", err)
 	}
 	at, err := then.Epoch(k.Context())
-	if err != nil || !at.After(was) || at.Nanosecond() != 0 || at.Before(k.now().Add(-time.Second)) || at.After(k.now().Add(2*time.Second)) {
-		k.Fatalf("Epoch() = %v, %v, want the whole second after %v", at, err, k.now())
+	if latest := replay.FirstEpoch(k.now()); err != nil || !at.After(was) || at.Nanosecond() != 0 || at.Before(earliest) || at.After(latest) {
+		k.Fatalf("Epoch() = %v, %v after %v, want a whole second from %v to %v", at, err, was, earliest, latest)
 	}
+	then.denied(replay.ErrBeforeEpoch, o, ahead)
 	then.denied(replay.ErrBeforeEpoch, newOwner(), old)
 	then.denied(replay.ErrBeforeEpoch, o, held)
 	then.restoreDenied(replay.ErrBeforeEpoch, set)

@@ -11,6 +11,7 @@ var subjectChecks = []check{
 	{name: "subject/an old login is revoked everywhere", run: oldLoginRevoked},
 	{name: "subject/a later login lives, in the same second", run: laterLoginLives},
 	{name: "subject/the cut never goes back", run: cutNeverBack},
+	{name: "subject/a login at the epoch is revoked", clause: 7, run: loginAtEpochRevoked},
 	{name: "subject/others are not touched", clause: 12, run: othersUntouched},
 	{name: "subject/the cut is told in whole seconds", run: cutIsTold},
 	{name: "subject/race of revocations", clause: 1, run: subjectRace},
@@ -138,6 +139,21 @@ func cutNeverBack(k *kit) {
 	s.everywhere(replay.Granted, replay.Login{Subject: subject, Since: far.Add(5 * time.Second)})
 }
 
+// loginAtEpochRevoked: right after a memory began, logins are dated later than now.
+func loginAtEpochRevoked(k *kit) {
+	s, subject := k.open(), newID("subject")
+	at, _ := s.epochOf()
+	old := replay.Login{Subject: subject, Since: at}
+	if err := s.RevokeSubject(k.Context(), subject, at.Add(-replay.MaxAhead), k.keep()); err != nil {
+		k.Fatalf("RevokeSubject = %v", err)
+	}
+	if cut := s.cut(subject); !cut.Equal(at) {
+		k.Fatalf("SubjectCut = %v, want the epoch, %v", cut, at)
+	}
+	s.everywhere(replay.Revoked, old)
+	s.everywhere(replay.Granted, s.login(subject))
+}
+
 // othersUntouched: neither another subject nor nobody, in the same session, nor a
 // session or right of the same name.
 func othersUntouched(k *kit) {
@@ -160,7 +176,7 @@ func cutIsTold(k *kit) {
 	if cut := s.cut(subject); !cut.IsZero() {
 		k.Fatalf("SubjectCut without one = %v, want the zero time", cut)
 	}
-	before := k.now().Truncate(time.Second).Add(700 * time.Millisecond)
+	before := k.issued.Add(700 * time.Millisecond)
 	if err := s.RevokeSubject(k.Context(), subject, before, k.keep()); err != nil {
 		k.Fatalf("RevokeSubject = %v", err)
 	}
@@ -172,7 +188,7 @@ func cutIsTold(k *kit) {
 // subjectRace: each revocation moves the cut, so that none is lost in another.
 func subjectRace(k *kit) {
 	s, subject := k.open(), newID("subject")
-	before := k.now().Truncate(time.Second)
+	before := k.issued
 	race(racers, func(int) error {
 		err := s.RevokeSubject(k.Context(), subject, before, k.keep())
 		if err != nil {

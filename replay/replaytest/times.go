@@ -1,6 +1,7 @@
 package replaytest
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ var timeChecks = []check{
 	{name: "epoch/whole seconds, and steady", clause: 7, run: epochSteady},
 	{name: "epoch/rights issued before are refused", clause: 7, run: epochRights},
 	{name: "epoch/sets issued before are refused", clause: 7, run: epochSets},
+	{name: "epoch/what is dated ahead can't be told", clause: 7, run: datedAhead},
 	{name: "horizon/remembered until KeepUntil, refused after", clause: 6, run: keepUntil},
 	{name: "horizon/what is past is refused", clause: 6, run: pastRefused},
 	{name: "horizon/a longer record outlives shorter ones", clause: 5, run: keepsTheLonger},
@@ -19,10 +21,11 @@ var timeChecks = []check{
 }
 
 func epochSteady(k *kit) {
+	earliest := replay.FirstEpoch(k.now())
 	s := k.open()
 	first, err := s.Epoch(k.Context())
-	if err != nil || first.IsZero() || first.Nanosecond() != 0 || first.After(k.now().Add(2*time.Second)) {
-		k.Fatalf("Epoch() = %v, %v, want a whole second up to now", first, err)
+	if latest := replay.FirstEpoch(k.now()); err != nil || first.Before(earliest) || first.Nanosecond() != 0 || first.After(latest) {
+		k.Fatalf("Epoch() = %v, %v, want a whole second from %v to %v", first, err, earliest, latest)
 	}
 	s.claim(replay.Won, newOwner(), k.right())
 	k.advance(1100 * time.Millisecond)
@@ -63,6 +66,37 @@ func epochSets(k *kit) {
 	s.restoreDenied(replay.ErrBeforeEpoch, r)
 	r.Issued = at
 	s.granted(1, r)
+}
+
+// latest is the last second of which the store grants something now.
+func (s store) latest() time.Time {
+	epoch, _ := s.epochOf()
+	return time.Unix(max(epoch.Unix(), s.k.now().Add(replay.MaxAhead).Unix()), 0)
+}
+
+// datedAhead: the store can't tell about it yet, and changes nothing. Later it can.
+func datedAhead(k *kit) {
+	s, sid, owner := k.open(), newID("sid"), newOwner()
+	ahead, good := k.right(), k.right()
+	ahead.Issued = s.latest().Add(3 * time.Second)
+	s.denied(replay.ErrAhead, owner, ahead)
+	s.denied(replay.ErrAhead, owner, good, ahead)
+	if v, o, err := s.Take(k.Context(), k.place(sid, 0, 0), owner, ahead); v != replay.Refused || o != replay.Lost || !errors.Is(err, replay.ErrAhead) {
+		k.Fatalf("Take = %v, %v, %v, want %v", v, o, err, replay.ErrAhead)
+	}
+	set, burning := k.request(sid, 0, 1), k.request(sid, 0, 1)
+	set.Issued = ahead.Issued
+	s.restoreDenied(replay.ErrAhead, set)
+	for _, burn := range []replay.Burn{required(ahead), optional(ahead)} {
+		burning.Burn = []replay.Burn{required(good), burn}
+		s.restoreDenied(replay.ErrAhead, burning)
+	}
+	s.spent(false, ahead.ID, good.ID)
+	good.Issued = s.latest()
+	s.claim(replay.Won, owner, good)
+	k.advance(5 * time.Second)
+	s.claim(replay.Won, owner, ahead)
+	s.granted(1, set)
 }
 
 func keepUntil(k *kit) {

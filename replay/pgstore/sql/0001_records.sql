@@ -57,6 +57,12 @@ CREATE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
   SELECT pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()))::pg_catalog.int8
 $$;
 
+-- Latest is the last second of which something may be granted: replay.MaxAhead after
+-- now, so that a memory that begins later than that does not grant it again. Inlined too.
+CREATE FUNCTION sealedblob.latest() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+  SELECT sealedblob.clock() OPERATOR(pg_catalog.+) 5
+$$;
+
 -- Started is when this server was, in microseconds. Inlined too.
 CREATE FUNCTION sealedblob.started() RETURNS bigint LANGUAGE sql STABLE AS $$
   SELECT (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
@@ -79,7 +85,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 INSERT INTO sealedblob.memory (epoch, rights_horizon, horizon, started, began, system, timeline, database, relation)
-SELECT sealedblob.clock() + 1, '-9223372036854775808', '-9223372036854775808', sealedblob.started(), sealedblob.began(), w.* FROM sealedblob.whereabouts() w;
+SELECT sealedblob.latest() + 1, '-9223372036854775808', '-9223372036854775808', sealedblob.started(), sealedblob.began(), w.* FROM sealedblob.whereabouts() w;
 SELECT sealedblob.sign();
 
 -- Arrive is called on each new connection: the first one after the server was
@@ -99,14 +105,14 @@ BEGIN
 END
 $$;
 
--- Recall tells epoch and horizons, or refuses to know anything. The witness is
+-- Recall tells epoch, horizons and the latest date, or refuses to know anything. The witness is
 -- {epoch, xid, started}: the newest transaction that its bearer knows to be
 -- committed, and by which server. One that was started since has it only if it
 -- began after it: on a copy that was put back others soon have later numbers.
 -- Who reads records and finds none must ask for the horizon after that, in another
 -- statement: a purge notes it in the transaction in which it deletes.
 CREATE FUNCTION sealedblob.recall(p_witness bigint[],
-  OUT epoch bigint, OUT rights_horizon bigint, OUT horizon bigint, OUT now bigint)
+  OUT epoch bigint, OUT rights_horizon bigint, OUT horizon bigint, OUT now bigint, OUT latest bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   here boolean;
@@ -118,14 +124,14 @@ BEGIN
     RAISE EXCEPTION 'decisions need READ COMMITTED' USING ERRCODE = 'SB002';
   END IF;
   -- The same as whereabouts, in one query, and who wrote the row.
-  SELECT m.epoch, m.rights_horizon, m.horizon, sealedblob.clock(),
+  SELECT m.epoch, m.rights_horizon, m.horizon, sealedblob.clock(), greatest(m.epoch, sealedblob.latest()),
     m.system = c.system_identifier AND m.database = d.oid AND m.relation = m.tableoid AND m.written = m.xmin
     AND m.timeline = ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
     AND (m.epoch > p_witness[1] OR m.epoch = p_witness[1]
       AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint > p_witness[2]
       AND CASE sealedblob.started() WHEN p_witness[3] THEN true WHEN m.started THEN m.began > p_witness[2]
           ELSE sealedblob.began() > p_witness[2] END)
-  INTO STRICT epoch, rights_horizon, horizon, now, here
+  INTO STRICT epoch, rights_horizon, horizon, now, latest, here
   FROM sealedblob.memory m, pg_control_system() c, pg_database d WHERE d.datname = current_database();
   IF here IS NOT TRUE THEN
     RAISE EXCEPTION 'restored or put back: raise the epoch' USING ERRCODE = 'SB003';

@@ -1,5 +1,5 @@
 -- Rights. Answers are 0 lost, 1 mine, 2 won, 3 before the epoch, 4 beyond the
--- horizon, 5 ask again alone. Rights are inserted in the order of their ids, so
+-- horizon, 5 ask again alone, 8 dated ahead. Rights are inserted in the order of their ids, so
 -- that nobody waits for one who waits for him.
 
 -- Lengthen keeps rights that their owners hold until later.
@@ -25,6 +25,7 @@ BEGIN
   WITH asked AS MATERIALIZED (
     SELECT a.*, CASE
       WHEN a.issued < m.epoch THEN 3
+      WHEN a.issued > m.latest THEN 8
       WHEN a.keep < m.now OR a.keep <= m.rights_horizon THEN 4
       WHEN NOT pg_try_advisory_xact_lock_shared(21314, uuid_hash(a.id)) THEN 5
       ELSE 0 END AS answer
@@ -122,9 +123,9 @@ BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
   SELECT * INTO m FROM sealedblob.recall(p_witness);
   mark := ARRAY[m.epoch, 0];
-  SELECT a.n, CASE WHEN a.issued < m.epoch THEN 3 ELSE 4 END AS answer INTO bad
+  SELECT a.n, CASE WHEN a.issued < m.epoch THEN 3 WHEN a.issued > m.latest THEN 8 ELSE 4 END AS answer INTO bad
   FROM unnest(p_issued, p_keeps) WITH ORDINALITY a(issued, keep, n)
-  WHERE a.issued < m.epoch OR a.keep < m.now OR a.keep <= m.rights_horizon ORDER BY a.n LIMIT 1;
+  WHERE a.issued < m.epoch OR a.issued > m.latest OR a.keep < m.now OR a.keep <= m.rights_horizon ORDER BY a.n LIMIT 1;
   IF FOUND THEN -- unless one before it is lost
     answer := bad.answer;
     IF EXISTS (SELECT FROM sealedblob.rights r WHERE r.id = ANY (p_ids[:bad.n - 1]) AND r.owner <> p_owner) THEN

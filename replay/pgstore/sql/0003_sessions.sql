@@ -1,6 +1,6 @@
 -- Sessions and subjects. Verdicts are 0 refused, 1 superseded, 2 rolled back,
 -- 3 revoked, 4 spent, 5 granted; beside 0, refused says why: 3 before the epoch,
--- 4 beyond the horizon, 6 a cut beyond what is kept, 7 no owner. The table of docs/SPEC.md, section 8, is here and nowhere
+-- 4 beyond the horizon, 6 a cut beyond what is kept, 7 no owner, 8 dated ahead. The table of docs/SPEC.md, section 8, is here and nowhere
 -- else: nobody but the owner writes to the tables.
 --
 -- Whoever moves the fence or revokes holds the session's advisory lock alone, and
@@ -16,7 +16,7 @@ $$;
 -- Enter reads a session and its login, locked against other writers if p_lock.
 -- A login that is void is a revoked session.
 CREATE FUNCTION sealedblob.enter(p_witness bigint[], p_lock boolean, p_id uuid, p_keep bigint, p_subject uuid, p_since bigint,
-  OUT s sealedblob.sessions, OUT known boolean, OUT refused smallint, OUT epoch bigint)
+  OUT s sealedblob.sessions, OUT known boolean, OUT refused smallint, OUT epoch bigint, OUT latest bigint)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m record;
@@ -34,6 +34,7 @@ BEGIN
   SELECT t.cut INTO cut FROM sealedblob.subjects t WHERE t.id = p_subject;
   SELECT * INTO m FROM sealedblob.recall(p_witness); -- after the records
   epoch := m.epoch;
+  latest := m.latest;
   refused := CASE
     WHEN p_keep < m.now OR p_keep <= m.horizon THEN 4
     WHEN p_subject IS NOT NULL AND p_since < m.epoch THEN 3
@@ -204,7 +205,7 @@ BEGIN
   WITH won AS (
     INSERT INTO sealedblob.rights (id, owner, keep)
     SELECT DISTINCT ON (a.id) a.id, p_owner, a.keep FROM unnest(p_ids, p_issued, p_keeps) a(id, issued, keep)
-    WHERE a.issued >= m.epoch AND a.keep >= m.now AND a.keep > m.rights_horizon ORDER BY a.id, a.keep DESC
+    WHERE a.issued BETWEEN m.epoch AND m.latest AND a.keep >= m.now AND a.keep > m.rights_horizon ORDER BY a.id, a.keep DESC
     ON CONFLICT (id) DO NOTHING
     RETURNING id, keep
   )
@@ -214,11 +215,12 @@ BEGIN
   burnt := '{}';
   FOR b IN
     SELECT a.id, a.keep, a.required, r.owner, r.keep AS kept,
-      CASE WHEN a.issued < m.epoch THEN 3 WHEN a.keep < m.now OR a.keep <= m.rights_horizon THEN 4 ELSE 0 END AS why
+      CASE WHEN a.issued < m.epoch THEN 3 WHEN a.issued > m.latest THEN 8
+        WHEN a.keep < m.now OR a.keep <= m.rights_horizon THEN 4 ELSE 0 END AS why
     FROM unnest(p_ids, p_issued, p_keeps, p_required) WITH ORDINALITY a(id, issued, keep, required, n)
     LEFT JOIN sealedblob.rights r ON r.id = a.id ORDER BY a.n
   LOOP
-    IF b.why > 0 AND b.required THEN
+    IF b.why > 0 AND (b.required OR b.why = 8) THEN
       verdict := 0;
       refused := b.why;
       RETURN;
@@ -261,7 +263,7 @@ BEGIN
   LOOP
     SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_keep, p_subject, p_since);
     mark := ARRAY[e.epoch, 0];
-    refused := CASE WHEN p_issued < e.epoch THEN 3 ELSE e.refused END;
+    refused := CASE WHEN p_issued < e.epoch THEN 3 WHEN p_issued > e.latest THEN 8 ELSE e.refused END;
     verdict := 0;
     EXIT WHEN refused > 0;
     s := e.s;
@@ -370,7 +372,7 @@ BEGIN
   SELECT * INTO m FROM sealedblob.recall(p_witness);
   refused := CASE WHEN p_keep < m.now OR p_keep <= m.horizon THEN 4 WHEN p_far THEN 6 ELSE 0 END;
   IF refused = 0 THEN
-    INSERT INTO sealedblob.subjects AS s (id, cut, keep) VALUES (p_id, p_cut, p_keep)
+    INSERT INTO sealedblob.subjects AS s (id, cut, keep) VALUES (p_id, greatest(p_cut, m.epoch), p_keep)
     ON CONFLICT (id) DO UPDATE SET cut = greatest(excluded.cut, s.cut + 1), keep = greatest(excluded.keep, s.keep);
   END IF;
   mark := sealedblob.mark(m.epoch);

@@ -47,7 +47,7 @@ $$;
 -- Raise_epoch begins a new memory here: everything issued before is refused.
 CREATE FUNCTION sealedblob.raise_epoch() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE sealedblob.memory m SET epoch = greatest(m.epoch, sealedblob.clock()) + 1,
+  UPDATE sealedblob.memory m SET epoch = greatest(m.epoch, sealedblob.latest()) + 1,
     (system, timeline, database, relation) = (SELECT w.* FROM sealedblob.whereabouts() w);
   SELECT sealedblob.sign();
   SELECT epoch FROM sealedblob.memory
