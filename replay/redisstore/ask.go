@@ -40,11 +40,12 @@ var refusals = map[string]error{
 // that it may write.
 const sweepBudget = 64
 
-// question is one operation. A claim is packed, and becomes one of the arguments of many.
+// question is one operation. A claim has no args, and shares a call with others.
 type question struct {
 	operation string
 	args      []string
-	packed    string
+	single    single // a claim of one right
+	packed    string // any other claim
 }
 
 // reply is the answer to a question, or to one claim of many.
@@ -60,11 +61,8 @@ func (s *Store) do(ctx context.Context, q question) (reply, error) {
 	if err := s.usable(ctx, !reads[q.operation]); err != nil {
 		return reply{}, err
 	}
-	if end, ends := ctx.Deadline(); !ends || time.Until(end) > s.patience() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.patience())
-		defer cancel()
-	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	got, err := s.questions.Do(ctx, q)
 	if err == nil {
 		err = got.err
@@ -73,6 +71,31 @@ func (s *Store) do(ctx context.Context, q question) (reply, error) {
 		return reply{}, s.wrap(err)
 	}
 	return got, nil
+}
+
+// bounded ends ctx when the store's patience does.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, ends := ctx.Deadline(); ends && time.Until(end) <= s.patience() {
+		return ctx, func() {}
+	}
+	if ctx.Done() == nil {
+		return s.common(), func() {}
+	}
+	return context.WithTimeout(ctx, s.patience())
+}
+
+// common is for all whose own never ends: a timer for each costs a tenth of a claim. It ends up to an
+// eighth later.
+func (s *Store) common() context.Context {
+	if ctx := s.waiting.Load(); ctx != nil {
+		if end, _ := (*ctx).Deadline(); time.Until(end) >= s.patience() {
+			return *ctx
+		}
+	}
+	fresh, cancel := context.WithTimeout(context.Background(), s.patience()*9/8)
+	context.AfterFunc(fresh, cancel)
+	s.waiting.Store(&fresh)
+	return fresh
 }
 
 // carry puts a batch of questions. Those that came to a server that was not checked
@@ -148,7 +171,8 @@ func (s *Store) put(ctx context.Context, batch []question, replies []reply) {
 type call struct {
 	question
 	command
-	places []int
+	places  []int
+	singles int // of claims: how many of one right each come first
 }
 
 // command is ready to be sent; tag tells its answer from any other.
@@ -159,41 +183,28 @@ type command struct {
 
 // calls makes one call of all claims, and one of each other question.
 func (s *Store) calls(batch []question) (calls []call) {
-	claims := call{question: question{operation: "claim"}}
+	claims := make([]int, 0, len(batch))
 	for i, q := range batch {
 		if q.operation == "claim" {
-			claims.places = append(claims.places, i)
-			if claims.args == nil {
-				claims.args = append(make([]string, 0, 1+len(batch)), strconv.Itoa(s.cfg.MaxRights))
-			}
-			claims.args = append(claims.args, q.packed)
+			claims = append(claims, i)
 			continue
 		}
 		calls = append(calls, call{question: q, places: []int{i}})
 	}
-	if len(claims.places) > 0 {
-		calls = append(calls, claims)
+	if len(claims) > 0 {
+		calls = append(calls, s.claims(batch, claims))
 	}
 	return calls
 }
 
 // deliver gives each question its answer.
 func (c call) deliver(r reply, replies []reply) {
-	if c.operation != "claim" || r.err != nil {
-		for _, i := range c.places {
-			replies[i] = r
-		}
+	if c.operation == "claim" && r.err == nil {
+		c.tell(r, replies)
 		return
 	}
-	text, err := r.text(0)
-	said := strings.Fields(text)
-	for n, i := range c.places {
-		switch {
-		case err != nil || len(said) != len(c.places):
-			replies[i].err = errAnswer
-		default:
-			replies[i].outcome, replies[i].err = outcomeOf(said[n])
-		}
+	for _, i := range c.places {
+		replies[i] = r
 	}
 }
 
@@ -263,8 +274,8 @@ func (s *Store) budget(q question) string {
 	}
 	budget := sweepBudget + len(q.args)
 	if q.operation == "claim" {
-		for _, packed := range q.args {
-			budget += len(packed) / len(replay.ID{}) // two for each right, and more
+		for _, arg := range q.args {
+			budget += len(arg) / len(replay.ID{}) // two for each right, and more
 		}
 	}
 	return strconv.Itoa(budget)

@@ -32,12 +32,12 @@
 //
 //	ACL SETUSER web on >PASSWORD resetchannels
 //	  ~sb:{sealedblob}:* +eval +evalsha +info +time +wait +get +hget +hmget +exists
-//	  (~sb:{sealedblob}:r:* +setnx) (~sb:{sealedblob}:x:* +set) (~sb:{sealedblob}:s:* +hset)
+//	  (~sb:{sealedblob}:r:* +setnx +msetnx) (~sb:{sealedblob}:x:* +set) (~sb:{sealedblob}:s:* +hset)
 //	  (~sb:{sealedblob}:u:* +hset) (~sb:{sealedblob}:d:* +rpush) (~sb:{sealedblob}:due +zadd)
 //	  (~sb:{sealedblob}:meta +hset +hincrby)
 //
 // plus +cluster|slots +cluster|shards in a Cluster. Somebody else then calls [Store.Purge] now
-// and then, with +zrange +lpop +unlink +zrem on the same keys besides.
+// and then, with +zrange +lpop +mget +unlink +zrem on the same keys besides.
 //
 // What a node that was taken over can do with it: spend any right, revoke or rewrite any
 // session or subject, and stop the store for all. It can neither delete nor overwrite a
@@ -166,7 +166,7 @@ func (cfg Config) withDefaults() (Config, error) {
 // is about, and an answer too many breaks a connection and nothing else.
 const (
 	connections = 2
-	batchSize   = 256
+	batchSize   = 128 // of 256 callers one half is answered while the other is served
 	queueSize   = 4096
 )
 
@@ -179,11 +179,13 @@ const watchEvery = 10 * time.Second
 type Store struct {
 	cfg       Config
 	meta      string
+	rights    string // what the keys of rights begin with
 	scripts   scripts
 	client    rueidis.Client
 	conns     *conns
 	questions *group.Group[question, reply]
 	tags      atomic.Uint64
+	waiting   atomic.Pointer[context.Context] // see common
 
 	// server is the one that was checked last; nil: it must be checked. turn is held
 	// by whoever does. Known is the store as it was when it was joined last, clock the
@@ -234,6 +236,7 @@ func open(ctx context.Context, cfg Config, texts scripts) (*Store, error) {
 		cfg:     cfg,
 		conns:   own,
 		meta:    "sb:{" + cfg.Name + "}:meta",
+		rights:  "sb:{" + cfg.Name + "}:r:",
 		scripts: texts,
 		client:  client,
 		turn:    make(chan struct{}, 1),

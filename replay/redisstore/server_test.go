@@ -988,9 +988,9 @@ func TestDamaged(t *testing.T) {
 
 	claims := func(rights ...replay.Right) (batch []question) {
 		for _, r := range rights {
-			packed, err := pack(owner, []replay.Right{r})
+			q, err := s.claim(owner, []replay.Right{r})
 			must(t, err)
-			batch = append(batch, question{operation: "claim", packed: packed})
+			batch = append(batch, q)
 		}
 		return batch
 	}

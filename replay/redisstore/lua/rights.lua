@@ -56,41 +56,61 @@ local function finish()
   return true
 end
 
--- purge forgets up to budget records that are past, the oldest first. Its first write
--- needs no memory, so that it makes room where there is none.
+-- purge forgets up to budget records that are past, the oldest first, and what is listed with the last of
+-- them. Its first write needs no memory, so that it makes room where there is none.
 local function purge(budget)
-  -- forget drops a record that is kept no longer than second, or lists it anew.
-  local function forget(kind, id, second)
-    local key, longer, keep = prefix .. kind .. ':' .. id, prefix .. 'x:' .. id, nil
-    if kind == 'r' then
-      local right = read('GET', key)
-      keep = right and number(sub(right, 17))
-      local more = keep and number(read('GET', longer))
-      if more and more > keep then keep = more end
-    else
-      keep = number(read('HGET', key, 'keep'))
-    end
-    if not keep then return end -- listed twice, or damaged
-    if keep > second then return enlist(kind, id, string.format('%.0f', keep)) end
-    if kind == 'r' then
-      call('UNLINK', key, longer)
-    else
-      call('UNLINK', key)
-    end
-    count[kind] = math.max(0, count[kind] - 1)
+  local function forgot(kind, n, second)
+    if n == 0 then return end
+    count[kind] = math.max(0, count[kind] - n)
     local horizon = kind == 'r' and 'r' or 's'
     past[horizon] = math.max(past[horizon], second)
+  end
+
+  -- Both forget what is kept no longer than second, and list the rest anew. What is not there was
+  -- listed twice, or is damaged.
+  local function forget(kind, id, second)
+    local key = prefix .. kind .. ':' .. id
+    local keep = number(read('HGET', key, 'keep'))
+    if not keep then return end
+    if keep > second then return enlist(kind, id, string.format('%.0f', keep)) end
+    call('UNLINK', key)
+    forgot(kind, 1, second)
+  end
+
+  local function forget_rights(ids, second)
+    local keys, gone = {}, {}
+    for at = 1, #ids, 16 do
+      local id = sub(ids, at, at + 15)
+      keys[#keys + 1] = rights .. id
+      keys[#keys + 1] = prefix .. 'x:' .. id
+    end
+    local got = #keys > 0 and call('MGET', unpack(keys)) or {}
+    for i = 1, #keys, 2 do
+      local keep = got[i] and number(sub(got[i], 17))
+      local more = keep and got[i + 1] and number(got[i + 1])
+      if more and more > keep then keep = more end
+      if keep and keep > second then
+        enlist('r', sub(keys[i], #rights + 1), string.format('%.0f', keep))
+      elseif keep then
+        gone[#gone + 1] = keys[i]
+        gone[#gone + 1] = keys[i + 1]
+      end
+    end
+    if #gone > 0 then call('UNLINK', unpack(gone)) end
+    forgot('r', #gone / 2, second)
   end
 
   while budget > 0 do
     local second = call('ZRANGE', prefix .. 'due', 0, 0)[1]
     local due = number(second)
     if not second or due and due >= now then return end
-    local ids = due and call('LPOP', prefix .. 'd:' .. second, math.min(budget, 1000))
-    if ids then
+    local entry = due and call('LPOP', prefix .. 'd:' .. second)
+    if entry then
       begin()
-      for i = 1, #ids do forget(sub(ids[i], 1, 1), sub(ids[i], 2), due) end
-      budget = budget - #ids
+      local kind, ids = sub(entry, 1, 1), sub(entry, 2)
+      budget = budget - math.max(1, math.floor(#ids / 16))
+      if kind ~= 'r' then forget(kind, ids, due) end
+      for at = 1, kind == 'r' and #ids or 0, 4096 do forget_rights(sub(ids, at, at + 4095), due) end
     else
       call('ZREM', prefix .. 'due', second)
       budget = budget - 1

@@ -1,0 +1,131 @@
+package redisstore
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/internal/services"
+	"github.com/sealedblob/sealedblob/replay"
+)
+
+// claimed is a claim of a batch, and what is to become of it.
+type claimed struct {
+	owner   replay.Owner
+	rights  []replay.Right
+	want    replay.Outcome
+	wantErr error
+}
+
+// together claims all in one call.
+func together(t *testing.T, s *Store, all []claimed) {
+	t.Helper()
+	batch, replies := make([]question, len(all)), make([]reply, len(all))
+	for i, c := range all {
+		var err error
+		batch[i], err = s.claim(c.owner, c.rights)
+		must(t, err)
+	}
+	must(t, s.carry(batch, replies))
+	for i, c := range all {
+		if got := replies[i]; got.outcome != c.want || !errors.Is(got.err, c.wantErr) {
+			t.Errorf("claim %d = %v, %v, want %v, %v", i, got.outcome, got.err, c.want, c.wantErr)
+		}
+	}
+}
+
+func won(n int) (all []claimed) {
+	for range n {
+		all = append(all, claimed{newOwner(), []replay.Right{newRight()}, replay.Won, nil})
+	}
+	return all
+}
+
+// callsOf is how often the server ran a command.
+func callsOf(server *services.Server, command string) string {
+	_, text, _ := strings.Cut(server.Redis("INFO", "commandstats"), "cmdstat_"+command+":calls=")
+	n, _, _ := strings.Cut(text, ",")
+	return n
+}
+
+// Claims that share a call share a command, too, and each has an outcome of its own nonetheless.
+func TestClaimsTogether(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t)
+	s := mustOpen(t, configOf(server.Addr, "test"))
+	together(t, s, won(batchSize))
+	if n := callsOf(server, "msetnx"); n != "1" || callsOf(server, "setnx") != "" {
+		t.Errorf("%s commands for %d rights, and %s more", n, batchSize, callsOf(server, "setnx"))
+	}
+	twice, once, other := won(1)[0], won(1)[0], won(1)[0]
+	again, late := twice, twice
+	again.want = replay.Mine
+	late.owner, late.want = newOwner(), replay.Lost
+	all := append(won(3), twice, again, late)
+	together(t, s, all)
+	for i := range all {
+		if all[i].want == replay.Won {
+			all[i].want = replay.Mine
+		}
+	}
+	together(t, s, append(all, once)) // one is new
+
+	before, beyond, nobody, both, part := won(1)[0], won(1)[0], won(1)[0], won(1)[0], won(1)[0]
+	before.rights[0].Issued = time.Unix(1, 0)
+	before.want, before.wantErr = replay.Lost, replay.ErrBeforeEpoch
+	beyond.rights[0].KeepUntil = time.Now().Add(-time.Minute)
+	beyond.want, beyond.wantErr = replay.Lost, replay.ErrBeyondHorizon
+	nobody.owner, nobody.want, nobody.wantErr = replay.Owner{}, replay.Lost, replay.ErrNoOwner
+	both.rights = append(both.rights, newRight())
+	part.rights, part.want = append(part.rights, once.rights[0]), replay.Lost
+	for _, c := range []claimed{before, beyond, nobody, both, part} {
+		together(t, s, append(won(2), c, other))
+		other.want = replay.Mine
+	}
+	part.rights, part.want = part.rights[:1], replay.Won // all or none
+	together(t, s, []claimed{part})
+}
+
+// The bound holds among claims that share a call.
+func TestClaimsTogetherFull(t *testing.T) {
+	t.Parallel()
+	cfg := configOf(services.Redis(t).Addr, "test")
+	cfg.MaxRights = 5
+	s := mustOpen(t, cfg)
+	all := won(7)
+	for i := range all[5:] {
+		all[5+i].want, all[5+i].wantErr = replay.Lost, replay.ErrFull
+	}
+	together(t, s, all)
+	if status, err := s.Status(t.Context()); err != nil || status.Rights != 5 {
+		t.Errorf("Status = %+v, %v", status, err)
+	}
+}
+
+// What was written together is purged together, but for what is kept longer by then.
+func TestPurgeTogether(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t)
+	s, err := open(t.Context(), configOf(server.Addr, "test"), bent("skew"))
+	must(t, err)
+	defer s.Close()
+	all := won(batchSize)
+	together(t, s, all)
+	kept := all[7]
+	kept.rights[0].KeepUntil, kept.want = kept.rights[0].KeepUntil.Add(2*time.Hour), replay.Mine
+	together(t, s, []claimed{kept})
+	server.Redis("SET", "skew", strconv.Itoa(7200))
+	must(t, s.Purge(t.Context()))
+	if status, err := s.Status(t.Context()); err != nil || status.Rights != 1 || status.Horizon.IsZero() {
+		t.Errorf("Status = %+v, %v", status, err)
+	}
+	expect(t, s, newOwner(), kept.rights[0], replay.Lost, nil)
+	expect(t, s, all[8].owner, all[8].rights[0], replay.Lost, replay.ErrBeyondHorizon)
+	server.Redis("SET", "skew", strconv.Itoa(14400))
+	must(t, s.Purge(t.Context()))
+	if n := said(server, "DBSIZE"); n != "2" { // meta and skew
+		t.Errorf("%s keys are left: %s", n, server.Redis("KEYS", "*"))
+	}
+}
