@@ -21,6 +21,7 @@ const (
 	closePolicy      = 1008
 	closeTooLarge    = 1009
 	closeInternal    = 1011
+	closeTryAgain    = 1013 // IANA's registry
 )
 
 // closeError ends a connection with a close code.

@@ -18,6 +18,7 @@ type exchange struct {
 
 	greeting  bool // there is a handshake in the batch
 	greeted   bool // it was handled
+	astray    bool // the WebSocket came too early: what it says is not answered
 	replies   [][]byte
 	connected []*ServerSession // sessions whose messages this response takes along
 	hold      *poll            // the lone connect to be held, over HTTP
@@ -56,7 +57,9 @@ func (x *exchange) handle(m *Message, alone bool) {
 	}
 	sess := x.resolve(m)
 	if sess == nil {
-		x.unknown(m, false)
+		if !x.astray {
+			x.unknown(m, false)
+		}
 		return
 	}
 	if !x.server.extendIncoming(x.ctx, sess, m) {
@@ -96,9 +99,25 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 	sess.mu.Unlock()
 	if !here && !x.server.cfg.InsecureTrustClientID && !sameSecret(sess.browser, x.browser) {
 		x.server.cfg.Logger.Debug("bayeux: clientId from another browser")
+		x.astray = x.astray || x.strays(sess)
 		return nil
 	}
 	return sess
+}
+
+// strays reports whether the sender is a WebSocket that came without a cookie for a
+// session that was made by HTTP. Faye opens one while it shakes hands: it came too
+// early for the handshake's cookie. Once for each session it is closed without an
+// answer, and comes again with the cookie; a refusal could lose a subscription.
+func (x *exchange) strays(sess *ServerSession) bool {
+	if x.socket == nil || !x.socket.cookieless {
+		return false
+	}
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	first := !sess.strayed
+	sess.strayed = true
+	return first
 }
 
 // reply starts the answer to m, which names the client it goes to; nil if there

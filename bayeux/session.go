@@ -21,6 +21,7 @@ type ServerSession struct {
 	queue      queue
 	poll       *poll   // the connect that is held, or nil
 	socket     *socket // the WebSocket the session lives on, or nil
+	strayed    bool    // no WebSocket without a cookie may be this client's; see strays
 	subs       map[string]struct{}
 	onRemove   []func(expired bool)
 	expiry     *time.Timer

@@ -27,7 +27,9 @@ type socket struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	browser string
-	session atomic.Pointer[ServerSession]
+	// cookieless: the upgrade had no cookie, and browser is new.
+	cookieless bool
+	session    atomic.Pointer[ServerSession]
 
 	wmu     sync.Mutex
 	replies [][]byte      // to be written next
@@ -50,7 +52,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	var cookie *http.Cookie
 	if sock.browser == "" {
 		cookie = s.newBrowserCookie(r)
-		sock.browser = cookie.Value
+		sock.browser, sock.cookieless = cookie.Value, true
 	}
 	// The handler's context ends when it returns; the socket outlives it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
@@ -167,7 +169,7 @@ func (c *socket) detach() {
 func (c *socket) adopt(sess *ServerSession) {
 	c.release(sess)
 	sess.mu.Lock()
-	sess.socket = c
+	sess.socket, sess.strayed = c, true
 	sess.mu.Unlock()
 	c.session.Store(sess)
 }
@@ -198,6 +200,9 @@ func (c *socket) receive(b []byte) error {
 	x := &exchange{server: c.server, ctx: c.ctx, req: c.req, socket: c, browser: c.browser}
 	x.run(msgs)
 	c.flush(x.replies)
+	if x.astray {
+		return closeError(closeTryAgain)
+	}
 	return nil
 }
 
