@@ -25,6 +25,7 @@ var (
 // refusals are the words of the script for them.
 var refusals = map[string]error{
 	"before":   replay.ErrBeforeEpoch,
+	"ahead":    replay.ErrAhead,
 	"beyond":   replay.ErrBeyondHorizon,
 	"full":     replay.ErrFull,
 	"owner":    replay.ErrNoOwner,
@@ -286,7 +287,7 @@ func (s *Store) wrap(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case isFinal(err):
+	case isFinal(err), errors.Is(err, replay.ErrAhead):
 		return err
 	}
 	return fmt.Errorf("replay/redisstore: %w", err)

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"slices"
 	"sync"
@@ -12,19 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/sealedblob/sealedblob/internal/services"
-	"github.com/sealedblob/sealedblob/replay"
 )
-
-func newOwner() (o replay.Owner) {
-	rand.Read(o[:])
-	return o
-}
-
-func newRight() (r replay.Right) {
-	copy(r.ID[:], rand.Text()) // fit for a command line
-	r.Issued, r.KeepUntil = time.Now().Add(2*time.Second), time.Now().Add(time.Hour)
-	return r
-}
 
 // callers runs f from n goroutines and reports calls a second and percentiles.
 func callers(b *testing.B, n int, f func() error) {
@@ -66,7 +53,7 @@ func BenchmarkClaim(b *testing.B) {
 				cfg.MaxRights = 1 << 30
 				s := mustOpen(b, cfg)
 				callers(b, n, func() error {
-					_, err := s.Claim(b.Context(), newOwner(), newRight())
+					_, err := s.Claim(b.Context(), newOwner(), newRight(s))
 					return err
 				})
 			})
@@ -75,8 +62,8 @@ func BenchmarkClaim(b *testing.B) {
 				must(b, err)
 				defer c.Close()
 				callers(b, n, func() error {
-					o, r := newOwner(), newRight()
-					return c.Do(context.Background(), c.B().Set().Key(string(r.ID[:])).Value(string(o[:])).Nx().Px(time.Hour).Build()).Error()
+					o, id := newOwner(), newID()
+					return c.Do(context.Background(), c.B().Set().Key(string(id[:])).Value(string(o[:])).Nx().Px(time.Hour).Build()).Error()
 				})
 			})
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/sealedblob/sealedblob/replay"
 )
 
 // The scripts have the run ID of the server in their text. A server keeps scripts
@@ -38,7 +39,7 @@ func lua(names ...string) (text string) {
 		}
 		text += string(b)
 	}
-	return text
+	return strings.ReplaceAll(text, "@AHEAD@", itoa(int64(replay.MaxAhead/time.Second)))
 }
 
 // Few functions for each: a script makes all of its own anew whenever it is called.
@@ -326,7 +327,7 @@ func (s *Store) keeps(srv *server) error {
 }
 
 // join takes the store that the server has, or makes one. Another era than the one
-// known is taken only if its epoch is after all that this node was ever answered:
+// known is taken only if its epoch is after all that this node was ever granted:
 // what it saw spent is then refused.
 func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 	known := s.known.Load()
@@ -345,7 +346,7 @@ func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 		return fmt.Errorf("%w: its epoch was changed", ErrWentBack)
 	}
 	if name != known.name {
-		if known.name != "" && epoch <= s.clock.Load() {
+		if known.name != "" && epoch <= s.granted() {
 			return fmt.Errorf("%w: another one has its name", ErrWentBack)
 		}
 		srv.era = newEra(name, epoch, seq)
@@ -356,13 +357,22 @@ func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 	return nil
 }
 
+// granted is the latest date of what this node can have been granted.
+func (s *Store) granted() int64 {
+	latest := s.clock.Load() + int64(replay.MaxAhead/time.Second)
+	if known := s.known.Load(); known != nil {
+		latest = max(latest, known.epoch)
+	}
+	return latest
+}
+
 // present asks the store for its era, or makes one.
 func (s *Store) present(ctx context.Context, srv *server, mode string) (era string, epoch, seq int64, err error) {
 	var on string
 	if known := s.known.Load(); known != nil {
 		on = known.replid
 	}
-	q := question{operation: mode, args: []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.clock.Load()), flag(s.cfg.KeepOnRestart), on}}
+	q := question{operation: mode, args: []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.granted()), flag(s.cfg.KeepOnRestart), on}}
 	r := s.eval(ctx, s.scripts["open"], q)
 	if r.err != nil {
 		return "", 0, 0, r.err
@@ -372,7 +382,7 @@ func (s *Store) present(ctx context.Context, srv *server, mode string) (era stri
 	return era, epoch, r.seq, errors.Join(errEra, errEpoch)
 }
 
-// RaiseEpoch makes the epoch the first whole second after now, by the server's clock,
+// RaiseEpoch makes the epoch that of a store that begins now, by the server's clock, or later,
 // so that everything issued before is refused for good. An operator calls it after
 // older data was put back. Where the store is gone it makes one.
 func (s *Store) RaiseEpoch(ctx context.Context) error {

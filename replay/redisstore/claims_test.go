@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,9 +35,9 @@ func together(t *testing.T, s *Store, all []claimed) {
 	}
 }
 
-func won(n int) (all []claimed) {
+func won(s *Store, n int) (all []claimed) {
 	for range n {
-		all = append(all, claimed{newOwner(), []replay.Right{newRight()}, replay.Won, nil})
+		all = append(all, claimed{newOwner(), []replay.Right{newRight(s)}, replay.Won, nil})
 	}
 	return all
 }
@@ -53,17 +52,16 @@ func callsOf(server *services.Server, command string) string {
 // Claims that share a call share a command, too, and each has an outcome of its own nonetheless.
 func TestClaimsTogether(t *testing.T) {
 	t.Parallel()
-	server := services.Redis(t)
-	s := mustOpen(t, configOf(server.Addr, "test"))
-	together(t, s, won(batchSize))
+	server, s := fresh(t)
+	together(t, s, won(s, batchSize))
 	if n := callsOf(server, "msetnx"); n != "1" || callsOf(server, "setnx") != "" {
 		t.Errorf("%s commands for %d rights, and %s more", n, batchSize, callsOf(server, "setnx"))
 	}
-	twice, once, other := won(1)[0], won(1)[0], won(1)[0]
+	twice, once := won(s, 1)[0], won(s, 1)[0]
 	again, late := twice, twice
 	again.want = replay.Mine
 	late.owner, late.want = newOwner(), replay.Lost
-	all := append(won(3), twice, again, late)
+	all := append(won(s, 3), twice, again, late)
 	together(t, s, all)
 	for i := range all {
 		if all[i].want == replay.Won {
@@ -72,17 +70,18 @@ func TestClaimsTogether(t *testing.T) {
 	}
 	together(t, s, append(all, once)) // one is new
 
-	before, beyond, nobody, both, part := won(1)[0], won(1)[0], won(1)[0], won(1)[0], won(1)[0]
+	before, ahead, beyond, nobody, both, part := won(s, 1)[0], won(s, 1)[0], won(s, 1)[0], won(s, 1)[0], won(s, 1)[0], won(s, 1)[0]
 	before.rights[0].Issued = time.Unix(1, 0)
 	before.want, before.wantErr = replay.Lost, replay.ErrBeforeEpoch
+	ahead.rights[0].Issued = time.Now().Add(time.Minute)
+	ahead.want, ahead.wantErr = replay.Lost, replay.ErrAhead
 	beyond.rights[0].KeepUntil = time.Now().Add(-time.Minute)
 	beyond.want, beyond.wantErr = replay.Lost, replay.ErrBeyondHorizon
 	nobody.owner, nobody.want, nobody.wantErr = replay.Owner{}, replay.Lost, replay.ErrNoOwner
-	both.rights = append(both.rights, newRight())
+	both.rights = append(both.rights, newRight(s))
 	part.rights, part.want = append(part.rights, once.rights[0]), replay.Lost
-	for _, c := range []claimed{before, beyond, nobody, both, part} {
-		together(t, s, append(won(2), c, other))
-		other.want = replay.Mine
+	for _, c := range []claimed{before, ahead, beyond, nobody, both, part} {
+		together(t, s, append(won(s, 2), c))
 	}
 	part.rights, part.want = part.rights[:1], replay.Won // all or none
 	together(t, s, []claimed{part})
@@ -94,7 +93,7 @@ func TestClaimsTogetherFull(t *testing.T) {
 	cfg := configOf(services.Redis(t).Addr, "test")
 	cfg.MaxRights = 5
 	s := mustOpen(t, cfg)
-	all := won(7)
+	all := won(s, 7)
 	for i := range all[5:] {
 		all[5+i].want, all[5+i].wantErr = replay.Lost, replay.ErrFull
 	}
@@ -108,22 +107,20 @@ func TestClaimsTogetherFull(t *testing.T) {
 func TestPurgeTogether(t *testing.T) {
 	t.Parallel()
 	server := services.Redis(t)
-	s, err := open(t.Context(), configOf(server.Addr, "test"), bent("skew"))
-	must(t, err)
-	defer s.Close()
-	all := won(batchSize)
+	s := skewed(t, configOf(server.Addr, "test"))
+	all := won(s, batchSize)
 	together(t, s, all)
 	kept := all[7]
 	kept.rights[0].KeepUntil, kept.want = kept.rights[0].KeepUntil.Add(2*time.Hour), replay.Mine
 	together(t, s, []claimed{kept})
-	server.Redis("SET", "skew", strconv.Itoa(7200))
+	skew(server, 7200)
 	must(t, s.Purge(t.Context()))
 	if status, err := s.Status(t.Context()); err != nil || status.Rights != 1 || status.Horizon.IsZero() {
 		t.Errorf("Status = %+v, %v", status, err)
 	}
 	expect(t, s, newOwner(), kept.rights[0], replay.Lost, nil)
 	expect(t, s, all[8].owner, all[8].rights[0], replay.Lost, replay.ErrBeyondHorizon)
-	server.Redis("SET", "skew", strconv.Itoa(14400))
+	skew(server, 14400)
 	must(t, s.Purge(t.Context()))
 	if n := said(server, "DBSIZE"); n != "2" { // meta and skew
 		t.Errorf("%s keys are left: %s", n, server.Redis("KEYS", "*"))

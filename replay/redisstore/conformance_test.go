@@ -7,36 +7,14 @@ import (
 	"errors"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
 	"github.com/sealedblob/sealedblob/internal/services"
 	"github.com/sealedblob/sealedblob/replay"
 	"github.com/sealedblob/sealedblob/replay/replaytest"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// configOf is for a store of that name on the server at addr.
-func configOf(addr, name string) Config {
-	return Config{Client: rueidis.ClientOption{InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true}, Name: name, Timeout: 2 * time.Second}
-}
-
-func mustOpen(t testing.TB, cfg Config) *Store {
-	t.Helper()
-	s, err := Open(context.Background(), cfg)
-	must(t, err)
-	t.Cleanup(func() { s.Close() })
-	return s
-}
 
 // line is a network that can be cut.
 type line struct {
@@ -64,20 +42,6 @@ func (l *line) sever() {
 	for _, c := range l.conns {
 		c.Close()
 	}
-}
-
-// bent are the scripts under a clock that the test sets: the server's own, moved by
-// the seconds at a key.
-func bent(key string) scripts {
-	const clock = "call('TIME')[1])"
-	out := make(scripts)
-	for name, text := range storeScripts {
-		if strings.Count(text, clock) != 1 || strings.Count(text, "TIME") != 1 {
-			panic("the script reads the clock elsewhere")
-		}
-		out[name] = strings.Replace(text, clock, clock+" + (call('GET', '"+key+"') or 0)", 1)
-	}
-	return out
 }
 
 func TestConformance(t *testing.T) {

@@ -73,16 +73,16 @@ func wired(t *testing.T, addr string) (*Store, *wire) {
 
 func TestOneRoundTrip(t *testing.T) {
 	s, w := wired(t, services.Redis(t).Addr)
-	ctx, session, right := t.Context(), newID(), newRight()
+	ctx, session, right := t.Context(), newID(), newRight(s)
 	at := placeOf(session)
 	request := replay.RestoreRequest{Session: session, Issued: right.Issued, KeepUntil: right.KeepUntil, Attempt: newOwner(),
-		Burn: []replay.Burn{{Right: newRight()}, {Right: newRight()}}, Look: []replay.ID{right.ID}}
+		Burn: []replay.Burn{{Right: newRight(s)}, {Right: newRight(s)}}, Look: []replay.ID{right.ID}}
 	for name, f := range map[string]func() error{
-		"Claim":         func() error { _, err := s.Claim(ctx, newOwner(), newRight(), newRight()); return err },
+		"Claim":         func() error { _, err := s.Claim(ctx, newOwner(), newRight(s), newRight(s)); return err },
 		"Spent":         func() error { _, err := s.Spent(ctx, right.ID, newID()); return err },
 		"Restore":       func() error { _, err := s.Restore(ctx, request); return err },
 		"Protect":       func() error { _, err := s.Protect(ctx, at); return err },
-		"Take":          func() error { _, _, err := s.Take(ctx, at, newOwner(), newRight()); return err },
+		"Take":          func() error { _, _, err := s.Take(ctx, at, newOwner(), newRight(s)); return err },
 		"Acknowledge":   func() error { _, err := s.Acknowledge(ctx, at, placeOf(newID())); return err },
 		"Renew":         func() error { _, err := s.Renew(ctx, placeOf(newID()), newID()); return err },
 		"Revoke":        func() error { return s.Revoke(ctx, newID(), right.KeepUntil) },
@@ -116,7 +116,7 @@ func (w *wire) set(f func()) {
 // owner or attempt learns what became of it.
 func TestLostAnswer(t *testing.T) {
 	s, w := wired(t, services.Redis(t).Addr)
-	owner, right := newOwner(), newRight()
+	owner, right := newOwner(), newRight(s)
 	w.set(func() { w.drop = true })
 	before := w.count()
 	if o, err := s.Claim(t.Context(), owner, right); o != replay.Lost || err == nil || isFinal(err) {
@@ -127,7 +127,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 	expectSoon(t, s, newOwner(), right, replay.Lost, nil)
 	expectSoon(t, s, owner, right, replay.Mine, nil)
-	r := replay.RestoreRequest{Session: newID(), Issued: right.Issued, KeepUntil: right.KeepUntil, Attempt: owner, Burn: []replay.Burn{{Right: newRight(), Required: true}}}
+	r := replay.RestoreRequest{Session: newID(), Issued: right.Issued, KeepUntil: right.KeepUntil, Attempt: owner, Burn: []replay.Burn{{Right: newRight(s), Required: true}}}
 	w.set(func() { w.drop = true })
 	if got, err := s.Restore(t.Context(), r); got.Verdict != replay.Refused || err == nil {
 		t.Fatalf("Restore without an answer = %v, %v", got, err)
@@ -146,14 +146,14 @@ func TestLostAnswer(t *testing.T) {
 // An answer that comes twice is not taken for that to the next question.
 func TestRepeatedAnswer(t *testing.T) {
 	s, w := wired(t, services.Redis(t).Addr)
-	spent := newRight()
+	spent := newRight(s)
 	expect(t, s, newOwner(), spent, replay.Won, nil)
 	w.set(func() { w.repeat = 1 })
-	expect(t, s, newOwner(), newRight(), replay.Won, nil)
+	expect(t, s, newOwner(), newRight(s), replay.Won, nil)
 	if o, err := s.Claim(t.Context(), newOwner(), spent); o != replay.Lost || !errors.Is(err, errAnswer) {
 		t.Fatalf("Claim answered with another's answer = %v, %v", o, err)
 	}
-	expectSoon(t, s, newOwner(), newRight(), replay.Won, nil) // over another connection
+	expectSoon(t, s, newOwner(), newRight(s), replay.Won, nil) // over another connection
 }
 
 // Nor while the server is checked, and the process does not end by it.
@@ -164,9 +164,9 @@ func TestRepeatedAnswerToACheck(t *testing.T) {
 		w.set(func() { w.repeat = n })
 		s.recheck()
 		s.recheck()
-		expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
+		expectSoon(t, s, newOwner(), newRight(s), replay.Won, nil)
 		w.set(func() { w.repeat = 1 })
-		expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
+		expectSoon(t, s, newOwner(), newRight(s), replay.Won, nil)
 		must(t, s.Close())
 	}
 }
@@ -185,7 +185,7 @@ func TestHangingServer(t *testing.T) {
 	for range 100 {
 		wg.Go(func() {
 			start := time.Now()
-			if o, err := s.Claim(context.Background(), newOwner(), newRight()); o.Granted() || err == nil || isFinal(err) {
+			if o, err := s.Claim(context.Background(), newOwner(), newRight(s)); o.Granted() || err == nil || isFinal(err) {
 				t.Errorf("Claim from a server that hangs = %v, %v", o, err)
 			}
 			if d := time.Since(start); d > time.Second {
@@ -194,17 +194,17 @@ func TestHangingServer(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
+	expectSoon(t, s, newOwner(), newRight(s), replay.Won, nil)
 }
 
 func TestNumbers(t *testing.T) {
-	s := mustOpen(t, configOf(services.Redis(t).Addr, "test"))
+	_, s := fresh(t)
 	at, far := placeOf(newID()), placeOf(newID())
 	at.Version = replay.Version{Gen: maxNumber}
 	if v, err := s.Protect(t.Context(), at); v != replay.Granted || err != nil {
 		t.Fatalf("Protect = %v, %v", v, err)
 	}
-	r := replay.RestoreRequest{Session: at.Session, Set: replay.Version{Gen: maxNumber - 1}, Issued: newRight().Issued, KeepUntil: at.KeepUntil, Attempt: newOwner(), Strict: true}
+	r := replay.RestoreRequest{Session: at.Session, Set: replay.Version{Gen: maxNumber - 1}, Issued: newRight(s).Issued, KeepUntil: at.KeepUntil, Attempt: newOwner(), Strict: true}
 	if got, err := s.Restore(t.Context(), r); got.Verdict != replay.RolledBack || err != nil {
 		t.Errorf("Restore = %v, %v", got, err)
 	}
@@ -221,7 +221,7 @@ func TestNumbers(t *testing.T) {
 	if v, err := s.Protect(t.Context(), far); v != replay.Refused || !errors.Is(err, errNumber) {
 		t.Errorf("Protect = %v, %v", v, err)
 	}
-	right := newRight()
+	right := newRight(s)
 	right.KeepUntil = far.KeepUntil
 	expect(t, s, newOwner(), right, replay.Lost, errNumber)
 }
@@ -234,7 +234,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("Open took the name %q", name)
 		}
 	}
-	a, b, right := mustOpen(t, configOf(addr, "a")), mustOpen(t, configOf(addr, "b")), newRight()
+	a, b := mustOpen(t, configOf(addr, "a")), mustOpen(t, configOf(addr, "b"))
+	right := newRight(b)
 	expect(t, a, newOwner(), right, replay.Won, nil)
 	expect(t, b, newOwner(), right, replay.Won, nil)
 }

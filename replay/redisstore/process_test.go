@@ -51,7 +51,7 @@ func TestKillServer(t *testing.T) {
 	cfg.KeepOnRestart = true
 	s := mustOpen(t, cfg)
 	all := racing.KillServer(t, server, s, 30, isFinal, func(told []racing.Fact) {
-		expectSoon(t, s, newOwner(), newRight(), replay.Won, nil)
+		expectSoon(t, s, newOwner(), newRight(s), replay.Won, nil)
 		racing.CheckAll(t, mustOpen(t, cfg), told)
 	})
 	racing.CheckAll(t, s, all)

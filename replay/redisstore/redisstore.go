@@ -208,8 +208,8 @@ var (
 )
 
 // Open connects to the server, checks that it can keep the promise, and opens the
-// store of that name. It makes one if there is none: its epoch is the first whole
-// second after now, by the server's clock, and nodes that do so at once agree.
+// store of that name. It makes one if there is none: its epoch is [replay.FirstEpoch] of
+// the server's clock, and nodes that do so at once agree.
 //
 // It refuses, with an error wrapping [ErrUnfit], a server older than 7.0, a
 // replica, one with a maxmemory-policy other than noeviction, and an account that may not

@@ -10,7 +10,7 @@ local others = lists + 1 + 2 * tonumber(ARGV[lists])
 
 -- all writes the first with one command; it is false, with nothing written, if any was spent before.
 local function all()
-  if n == 0 or count.r + n > limit or admit(ARGV[8], ARGV[10]) then return false end
+  if n == 0 or count.r + n > limit or admit(ARGV[8], ARGV[10]) or admit(ARGV[9], ARGV[10]) then return false end
   local r = redis.pcall('MSETNX', unpack(ARGV, first, lists - 1))
   if r == 0 or r ~= 1 and short(r) then return false end
   if not dirty then seq, dirty = seq + 1, true end

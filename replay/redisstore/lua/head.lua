@@ -31,6 +31,7 @@ local m = call('HMGET', meta, 'era', 'seq', 'epoch', 'past_r', 'past_s', 'r', 's
 if not m[1] then return { tag, 'gone' } end
 if m[1] .. ' ' .. m[3] ~= ARGV[2] then return { tag, 'era' } end
 local seq, epoch = tonumber(m[2]), tonumber(m[3])
+local latest = math.max(now + @AHEAD@, epoch) -- of what may be granted by now
 if seq < tonumber(ARGV[3]) then return { tag, 'back' } end
 local past = { r = tonumber(m[4]), s = tonumber(m[5]) } -- the horizons: of rights, and of all else
 local count = { r = tonumber(m[6]), s = tonumber(m[7]), u = tonumber(m[8]) }

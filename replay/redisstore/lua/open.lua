@@ -8,16 +8,16 @@ local tag, mode = ARGV[1], ARGV[4]
 local now = tonumber(call('TIME')[1])
 if mode == 'info' then return { tag, 'ok', 0, now, call('INFO') } end
 
-local run, replid, evicted, new_era, clock = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
+local run, replid, evicted, new_era, granted = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
 if string.match(call('INFO', 'server'), 'run_id:(%x+)') ~= run then return { tag, 'era' } end
 if string.match(call('INFO', 'replication'), 'master_replid:(%x+)') ~= replid then return { tag, 'era' } end
 local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted', 'replid', 'began')
 local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] or 0)
 
 -- raise begins a new era under the present run of the server, with an epoch after all
--- that was answered before.
+-- that was granted before, which is dated up to that many seconds ahead.
 local function raise()
-  epoch = max(epoch + 1, now + 1, clock + 1) -- what was issued in its first second may lie at the epoch
+  epoch = max(epoch, now + @AHEAD@, granted) + 1 -- what was granted may be dated so
   seq = call('HINCRBY', meta, 'seq', 1)
   call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'replid', replid, 'evicted', evicted, 'began', replid .. ':' .. seq .. ' ')
   return { tag, 'ok', seq, now, new_era, epoch }

@@ -135,7 +135,9 @@ end
 
 -- admit names what is wrong with a right.
 local function admit(issued, keep)
-  if tonumber(issued) < epoch then return 'before' end
+  issued = tonumber(issued)
+  if issued < epoch then return 'before' end
+  if issued > latest then return 'ahead' end
   if not reach(keep, 'r') then return 'beyond' end
 end
 

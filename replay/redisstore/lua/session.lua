@@ -81,6 +81,7 @@ local function restore()
   local subject, since, attempt, strict = take(), take_number(), take(), take()
   local max_rights, max_sessions = take_number(), take_number()
   if issued < epoch then return 'before' end
+  if issued > latest then return 'ahead' end
   local s, refusal = enter(id, keep, subject, since)
   if refusal then return refusal end
   if s.revoked == '1' then return 'ok', revoked end
@@ -94,7 +95,7 @@ local function restore()
   for i = 1, take_number() do
     local right, right_issued, right_keep, required = take(), take(), take(), take() == '1'
     local wrong, got = admit(right_issued, right_keep), 0
-    if wrong and required then return wrong end
+    if wrong and (required or wrong == 'ahead') then return wrong end
     if not wrong then got = outcome(right, attempt, right_keep) end
     if got == 0 and required then return 'ok', spent end
     if got == 2 and not mine[right] then new = new + 1 end
@@ -186,6 +187,7 @@ local function revoke_subject()
   local was = call('HMGET', key, 'cut', 'keep')
   local was_cut, was_keep = was[1] and whole(was[1]), was[1] and whole(was[2])
   if not room('u', was_cut and 0 or 1, limit) or not begin() then return 'full' end
+  cut = max(cut, epoch) -- who logged in just after it was raised is dated at the epoch
   if was_cut then
     cut = max(cut, was_cut + 1)
     if was_keep > tonumber(keep) then keep = string.format('%.0f', was_keep) end
