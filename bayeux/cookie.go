@@ -11,9 +11,22 @@ import (
 // value that another node or server gave is kept.
 const browserCookie = "BAYEUX_BROWSER"
 
-// browserID returns the browser cookie's value, or "".
+// socketCookie is set by an upgrade that came without any. Faye, among others, opens
+// its WebSocket while it shakes hands by HTTP: neither answer may undo the other's
+// cookie, and who has both is the owner of both's sessions.
+const socketCookie = "BAYEUX_SOCKET"
+
+// browserID returns the value that a new session of r's browser gets, or "".
 func browserID(r *http.Request) string {
-	for _, c := range r.CookiesNamed(browserCookie) {
+	if id := cookieID(r, browserCookie); id != "" {
+		return id
+	}
+	return cookieID(r, socketCookie)
+}
+
+// cookieID returns a cookie's value if it has the form of one, or "".
+func cookieID(r *http.Request, name string) string {
+	for _, c := range r.CookiesNamed(name) {
 		if wellFormedBrowserID(c.Value) {
 			return c.Value
 		}

@@ -2,17 +2,20 @@ package bayeux_test
 
 import (
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"testing"
 	"testing/synctest"
 
 	"github.com/sealedblob/sealedblob/bayeux"
 )
 
+const subscribeA = `{"channel":"/meta/subscribe","clientId":"$ID","subscription":"/a","id":"s"}`
+
 // Faye opens its WebSocket while it shakes hands by HTTP, and the upgrade has no
 // cookie then. Its first message is not lost: the WebSocket is closed, and comes again
 // with the cookie. That is no way in for who has the clientId alone.
 func TestWebSocketThatCameTooEarly(t *testing.T) {
-	const subscribe = `{"channel":"/meta/subscribe","clientId":"$ID","subscription":"/a","id":"s"}`
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, bayeux.Config{})
 		stranger, stray := r.peer(), r.peer()
@@ -20,7 +23,7 @@ func TestWebSocketThatCameTooEarly(t *testing.T) {
 		p := r.peer().ready()
 
 		early.id = p.id
-		early.send(subscribe)
+		early.send(subscribeA)
 		if code := early.closed(); code != 1013 {
 			t.Errorf("close code %d, want 1013", code)
 		}
@@ -29,7 +32,7 @@ func TestWebSocketThatCameTooEarly(t *testing.T) {
 		}
 		again := p.ws()
 		again.id = p.id
-		again.send(subscribe)
+		again.send(subscribeA)
 		m, _ := again.next(bayeux.MetaSubscribe)
 		wantOK(t, m)
 
@@ -37,13 +40,44 @@ func TestWebSocketThatCameTooEarly(t *testing.T) {
 		for _, other := range []*peer{stranger, stray} {
 			w := other.ws()
 			w.id = p.id
-			w.send(subscribe)
+			w.send(subscribeA)
 			m, _ := w.next(bayeux.MetaSubscribe)
 			wantError(t, m, "402::session_unknown")
 			w.connect()
 			m, _ = w.next(bayeux.MetaConnect)
 			wantError(t, m, "402::session_unknown")
 		}
+	})
+}
+
+// The browser keeps the cookies of both, whichever came last, and is the owner of what
+// either began.
+func TestCookiesOfHandshakeAndUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, bayeux.Config{})
+		p := r.peer()
+		other := r.peer().ready()
+		late := p.ws() // as if it had been on its way during the handshake
+		jar := p.http.Jar
+		p.http.Jar, _ = cookiejar.New(nil)
+		p.ready()
+		page, _ := url.Parse(p.url)
+		for _, c := range jar.Cookies(page) {
+			p.http.Jar.SetCookies(page, []*http.Cookie{c})
+		}
+		if n := len(p.http.Jar.Cookies(page)); n != 2 {
+			t.Fatalf("%d cookies, want 2", n)
+		}
+		w := p.ws()
+		w.id = p.id
+		w.send(subscribeA)
+		m, _ := w.next(bayeux.MetaSubscribe)
+		wantOK(t, m)
+		late.ready()
+		late.conn.NetConn().Close()
+		synctest.Wait()
+		wantOK(t, p.withID(late.id).one(subscribeA))
+		wantError(t, p.withID(other.id).one(subscribeA), "402::session_unknown")
 	})
 }
 

@@ -97,7 +97,7 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 	sess.mu.Lock()
 	here := x.socket != nil && sess.socket == x.socket
 	sess.mu.Unlock()
-	if !here && !x.server.cfg.InsecureTrustClientID && !sameSecret(sess.browser, x.browser) {
+	if !here && !x.server.cfg.InsecureTrustClientID && !sameSecret(sess.browser, x.browser) && !sameSecret(sess.browser, cookieID(x.req, socketCookie)) {
 		x.server.cfg.Logger.Debug("bayeux: clientId from another browser")
 		x.astray = x.astray || x.strays(sess)
 		return nil

@@ -52,6 +52,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	var cookie *http.Cookie
 	if sock.browser == "" {
 		cookie = s.newBrowserCookie(r)
+		cookie.Name = socketCookie
 		sock.browser, sock.cookieless = cookie.Value, true
 	}
 	// The handler's context ends when it returns; the socket outlives it.

@@ -163,7 +163,7 @@ func TestWebSocketUpgradeReply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.Header.Get("Cache-Control") != "no-store" || !strings.Contains(resp.Header.Get("Set-Cookie"), "BAYEUX_BROWSER=") {
+	if resp.Header.Get("Cache-Control") != "no-store" || !strings.Contains(resp.Header.Get("Set-Cookie"), "BAYEUX_SOCKET=") {
 		t.Errorf("headers %v", resp.Header)
 	}
 	if _, resp, err = p.dialWS(nil); err != nil || resp.Header.Get("Set-Cookie") != "" {
