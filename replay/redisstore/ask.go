@@ -18,6 +18,7 @@ var (
 	errOtherServer = errors.New("server was not checked")
 	errAnswer      = errors.New("answer is not one to this question")
 	errVersion     = errors.New("store is of a later version")
+	errMoving      = errors.New("a Cluster is moving the store to another server")
 	errReadOnly    = errors.New("store is open for reading only")
 	errFarCut      = errors.New("revocation of logins later than KeepUntil")
 )
@@ -34,6 +35,7 @@ var refusals = map[string]error{
 	"back":     ErrWentBack,
 	"era":      errOtherServer,
 	"version":  errVersion,
+	"moving":   errMoving,
 	"replicas": ErrReplicas,
 }
 

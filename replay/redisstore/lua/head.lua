@@ -27,6 +27,10 @@ if not string.find(replication, 'role:master\r', 1, true) or not string.find(rep
   return { tag, 'era' }
 end
 
+-- While a Cluster moves the slot, each side has some of the records, and takes what is with the other for new.
+-- Both refuse a command with two keys of which one is missing.
+if type(redis.pcall('EXISTS', meta, prefix .. 'none')) ~= 'number' then return { tag, 'moving' } end
+
 local m = call('HMGET', meta, 'era', 'seq', 'epoch', 'past_r', 'past_s', 'r', 's', 'u')
 if not m[1] then return { tag, 'gone' } end
 if m[1] .. ' ' .. m[3] ~= ARGV[2] then return { tag, 'era' } end

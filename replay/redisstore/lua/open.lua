@@ -11,6 +11,7 @@ if mode == 'info' then return { tag, 'ok', 0, now, call('INFO') } end
 local run, replid, evicted, new_era, granted = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
 if string.match(call('INFO', 'server'), 'run_id:(%x+)') ~= run then return { tag, 'era' } end
 if string.match(call('INFO', 'replication'), 'master_replid:(%x+)') ~= replid then return { tag, 'era' } end
+if type(redis.pcall('EXISTS', meta, string.sub(meta, 1, -5) .. 'none')) ~= 'number' then return { tag, 'moving' } end -- as in head.lua
 local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted', 'replid', 'began')
 local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] or 0)
 
