@@ -25,6 +25,7 @@ var areas = map[string][]string{
 	"stateless": {"stateless"},
 	"replay":    {"replay"},
 	"size":      {"size"},
+	"fanout":    {"fanout"},
 }
 
 // sizes of the values, in bytes: one small, one middling, the largest that an
@@ -37,13 +38,13 @@ func main() {
 		os.Exit(1)
 	}
 	var o options
-	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore, stateless, replay or size; all but size if empty")
+	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore, stateless, replay, size or fanout; all but the last two if empty")
 	flag.StringVar(&o.one, "one", "", "only this `group/case/system`, for a profile; no ratios then")
 	flag.StringVar(&o.json, "json", "results.json", "write the results to this `file`")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`")
 	flag.IntVar(&o.rounds, "rounds", 9, "how often each is measured")
 	flag.IntVar(&o.live, "live", 1_000_000, "how many rights are kept for size")
-	flag.DurationVar(&o.batch, "batch", 25*time.Millisecond, "CPU time of one measurement; of replay, a 12th of its length")
+	flag.DurationVar(&o.batch, "batch", 25*time.Millisecond, "CPU time of one measurement; of replay, a 12th of its length, of fanout a 60th or 120th")
 	flag.Parse()
 	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -60,7 +61,7 @@ type options struct {
 func (o options) run() error {
 	groups, known := areas[o.only]
 	if !known || o.rounds < 1 || o.live < 20 || o.batch <= 0 || flag.NArg() > 0 {
-		return fmt.Errorf("nothing to measure: -only is seal, open, restore, stateless, replay or size, rounds, batch and live are above zero")
+		return fmt.Errorf("nothing to measure: -only is seal, open, restore, stateless, replay, size or fanout, rounds, batch and live are above zero")
 	}
 	runtime.GOMAXPROCS(1)
 	b, err := newBench()
@@ -90,7 +91,7 @@ func (o options) run() error {
 }
 
 func (o options) startProfile() (stop func() error, err error) {
-	if o.profile == "" {
+	if o.profile == "" || o.only == "fanout" { // the server's own
 		return func() error { return nil }, nil
 	}
 	f, err := os.Create(o.profile)
@@ -156,6 +157,8 @@ func (b *bench) group(group string, o options) (out []Result, err error) {
 		return replays(o)
 	case "size":
 		return sizesOf(o)
+	case "fanout":
+		return fanouts(o)
 	}
 	cases := []func() (string, []contender, error){func() (string, []contender, error) { return b.restore(sizes[0]) }}
 	if group != "restore" {

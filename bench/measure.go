@@ -71,6 +71,10 @@ type Result struct {
 	P99       float64 `json:"p99_ns,omitempty"`
 	ServerNS  float64 `json:"server_ns,omitempty"` // the server's CPU time for each claim
 
+	// Of the group fanout, with NS and ServerNS for each delivery.
+	Batch float64 `json:"messages_per_response,omitempty"`
+	RSS   int     `json:"rss,omitempty"` // bytes of a server's memory for each idle client
+
 	spread float64 // half the range, by the median
 	expiry bool
 	wire   int

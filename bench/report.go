@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -138,6 +139,50 @@ var goals = []goal{
 	{"the same with appendfsync always", true, 0.8, claimRate("redis+aof-256", "redisstore", "rueidis SET"), []string{"replay"}},
 	{"pgstore, 256 callers: × plain INSERT over as many connections as help", true, 3, claimRate("postgres-256", "pgstore", plainPGX), []string{"replay"}},
 	{"the same, × plain INSERT over as many connections as pgstore has", true, 3, claimRate("postgres-256", "pgstore", samePGX), []string{"replay"}},
+	{"fan-out to 1,000 by WebSocket, flat out: × the deliveries for a CPU-second of Faye", true, 4, fanCPU(websocket, oursFan), []string{"fanout"}},
+	{"the same by long-polling: × the better of Faye and cometd-nodejs-server", true, 4, fanCPU(polling, oursFan), []string{"fanout"}},
+	{"fan-out to 1,000 by WebSocket, paced: p99 × the lowest of the others", false, 1, fanLatency(websocket, oursFan), []string{"fanout"}},
+	{"the same by long-polling", false, 1, fanLatency(polling, oursFan), []string{"fanout"}},
+	{"an idle client on a WebSocket, KiB", false, 12, fanIdle(websocket, oursFan), []string{"fanout"}},
+	{"an idle client in a held long poll, KiB", false, 25, fanIdle(polling, oursFan), []string{"fanout"}},
+}
+
+// fanPeers are the others that speak the transport.
+func fanPeers(transport string) []string {
+	if transport == polling {
+		return []string{"Faye", "cometd-nodejs-server", "CometD Java"}
+	}
+	return []string{"Faye", "CometD Java"}
+}
+
+// fanCPU is how many times the deliveries for a CPU-second of the best server in
+// Node.js ours makes.
+func fanCPU(transport, system string) func(func(string, string, string) Result) float64 {
+	return func(of func(string, string, string) Result) float64 {
+		name, best := "flat-"+transport+"-1000", math.Inf(1)
+		for _, peer := range fanPeers(transport) {
+			if peer != "CometD Java" {
+				best = min(best, of("fanout", name, peer).ServerNS)
+			}
+		}
+		return best / of("fanout", name, system).ServerNS
+	}
+}
+
+func fanLatency(transport, system string) func(func(string, string, string) Result) float64 {
+	return func(of func(string, string, string) Result) float64 {
+		name, best := "paced-"+transport+"-1000", math.Inf(1)
+		for _, peer := range fanPeers(transport) {
+			best = min(best, of("fanout", name, peer).P99)
+		}
+		return of("fanout", name, system).P99 / best
+	}
+}
+
+func fanIdle(transport, system string) func(func(string, string, string) Result) float64 {
+	return func(of func(string, string, string) Result) float64 {
+		return float64(of("fanout", "idle-"+transport, system).RSS) / 1024
+	}
 }
 
 // claimRate is how many times the claims a second of another store ours answers.

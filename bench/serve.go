@@ -149,6 +149,9 @@ func withGorilla() http.Handler {
 
 // serve runs one system until standard input ends.
 func serve(name string) error {
+	if h, err := fanHandler(name); err == nil {
+		return serveFan(h)
+	}
 	runtime.GOMAXPROCS(1)
 	h, err := site(name, os.Getenv(redisVariable))
 	if err != nil {

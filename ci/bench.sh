@@ -3,9 +3,19 @@
 # each does its work, then what it costs. ONLY=seal (sealing, opening and
 # restoring), ONLY=open, ONLY=restore, ONLY=stateless (whole requests) or
 # ONLY=replay (claims of rights); all of these if empty. ONLY=size weighs a store's
-# records. The results go to bench/results.json. See docs/performance.md. It installs
-# what is missing of Redis, PostgreSQL and strace from Debian's packages.
+# records, ONLY=fanout compares Bayeux servers. The results go to bench/results.json. See
+# docs/performance.md. It installs what is missing of Redis, PostgreSQL and strace from
+# Debian's packages; for fanout a JDK, Maven and the published servers instead.
 set -eu
+if [ "${ONLY:-}" = fanout ]; then
+  "$(dirname "$0")/published.sh"
+  cd "$(dirname "$0")/../bench"
+  go vet ./...
+  mkdir -p ../.cache/bench
+  javac -Xlint:all -Werror -cp "../.cache/peers/lib/*" -d ../.cache/bench fanout/*.java
+  go test -run Fan ./...
+  exec go run . -only fanout
+fi
 missing=
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
