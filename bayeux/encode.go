@@ -84,11 +84,20 @@ func appendExt(b []byte, ext map[string]jsontext.Value) []byte {
 
 // joinBatch puts rendered messages into one JSON array.
 func joinBatch(msgs [][]byte) []byte {
-	n := 2
+	return appendBatch(make([]byte, 0, batchLength(msgs)), msgs)
+}
+
+// batchLength is how long [appendBatch] makes these messages.
+func batchLength(msgs [][]byte) int {
+	n := 1 + max(1, len(msgs)) // brackets and commas
 	for _, m := range msgs {
-		n += len(m) + 1
+		n += len(m)
 	}
-	b := append(make([]byte, 0, n), '[')
+	return n
+}
+
+func appendBatch(b []byte, msgs [][]byte) []byte {
+	b = append(b, '[')
 	for i, m := range msgs {
 		if i > 0 {
 			b = append(b, ',')

@@ -72,7 +72,8 @@ type frameHeader struct {
 	key    [4]byte
 }
 
-// messageBuffers are for messages while they are read and handled.
+// messageBuffers are for messages while they are read and handled, and while they are
+// written.
 var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxPooledBuffer = 64 << 10

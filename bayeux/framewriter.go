@@ -17,27 +17,54 @@ type frameWriter struct {
 	timeout time.Duration // of each write
 	masks   bool          // a client's frames are masked
 
-	mu  sync.Mutex
-	err error
+	mu       sync.Mutex
+	err      error
+	deadline time.Time // as last set
 }
 
 func (w *frameWriter) write(opcode byte, payload []byte) error {
+	return w.send(appendFrame(nil, opcode, payload, w.masks), opcode == opClose)
+}
+
+// writeBatch writes a server's messages as one frame. It does not keep them.
+func (w *frameWriter) writeBatch(msgs [][]byte) error {
+	buf := messageBuffers.Get().(*[]byte)
+	frame := appendBatch(appendFrameHeader((*buf)[:0], opText, batchLength(msgs)), msgs)
+	err := w.send(frame, false)
+	if *buf = frame; cap(frame) <= maxPooledBuffer {
+		messageBuffers.Put(buf)
+	}
+	return err
+}
+
+func (w *frameWriter) send(frame []byte, last bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
 		return w.err
 	}
-	if w.err = w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); w.err == nil {
-		_, w.err = w.conn.Write(appendFrame(nil, opcode, payload, w.masks))
+	if w.err = w.extendDeadline(); w.err == nil {
+		_, w.err = w.conn.Write(frame)
 	}
 	err := w.err
-	if opcode == opClose && err == nil {
+	if last && err == nil {
 		w.err = net.ErrClosed
 	}
 	if w.err != nil {
 		_ = w.conn.Close()
 	}
 	return err
+}
+
+// extendDeadline gives a write its time, or down to three quarters of it: to move the
+// deadline for each of many writes would cost as much as some of them.
+func (w *frameWriter) extendDeadline() error {
+	now := time.Now()
+	if w.deadline.Sub(now) >= w.timeout-w.timeout/4 {
+		return nil
+	}
+	w.deadline = now.Add(w.timeout)
+	return w.conn.SetWriteDeadline(w.deadline)
 }
 
 // close says why, and closes the connection.
@@ -53,14 +80,7 @@ func appendFrame(b []byte, opcode byte, payload []byte, masks bool) []byte {
 	n := len(payload)
 	b = slices.Grow(b, n+maxFrameHeader)
 	second := len(b) + 1
-	switch {
-	case n <= maxControl:
-		b = append(b, 0x80|opcode, byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|opcode, 126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|opcode, 127), uint64(n))
-	}
+	b = appendFrameHeader(b, opcode, n)
 	if !masks {
 		return append(b, payload...)
 	}
@@ -70,4 +90,16 @@ func appendFrame(b []byte, opcode byte, payload []byte, masks bool) []byte {
 	b = append(append(b, key[:]...), payload...)
 	mask(b[len(b)-n:], key)
 	return b
+}
+
+// appendFrameHeader begins a frame of n bytes without a mask.
+func appendFrameHeader(b []byte, opcode byte, n int) []byte {
+	switch {
+	case n <= maxControl:
+		return append(b, 0x80|opcode, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, 0x80|opcode, 126), uint16(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(b, 0x80|opcode, 127), uint64(n))
+	}
 }

@@ -296,7 +296,7 @@ func (c *socket) writeOnce() {
 	if len(out) == 0 {
 		return
 	}
-	if c.out.write(opText, joinBatch(out)) != nil && news > 0 {
+	if c.out.writeBatch(out) != nil && news > 0 {
 		sess.putBack(out[:news])
 	}
 }
