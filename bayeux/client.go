@@ -295,6 +295,12 @@ func (c *Client) Publish(ctx context.Context, channel string, data any) error {
 	return c.Batch(ctx, func(b *Batch) { b.Publish(channel, data) })
 }
 
+// PublishMessage is Publish for a message with Ext. Channel, Data and Ext are sent,
+// whatever else m holds is not. m is not changed, and may be changed afterwards.
+func (c *Client) PublishMessage(ctx context.Context, m *Message) error {
+	return c.Batch(ctx, func(b *Batch) { b.PublishMessage(m) })
+}
+
 // Close says good-bye to the server, as far as ctx allows, and ends the client
 // for good. Handlers that run are not waited for.
 func (c *Client) Close(ctx context.Context) error {

@@ -83,6 +83,16 @@ func (b *Batch) Publish(channel string, data any) {
 	b.calls = append(b.calls, batchCall{m: &Message{Channel: channel, Data: raw}})
 }
 
+// PublishMessage puts [Client.PublishMessage] into the batch.
+func (b *Batch) PublishMessage(m *Message) {
+	out, err := m.publication()
+	if err != nil {
+		b.refuse(err)
+		return
+	}
+	b.calls = append(b.calls, batchCall{m: out})
+}
+
 // Subscribe puts [Client.Subscribe] into the batch.
 func (b *Batch) Subscribe(channel string, f func(*Message)) {
 	c := b.client

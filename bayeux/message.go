@@ -145,6 +145,24 @@ func (m *Message) IsMeta() bool { return isMeta(m.Channel) }
 // failed reports whether m says that it was not successful.
 func (m *Message) failed() bool { return m.Successful != nil && !*m.Successful }
 
+// publication is what of m is sent when it is published: Channel, Data and Ext.
+func (m *Message) publication() (*Message, error) {
+	if err := checkPublish(m.Channel); err != nil {
+		return nil, err
+	}
+	data, err := checkedRaw(m.Data)
+	if err != nil {
+		return nil, err
+	}
+	out := &Message{Channel: m.Channel, Data: data}
+	for name, v := range m.Ext {
+		if err := out.SetExt(name, v); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // shallowClone copies m so that one receiver's extension cannot change what
 // another receiver gets. Raw values are shared: nobody writes into them.
 func (m *Message) shallowClone() *Message {

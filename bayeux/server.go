@@ -124,19 +124,11 @@ func (s *Server) PublishMessage(m *Message) error {
 
 // delivery makes the message that m asks for.
 func (s *Server) delivery(m *Message) (*Message, error) {
-	if err := checkPublish(m.Channel); err != nil {
+	out, err := m.publication()
+	if err != nil {
 		return nil, err
 	}
-	out := &Message{Channel: m.Channel, Lazy: m.Lazy || s.isLazy(m.Channel)}
-	var err error
-	if out.Data, err = checkedRaw(m.Data); err != nil {
-		return nil, err
-	}
-	for name, v := range m.Ext {
-		if err := out.SetExt(name, v); err != nil {
-			return nil, err
-		}
-	}
+	out.Lazy = m.Lazy || s.isLazy(m.Channel)
 	return out, nil
 }
 

@@ -28,8 +28,8 @@ type binaryWire struct {
 	Meta jsontext.Value `json:"meta,omitzero"`
 }
 
-// NewBinary makes a message for bayeux.Server.PublishMessage and
-// bayeux.ServerSession.DeliverMessage. It returns an error if d.Meta is not JSON.
+// NewBinary makes a message for bayeux.Server.PublishMessage,
+// bayeux.ServerSession.DeliverMessage and bayeux.Client.PublishMessage. It returns an error if d.Meta is not JSON.
 func NewBinary(channel string, d BinaryData) (*bayeux.Message, error) {
 	text := EncodeZ85(d.Data)
 	raw, err := json.Marshal(binaryWire{Data: &text, Last: d.Last, Meta: d.Meta})

@@ -3,6 +3,10 @@
 // bayeux.Server.AddExtension, before the server serves. Acknowledged delivery is
 // bayeux.Config.Acknowledge.
 //
+// For clients there are [ClientTimestamp] and [ClientTimeSync], to be named in
+// bayeux.ClientConfig.Extensions; [NewBinary] and [ReadBinary] are for both sides,
+// and acknowledged delivery is bayeux.ClientConfig.Acknowledge.
+//
 // All are safe for concurrent use.
 package ext
 

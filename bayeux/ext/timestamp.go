@@ -13,6 +13,20 @@ type Timestamp struct{ bystander }
 
 // Outgoing implements bayeux.Extension.
 func (Timestamp) Outgoing(_ *bayeux.ServerSession, m *bayeux.Message) bool {
-	m.Timestamp = time.Now().UTC().Format("2006-01-02T15:04:05.00")
+	m.Timestamp = timestamp()
 	return true
 }
+
+// ClientTimestamp does the same for every message that a client sends.
+type ClientTimestamp struct{}
+
+// Incoming implements bayeux.ClientExtension.
+func (ClientTimestamp) Incoming(*bayeux.Message) bool { return true }
+
+// Outgoing implements bayeux.ClientExtension.
+func (ClientTimestamp) Outgoing(m *bayeux.Message) bool {
+	m.Timestamp = timestamp()
+	return true
+}
+
+func timestamp() string { return time.Now().UTC().Format("2006-01-02T15:04:05.00") }
