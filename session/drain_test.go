@@ -262,6 +262,7 @@ func TestDrainWithoutClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newCluster(t).node()
+				time.Sleep(pastEpoch)
 				s, err := m.Start()
 				must(t, err)
 				must(t, s.Set(t.Context(), "cart", 1))

@@ -138,7 +138,7 @@ func TestParkedRequestsAreBounded(t *testing.T) {
 		if done := park(second); answered(done) {
 			t.Error("the places of those who were served are still taken")
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		if synctest.Wait(); m.WaitersForTest() != 0 {
 			t.Errorf("%d holders are still remembered", m.WaitersForTest())
 		}
@@ -158,7 +158,7 @@ func TestGuessedCookieTakesNoPlace(t *testing.T) {
 		if synctest.Wait(); answered(own) {
 			t.Error("the holder's request found its place taken")
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 	})
 }
 

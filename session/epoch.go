@@ -10,8 +10,8 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
-// epochStore knows its store's epoch, and asks for it again when the store refuses
-// something as from before it: it may have been raised since, past this node's clock.
+// epochStore knows its store's epoch, and asks for it again: it may have been raised
+// since, past this node's clock, and what is issued below it is void.
 type epochStore struct {
 	replay.Store
 	seconds atomic.Int64 // the epoch, as Unix seconds
@@ -35,9 +35,9 @@ func (e *epochStore) ask(ctx context.Context) error {
 	return nil
 }
 
-// heed asks for the epoch if the answer was about it, at most once a second: who
-// presents old sets must not have it asked each time. If there is no answer the next
-// refusal asks.
+// heed asks for the epoch if something looks as if it had been raised, at most once a
+// second: who presents old sets must not have it asked each time. If there is no answer
+// the next one to heed asks.
 func (e *epochStore) heed(ctx context.Context, before bool) {
 	if now := time.Now().Unix(); before && e.asked.Swap(now) != now {
 		_ = e.ask(ctx)

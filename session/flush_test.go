@@ -39,7 +39,7 @@ func TestManySessionsAreReported(t *testing.T) {
 		c := newCluster(t)
 		store := &perPlace{Store: c.store}
 		c.store = store
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		m := c.node()
 		start := func(n int) (all []*session.Session) {
 			for range n {

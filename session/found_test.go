@@ -83,7 +83,7 @@ func TestIdleCopyOfASessionInUseElsewhere(t *testing.T) {
 	for _, hinted := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t)
-			time.Sleep(2 * time.Second)
+			time.Sleep(pastEpoch)
 			m := c.node()
 			s, b := shopping(t, m)
 			h := s.Holder()

@@ -274,7 +274,7 @@ func TestGrantEnds(t *testing.T) {
 		if _, err := session.ReadGrant(t.Context(), m, reset, short); err != nil {
 			t.Errorf("in its last second: %v", err)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		if _, err := session.TakeGrant(t.Context(), m, reset, short, owner(), nil); !errors.Is(err, policy.ErrExpired) {
 			t.Errorf("after its life: %v", err)
 		}

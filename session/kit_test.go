@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sealedblob/sealedblob/internal/testkit"
 	"github.com/sealedblob/sealedblob/policy"
@@ -16,6 +17,9 @@ import (
 )
 
 const shopPolicy = testkit.ShopPolicy
+
+// pastEpoch is how long after a store was made its nodes go by their clocks.
+const pastEpoch = replay.MaxAhead + 2*time.Second
 
 // cluster is what nodes share: keyring, policy and store.
 type cluster struct {

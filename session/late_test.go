@@ -39,7 +39,7 @@ func pays(t *testing.T) func(context.Context, *session.Session) {
 func TestStatelessLostSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st, v := newCluster(t).with(protectedPolicy).stateless(nil), newVisitor(t)
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		v.cart(st, "tea")
 		v.lost(st, pays(t))
 		v.asks(st, "it may be on its way", 503, "")
@@ -62,7 +62,7 @@ func TestStatelessLostSet(t *testing.T) {
 func TestStatelessMarkIsOfOneSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st, v := newCluster(t).with(protectedPolicy).stateless(nil), newVisitor(t)
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		v.cart(st, "tea")
 		other := v.copy()
 		v.visit(st, pays(t)) // the newer set is here
@@ -98,7 +98,7 @@ func TestStatelessRequestBesideARenewal(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, _ := remembersNothing(t)
 				st, v := c.stateless(nil), newVisitor(t)
-				time.Sleep(2 * time.Second)
+				time.Sleep(pastEpoch)
 				v.visit(st, func(ctx context.Context, s *session.Session) {
 					must(t, s.Set(ctx, "cart", []string{"tea"}))
 					if name == "a renewal" {
@@ -125,7 +125,7 @@ func TestStatelessLostHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newCluster(t).with(protectedPolicy).stateless(func(cfg *session.StatelessConfig) { cfg.Header = true })
 		v := newVisitor(t)
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		v.cart(st, "tea")
 		other := v.copy()
 		v.lost(st, pays(t))

@@ -18,7 +18,7 @@ const livesPolicy = `{"version":1,"session":{"idle":"30m","absolute":"2h","leewa
 func lives(t *testing.T, f func(t *testing.T, c *cluster, m *session.Manager, s *session.Session)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t).with(livesPolicy)
-		time.Sleep(2 * time.Second) // past the store's epoch
+		time.Sleep(pastEpoch)
 		m := c.node()
 		s, err := m.Start()
 		must(t, err)

@@ -340,7 +340,7 @@ func TestLogoutOfARenewedSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in the middle of the logout
 		c := newCluster(t)
 		store := c.counted()
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		s, _ := shopping(t, c.node())
 		left := make(chan error, 1)
 		store.hook = func(_ context.Context, op string) error {
@@ -434,7 +434,7 @@ func TestSessionWaitsForItsRenewal(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t).with(refusing)
 			store := c.counted()
-			time.Sleep(2 * time.Second)
+			time.Sleep(pastEpoch)
 			m := c.node()
 			s, err := m.Start()
 			must(t, err)
@@ -552,7 +552,7 @@ func TestHowFarEndLoginsReaches(t *testing.T) {
 		spy := &cutSpy{Store: c.store}
 		c.store = spy
 		m := c.node()
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		now := time.Now().Truncate(time.Second)
 		must(t, m.EndLogins(t.Context(), "ada"))
 		if want := now.Add(30 * time.Second); !spy.before.Equal(want) {
@@ -656,7 +656,7 @@ func TestPlantedClientMovesNoSession(t *testing.T) {
 			"the newest version": func(newest session.Version) session.Version { return newest },
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				time.Sleep(2 * time.Second)
+				time.Sleep(pastEpoch)
 				c := newCluster(t).with(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"}}}`)
 				spy := &floorSpy{Store: store}
 				if c.store = spy; what == "none" {

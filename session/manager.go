@@ -86,8 +86,8 @@ type Manager struct {
 	mute        atomic.Int64  // when the store last stopped answering, in Unix nanoseconds; 0: it answers
 }
 
-// New checks the configuration and asks the store for its epoch, which it does again
-// when the store refuses something as from before it. A policy that
+// New checks the configuration and asks the store for its epoch, which [Manager.Run] does
+// again, and whoever is refused something as from before it. A policy that
 // needs a store is refused with [replay.None], and so is any negative limit.
 func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if cfg.Keys == nil || cfg.Policy == nil || cfg.Store == nil || cfg.App == "" {
@@ -153,8 +153,8 @@ func storeless(s replay.Store) bool {
 func (m *Manager) Policy() *policy.Policy { return m.cfg.Policy }
 
 // Run does the manager's background work until ctx ends: once a second it
-// tells the store what clients have acknowledged and lets go of sessions that
-// are over.
+// tells the store what clients have acknowledged, asks for its epoch, which may have been
+// raised, and lets go of sessions that are over.
 func (m *Manager) Run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -164,6 +164,7 @@ func (m *Manager) Run(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			m.flush(ctx, now)
+			m.epoch.heed(ctx, true)
 			m.sweep(now)
 		}
 	}

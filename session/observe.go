@@ -137,6 +137,7 @@ const (
 	ReasonCircuitOpen Reason = "circuit_open" // the store did not answer lately and was not asked
 	ReasonStoreBusy   Reason = "store_busy"   // it was not asked, since too many calls are under way
 	ReasonHeld        Reason = "held"         // another transaction holds what the store was asked about
+	ReasonDatedAhead  Reason = "dated_ahead"  // a node's clock is ahead of the store's, or the store's behind
 	ReasonDraining    Reason = "draining"
 	ReasonTimeout     Reason = "timeout"
 	ReasonCanceled    Reason = "canceled"   // the client went away
@@ -178,6 +179,7 @@ var reasons = []struct {
 	{replay.ErrNotAsked, ReasonCircuitOpen, ResultUnavailable},
 	{replay.ErrBusy, ReasonStoreBusy, ResultUnavailable},
 	{replay.ErrHeld, ReasonHeld, ResultUnavailable},
+	{replay.ErrAhead, ReasonDatedAhead, ResultUnavailable},
 	{errDraining, ReasonDraining, ResultUnavailable},
 	{context.DeadlineExceeded, ReasonTimeout, ResultUnavailable},
 	{context.Canceled, ReasonCanceled, ResultUnavailable},

@@ -360,7 +360,7 @@ func TestRightFromBeforeTheEpoch(t *testing.T) {
 			must(t, s.Set(t.Context(), "ticket", "row 7"))
 			time.Sleep(10 * time.Second)
 			c.store = replay.NewMemory(replay.MemoryConfig{}) // begins with nothing
-			time.Sleep(2 * time.Second)
+			time.Sleep(pastEpoch)
 			must(t, s.Set(t.Context(), "cart", "tea"))
 			must(t, s.Save(t.Context()))
 			b := connected(t, s)

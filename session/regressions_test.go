@@ -111,6 +111,7 @@ func TestLargestSessionRestores(t *testing.T) {
 func TestExpiredSessionIsNotElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		time.Sleep(pastEpoch)
 		h := c.node().Middleware(http.HandlerFunc(handler))
 		cookies := do(h, request("GET", "/?cart=tea")).Cookies()
 		if cookies[0].MaxAge < 43_000 || cookies[0].MaxAge > 43_201 {
@@ -157,6 +158,7 @@ func TestRequiredAttributesEndTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		c.policy = testkit.Policy(t, `{"version":1,"session":{"idle":"30m","absolute":"12h","leeway":"5s"},"attributes":{"mfa":{"ttl":"1m","required":true,"on_expiry":"refuse"},"cart":{}}}`)
+		time.Sleep(pastEpoch)
 		m := c.node()
 		s, err := m.Start()
 		must(t, err)

@@ -174,7 +174,13 @@ func (m *Manager) verify(ctx context.Context, p Presented, set *verified) error 
 	if err := set.prove(m, ring, p); err != nil {
 		return err
 	}
-	if err := set.judge(m.cfg.Policy, p.Holder, m.epoch.seconds.Load()); err != nil {
+	err = set.judge(m.cfg.Policy, p.Holder, m.epoch.seconds.Load())
+	if errors.Is(err, policy.ErrNotYetValid) { // to a node that does not know of a new epoch yet
+		m.epoch.heed(ctx, true)
+		set.now = m.now()
+		err = set.judge(m.cfg.Policy, p.Holder, m.epoch.seconds.Load())
+	}
+	if err != nil {
 		return err
 	}
 	return set.complete()

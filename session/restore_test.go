@@ -209,8 +209,9 @@ func first(blobs map[string]string) string { return blobs[slices.Sorted(maps.Key
 func TestExpiredLoginIsDroppedTheCartGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		time.Sleep(pastEpoch)
 		s, b := shopping(t, c.node())
-		time.Sleep(time.Minute + 2*time.Second) // the login's ttl, the leeway, and the store's epoch
+		time.Sleep(time.Minute + time.Second) // the login's ttl and the leeway
 		r, err := c.node().Restore(t.Context(), b.set(s.Holder()))
 		must(t, err)
 		if len(r.Dropped) != 1 || r.Dropped[0].Name != "login" || !errors.Is(r.Dropped[0].Reason, policy.ErrExpired) {
@@ -228,6 +229,7 @@ func TestExpiredLoginIsDroppedTheCartGoesOn(t *testing.T) {
 func TestExpiryRefusesWhereTheRuleSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		time.Sleep(pastEpoch)
 		s, b := shopping(t, c.node())
 		must(t, s.Set(t.Context(), "pin", 1))
 		must(t, s.Save(t.Context()))
@@ -241,6 +243,7 @@ func TestExpiryRefusesWhereTheRuleSaysSo(t *testing.T) {
 func TestIdleSetIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		time.Sleep(pastEpoch)
 		s, b := shopping(t, c.node())
 		time.Sleep(30*time.Minute + 2*time.Second)
 		if _, err := c.node().Restore(t.Context(), b.set(s.Holder())); !errors.Is(err, policy.ErrExpired) {

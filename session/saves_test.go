@@ -126,7 +126,7 @@ func mapValues(m map[string]string) func(func(string) bool) {
 func TestManifestOfASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		m := c.node()
 		s, err := m.Start()
 		must(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/sealedblob/sealedblob/policy"
@@ -258,16 +259,22 @@ func (st *Stateless) ask(ctx context.Context, set *verified) (asked time.Time, e
 		Session: st.m.sessionKey(set.manifest.Session), Version: Version{Fence: set.manifest.Fence},
 		KeepUntil: st.m.keepUntil(time.Unix(set.manifest.AbsoluteExpires, 0)), Login: st.m.loginOf(set.manifest),
 	}
-	if place.Login == (replay.Login{}) {
-		// The store compares a login's time with its epoch. A subject that nobody
-		// is gets sets from before the store's memory refused in the same round trip.
-		place.Login = replay.Login{Subject: place.Session, Since: last}
-	}
-	verdicts, err := st.m.cfg.Store.Acknowledge(ctx, place) // generation 0: a question
+	// The store compares a login's time with its epoch. A subject that nobody
+	// is gets sets from before the store's memory refused in the same round trip.
+	dated := place
+	dated.Login = replay.Login{Subject: place.Session, Since: last}
+	places := []replay.Place{place, dated}
 	switch {
-	case err != nil || len(verdicts) != 1:
+	case place.Login == (replay.Login{}):
+		places = places[1:]
+	case !place.Login.Since.After(last): // it is dated later than its set only after an end of logins
+		places = places[:1]
+	}
+	verdicts, err := st.m.cfg.Store.Acknowledge(ctx, places...) // generation 0: a question
+	switch {
+	case err != nil || len(verdicts) != len(places):
 		return last, errors.Join(ErrUnavailable, err)
-	case verdicts[0] == replay.Refused:
+	case slices.Contains(verdicts, replay.Refused):
 		return last, replay.ErrBeforeEpoch
 	case verdicts[0] == replay.Revoked && !st.loginEnded(ctx, set.manifest):
 		return last, errRenewed

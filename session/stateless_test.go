@@ -530,6 +530,7 @@ func TestStatelessLogout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, _ := remembersNothing(t)
+				time.Sleep(pastEpoch)
 				st := c.stateless(func(cfg *session.StatelessConfig) { cfg.CheckEvery = every })
 				v := newVisitor(t)
 				v.cart(st, "tea")
@@ -644,7 +645,7 @@ func TestStatelessLoginAndOtherRequests(t *testing.T) {
 	begin := func(t *testing.T) (*session.Stateless, *visitor) {
 		c, _ := remembersNothing(t)
 		st, v := c.stateless(nil), newVisitor(t)
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		v.cart(st, "tea")
 		return st, v
 	}
@@ -687,6 +688,34 @@ func TestStatelessLoginsEnd(t *testing.T) {
 		must(t, c.store.RevokeSubject(t.Context(), subject, time.Now(), time.Now().Add(24*time.Hour)))
 		if got, w := v.cart(st, ""); w.Code != 200 || got != nil || v.holds() {
 			t.Errorf("after the login was revoked: %d %v", w.Code, got)
+		}
+	})
+}
+
+// A login right after an end of logins is dated ahead. A session of it that was logged out
+// stays so when the store forgets that and begins anew before the date.
+func TestStatelessLoginDatedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := remembersNothing(t)
+		st := c.stateless(nil)
+		time.Sleep(pastEpoch)
+		ada, now := replay.NewID("4:shop", "subject", []byte("ada")), time.Now()
+		must(t, c.store.RevokeSubject(t.Context(), ada, now.Add(30*time.Second), now.Add(24*time.Hour)))
+		v := newVisitor(t)
+		v.visit(st, func(ctx context.Context, s *session.Session) {
+			must(t, s.Set(ctx, "cart", []string{"tea"}))
+			loggedIn(t, ctx, s, "ada")
+		})
+		copied := v.copy()
+		if got, _ := copied.copy().cart(st, ""); !slices.Equal(got, []string{"tea"}) {
+			t.Errorf("before the logout: %v", got)
+		}
+		v.visit(st, func(ctx context.Context, s *session.Session) { must(t, s.Logout(ctx)) })
+		c.store = replay.NewMemory(replay.MemoryConfig{})
+		st = c.stateless(nil)
+		time.Sleep(pastEpoch)
+		if got, w := copied.cart(st, ""); got != nil || w.Code != 401 || copied.holds() {
+			t.Errorf("after the store began anew: %d, %v", w.Code, got)
 		}
 	})
 }
@@ -807,6 +836,7 @@ func TestStatelessConfiguration(t *testing.T) {
 func TestStatelessSalts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := remembersNothing(t)
+		time.Sleep(pastEpoch)
 		st := c.stateless(nil)
 		salt := func() string {
 			v := newVisitor(t)

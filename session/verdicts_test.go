@@ -81,7 +81,7 @@ func TestWhatTheStoreIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		spy := c.spied()
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		s, b := shopping(t, c.node())
 		set, sealed := b.set(s.Holder()), time.Now()
 		time.Sleep(5 * time.Second)
@@ -111,7 +111,9 @@ func TestStoreRecordsAreApart(t *testing.T) {
 	c := newCluster(t)
 	spy := c.spied()
 	id, records := seal.NewID(), map[replay.ID][2]string{}
-	now := time.Now().Unix() + 1
+	epoch, err := c.store.Epoch(t.Context())
+	must(t, err)
+	now := epoch.Unix()
 	for _, scope := range [][2]string{{"shop", ""}, {"shop", "t"}, {"shopt", ""}, {"sho", "pt"}, {"4:shop", "t"}} {
 		v := c.verifier()
 		v.Scope = seal.Scope{App: scope[0], Tenant: scope[1]}
@@ -133,7 +135,7 @@ func TestStoreRecordsAreApart(t *testing.T) {
 	// A session and a right of one id are two records.
 	s, b := shopping(t, c.node())
 	set := c.forge(b.set(s.Holder()), func(f *forgery) { f.item("ticket").claims.UID = s.ID() })
-	_, err := c.node().Restore(t.Context(), set)
+	_, err = c.node().Restore(t.Context(), set)
 	must(t, err)
 	if r := spy.restores[len(spy.restores)-1]; r.Session == r.Look[0] {
 		t.Error("a right is a session")
@@ -423,7 +425,7 @@ func TestFullNodeTakesItsOwnBack(t *testing.T) {
 func TestNothingLeftIsSealedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		time.Sleep(2 * time.Second)
+		time.Sleep(pastEpoch)
 		s, err := c.node().Start()
 		must(t, err)
 		must(t, s.Set(t.Context(), "login", "ada"))

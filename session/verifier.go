@@ -36,8 +36,8 @@ type Verified struct {
 	ReplayChecked bool
 }
 
-// Verify opens one attribute's envelope and judges it at now under the policy,
-// in the order of [Manager.Restore]. If session is not the zero ID the envelope
+// Verify opens one attribute's envelope and judges it at now under the policy, or at the
+// Store's epoch if that is later, in the order of [Manager.Restore]. If session is not the zero ID the envelope
 // must be of that session. With a Store, a once-only envelope that is already
 // spent is refused with replay.ErrReplayed. Nothing is written.
 //
@@ -104,7 +104,24 @@ func (v Verifier) spend(ctx context.Context, in replay.Spender, out *Verified, o
 	return outcome, nil
 }
 
+// judge is [Verifier.judgeAt] now. What the nodes of a new store issue is dated at its epoch,
+// which may lie further ahead than the leeway; further than this only if now is not now.
 func (v Verifier) judge(ctx context.Context, text string, session seal.ID, now time.Time) (Verified, error) {
+	out, err := v.judgeAt(ctx, text, session, now)
+	if v.Store == nil || !errors.Is(err, policy.ErrNotYetValid) {
+		return out, err
+	}
+	epoch, failed := v.Store.Epoch(ctx)
+	if failed != nil {
+		return Verified{}, fmt.Errorf("asking the replay store: %w", failed)
+	}
+	if ahead := epoch.Sub(now); ahead <= 0 || ahead > replay.MaxAhead+time.Second+v.Policy.Session().Leeway {
+		return out, err
+	}
+	return v.judgeAt(ctx, text, session, epoch)
+}
+
+func (v Verifier) judgeAt(ctx context.Context, text string, session seal.ID, now time.Time) (Verified, error) {
 	ring, err := v.Keys.Ring(ctx)
 	if err != nil {
 		return Verified{}, err

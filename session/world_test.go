@@ -70,7 +70,7 @@ func newWorld(t rapid.TB, p *policy.Policy, strict bool, store replay.Store, rin
 	for i := range w.tabs {
 		w.tabs[i] = &tab{w: w}
 	}
-	time.Sleep(2 * time.Second) // past the store's epoch
+	time.Sleep(pastEpoch)
 	w.align(time.Minute)
 	return w
 }
