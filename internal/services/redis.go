@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,35 @@ func RedisReplica(tb testing.TB, of *Server, options ...string) *Server {
 	return s
 }
 
+// RedisSentinels starts three sentinels that watch a master under this name, and waits until all know
+// each other and its replicas. They promote one of these when the master was silent for half a second.
+func RedisSentinels(tb testing.TB, name string, of *Server) []*Server {
+	tb.Helper()
+	host, port := of.hostPort()
+	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 5000\n", name, host, port)
+	sentinels := make([]*Server, 3)
+	for i := range sentinels {
+		s := &Server{tb: tb, kind: kind{"redis-server", "TERM", sentinelReady}, Dir: folder(tb, "sentinel")}
+		tb.Cleanup(s.discard)
+		file := filepath.Join(s.Dir, "sentinel.conf") // which it also writes to
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		server := program(tb, "redis-server")
+		s.begin(func(port string) []string {
+			return []string{server, file, "--sentinel", "--bind", "127.0.0.1", "--port", port, "--dir", s.Dir}
+		})
+		sentinels[i] = s
+	}
+	replicas := strings.Count(of.Redis("INFO", "replication"), "state=online")
+	for _, s := range sentinels {
+		s.await("the other sentinels", func() bool {
+			return strings.Contains(s.Redis("INFO", "sentinel"), fmt.Sprintf("status=ok,address=%s,slaves=%d,sentinels=%d\r", of.Addr, replicas, len(sentinels)))
+		})
+	}
+	return sentinels
+}
+
 // RedisCluster starts a cluster of masters that share out the slots, and waits
 // until each of them serves.
 func RedisCluster(tb testing.TB, masters int, options ...string) []*Server {
@@ -76,7 +106,7 @@ func RedisCluster(tb testing.TB, masters int, options ...string) []*Server {
 	nodes := make([]*Server, masters)
 	for i := range nodes {
 		// The usual bus port is the port plus 10,000, which may be none.
-		bus := freePort(tb)
+		bus := FreePort(tb)
 		nodes[i] = Redis(tb, append([]string{"--cluster-enabled", "yes", "--cluster-port", bus}, options...)...)
 		first, last := i*16384/masters, (i+1)*16384/masters-1
 		nodes[i].Redis("CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(first), fmt.Sprint(last))
@@ -98,19 +128,33 @@ func RedisCluster(tb testing.TB, masters int, options ...string) []*Server {
 // Redis sends one command and returns the answer as redis-cli prints it.
 func (s *Server) Redis(args ...string) string {
 	s.tb.Helper()
-	host, port := s.hostPort()
-	out, err := exec.Command("redis-cli", append([]string{"-e", "-h", host, "-p", port}, args...)...).CombinedOutput()
+	out, err := s.cli(args...).CombinedOutput()
 	if err != nil {
 		s.tb.Fatalf("services: redis-cli %s: %v: %s", args[0], err, out)
 	}
 	return string(out)
 }
 
+func (s *Server) cli(args ...string) *exec.Cmd {
+	host, port := s.hostPort()
+	return exec.Command("redis-cli", append([]string{"-e", "-h", host, "-p", port}, args...)...)
+}
+
 // redisReady asks whether the server has loaded its data. Another process may
 // have taken the port, so the answer must be that of ours.
 func redisReady(s *Server) bool {
 	info, err := redisInfo(s.Addr)
-	return err == nil && strings.Contains(info, fmt.Sprintf("\r\nprocess_id:%d\r\n", s.process.pid)) && strings.Contains(info, "\r\nloading:0\r\n")
+	return err == nil && s.saysItsProcess(info) && strings.Contains(info, "\r\nloading:0\r\n")
+}
+
+// sentinelReady is the same for a sentinel, which loads nothing and knows no QUIT.
+func sentinelReady(s *Server) bool {
+	info, err := s.cli("INFO", "server").Output()
+	return err == nil && s.saysItsProcess(string(info))
+}
+
+func (s *Server) saysItsProcess(info string) bool {
+	return strings.Contains(info, fmt.Sprintf("\r\nprocess_id:%d\r\n", s.process.pid))
 }
 
 func redisInfo(addr string) (string, error) {

@@ -127,7 +127,7 @@ func (s *Server) begin(command func(port string) []string) {
 	s.tb.Helper()
 	var err error
 	for range 5 {
-		port := freePort(s.tb)
+		port := FreePort(s.tb)
 		s.Addr, s.command = net.JoinHostPort("127.0.0.1", port), command(port)
 		if err = s.start(); err == nil {
 			return
@@ -183,8 +183,8 @@ func folder(tb testing.TB, name string) string {
 	return dir
 }
 
-// freePort is a port that nobody listened on a moment ago.
-func freePort(tb testing.TB) string {
+// FreePort is a port that nobody listened on a moment ago.
+func FreePort(tb testing.TB) string {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,8 +1,11 @@
 package redisstore
 
 import (
+	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +43,59 @@ func won(s *Store, n int) (all []claimed) {
 		all = append(all, claimed{newOwner(), []replay.Right{newRight(s)}, replay.Won, nil})
 	}
 	return all
+}
+
+// claimOn claims from 16 goroutines, also what was won before, and tries again where it can't be told. Stop
+// returns what was won.
+func claimOn(t *testing.T, s *Store) (stop func() []claimed) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	var all []claimed
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				owner, right := newOwner(), newRight(s)
+				got, err := s.Claim(ctx, owner, right)
+				if err != nil {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				mu.Lock()
+				if got == replay.Won {
+					all = append(all, claimed{owner, []replay.Right{right}, replay.Mine, nil})
+				}
+				spent := all[rand.IntN(len(all))].rights[0]
+				mu.Unlock()
+				if got, err := s.Claim(ctx, newOwner(), spent); got.Granted() {
+					t.Errorf("Claim of a spent right = %v, %v", got, err)
+					return
+				}
+			}
+		})
+	}
+	return func() []claimed {
+		cancel()
+		wg.Wait()
+		return all
+	}
+}
+
+// checkWon claims again what was won: by its owner, or refused by an epoch since. It says how much
+// is after the epoch.
+func checkWon(t *testing.T, s *Store, all []claimed) (after int) {
+	t.Helper()
+	epoch, err := s.Epoch(t.Context())
+	must(t, err)
+	for _, c := range all {
+		if c.rights[0].Issued.Before(epoch) {
+			c.want, c.wantErr = replay.Lost, replay.ErrBeforeEpoch
+		} else {
+			after++
+		}
+		expect(t, s, c.owner, c.rights[0], c.want, c.wantErr)
+	}
+	return after
 }
 
 // callsOf is how often the server ran a command.

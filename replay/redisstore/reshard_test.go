@@ -1,14 +1,11 @@
 package redisstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -59,42 +56,6 @@ func (m move) rest() {
 	m.from.Redis("CLUSTER", "SETSLOT", m.slot, "NODE", id)
 }
 
-// claimOn claims from 16 goroutines, also what was won before, and tries again where it can't be told. Stop
-// returns what was won.
-func claimOn(t *testing.T, s *Store) (stop func() []claimed) {
-	ctx, cancel := context.WithCancel(t.Context())
-	var mu sync.Mutex
-	var all []claimed
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				owner, right := newOwner(), newRight(s)
-				got, err := s.Claim(ctx, owner, right)
-				if err != nil {
-					time.Sleep(time.Millisecond)
-					continue
-				}
-				mu.Lock()
-				if got == replay.Won {
-					all = append(all, claimed{owner, []replay.Right{right}, replay.Mine, nil})
-				}
-				spent := all[rand.IntN(len(all))].rights[0]
-				mu.Unlock()
-				if got, err := s.Claim(ctx, newOwner(), spent); got.Granted() {
-					t.Errorf("Claim of a spent right = %v, %v", got, err)
-					return
-				}
-			}
-		})
-	}
-	return func() []claimed {
-		cancel()
-		wg.Wait()
-		return all
-	}
-}
-
 // The slot of a store moves to another master while nodes claim: what was granted on one side is not
 // granted on the other, whichever record moves first, and nodes go on when it is there.
 func TestReshard(t *testing.T) {
@@ -123,17 +84,7 @@ func TestReshard(t *testing.T) {
 				rejoin(t, s)
 				time.Sleep(200 * time.Millisecond)
 				all := stop()
-				epoch, err := s.Epoch(t.Context())
-				must(t, err)
-				after := 0
-				for _, c := range all {
-					if c.rights[0].Issued.Before(epoch) {
-						c.want, c.wantErr = replay.Lost, replay.ErrBeforeEpoch
-					} else {
-						after++
-					}
-					expect(t, s, c.owner, c.rights[0], c.want, c.wantErr)
-				}
+				after := checkWon(t, s, all)
 				if after == 0 || keep != (after == len(all)) {
 					t.Errorf("%d of %d are after the epoch", after, len(all))
 				}
