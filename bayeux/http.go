@@ -87,10 +87,26 @@ func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, rc *http.Res
 		http.SetCookie(w, c)
 	}
 	x.run(msgs)
-	if x.hold != nil && !x.wait() {
+	if x.hold == nil {
+		x.respond(w, rc, callback)
 		return
 	}
-	x.respond(w, rc, callback)
+	s.hold(w, r, rc, x.hold, callback)
+}
+
+// hold answers a connect once it ends. It refers to nothing else of the request,
+// so that what it was read into is free while it waits.
+func (s *Server) hold(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, p *poll, callback string) {
+	s.observe(GaugePolls, 1)
+	if s.cfg.ParkPolls && s.park(w, r, rc, p, callback) {
+		return
+	}
+	here := p.wait(r.Context())
+	s.observe(GaugePolls, -1)
+	p.release()
+	if here {
+		s.write(w, rc, p.response(), callback)
+	}
 }
 
 func hasHandshake(msgs []*Message) bool {
@@ -113,17 +129,30 @@ func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController, c
 	for _, sess := range x.connected {
 		out = append(out, sess.take(nil)...)
 	}
-	out = append(out, x.replies...)
-	_ = rc.SetWriteDeadline(time.Now().Add(x.server.cfg.WriteTimeout))
-	body := joinBatch(out)
+	x.server.write(w, rc, append(out, x.replies...), callback)
+}
+
+func (s *Server) write(w http.ResponseWriter, rc *http.ResponseController, batch [][]byte, callback string) {
+	_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	setBodyHeaders(w.Header(), callback)
+	_, _ = w.Write(body(batch, callback))
+}
+
+// body is the answer: JSON, or a script if there is a callback.
+func body(batch [][]byte, callback string) []byte {
 	if callback == "" {
-		w.Header().Set("Content-Type", "application/json;charset=UTF-8")
-	} else {
-		w.Header().Set("Content-Type", "text/javascript;charset=UTF-8")
-		w.Header().Set("Content-Disposition", `attachment; filename="bayeux.js"`) // not to be opened as a page
-		body = callScript(callback, body)
+		return joinBatch(batch)
 	}
-	_, _ = w.Write(body)
+	return callScript(callback, joinBatch(batch))
+}
+
+func setBodyHeaders(h http.Header, callback string) {
+	if callback == "" {
+		h.Set("Content-Type", "application/json;charset=UTF-8")
+		return
+	}
+	h.Set("Content-Type", "text/javascript;charset=UTF-8")
+	h.Set("Content-Disposition", `attachment; filename="bayeux.js"`) // not to be opened as a page
 }
 
 // readPost returns the batch, or an HTTP status that refuses it.

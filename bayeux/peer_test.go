@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -66,6 +67,9 @@ type rig struct {
 	net    *memNet
 }
 
+// parkPolls runs all tests with Config.ParkPolls.
+var parkPolls = flag.Bool("park", false, "hold connects as Config.ParkPolls does")
+
 var silent = slog.New(slog.DiscardHandler)
 
 func newRig(t *testing.T, cfg bayeux.Config) *rig {
@@ -73,6 +77,7 @@ func newRig(t *testing.T, cfg bayeux.Config) *rig {
 	if cfg.Logger == nil {
 		cfg.Logger = silent
 	}
+	cfg.ParkPolls = cfg.ParkPolls || *parkPolls
 	s, err := bayeux.NewServer(cfg)
 	if err != nil {
 		t.Fatal(err)

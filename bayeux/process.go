@@ -301,9 +301,8 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 			p.reply.request = nil // nobody asks for it, and it would wait along
 		}
 		sess.poll = p
-		if x.socket != nil {
-			p.timer = time.AfterFunc(timeout, func() { sess.endPoll(p, pollTimeout) })
-		} else {
+		sess.wakeIn(timeout)
+		if x.socket == nil {
 			p.wake = make(chan struct{})
 		}
 	}
@@ -322,7 +321,6 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 		x.replies = append(x.replies, p.answer()...)
 	case x.socket == nil:
 		x.hold = p
-		p.timer = time.NewTimer(timeout)
 	}
 }
 
@@ -341,31 +339,31 @@ func (x *exchange) crowded(p, old *poll) bool {
 	return !p.counted
 }
 
-// wait parks the request's own goroutine until the held connect ends. It
-// reports false if the client went away meanwhile.
-func (x *exchange) wait() bool {
-	p := x.hold
-	defer p.timer.Stop()
-	x.server.observe(GaugePolls, 1)
-	defer x.server.observe(GaugePolls, -1)
+// wait holds the request's own goroutine until the connect ends. It reports false
+// if the client went away meanwhile.
+func (p *poll) wait(ctx context.Context) bool {
 	select {
 	case <-p.wake:
-	case <-p.timer.C:
-		p.session.endPoll(p, pollTimeout)
-	case <-x.ctx.Done():
+	case <-ctx.Done():
 		p.session.endPoll(p, pollGone)
+		<-p.wake
 	}
-	<-p.wake
+	return ctx.Err() == nil
+}
+
+// release gives back what the connect had, once it ended.
+func (p *poll) release() {
 	p.session.uncount(p)
-	if p.why == pollReplaced {
-		x.connected = nil // what waits is for the connect that replaced this one
-	}
 	p.session.arm()
-	if x.ctx.Err() != nil {
-		return false
+}
+
+// response is what the client gets: messages that wait for it, and the reply.
+func (p *poll) response() [][]byte {
+	reply := p.answer()
+	if p.why == pollReplaced {
+		return reply // what waits is for the connect that replaced this one
 	}
-	x.replies = append(x.replies, p.answer()...)
-	return true
+	return append(p.session.take(nil), reply...)
 }
 
 func (x *exchange) disconnect(sess *ServerSession, m *Message) {

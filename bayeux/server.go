@@ -34,7 +34,8 @@ type Server struct {
 	polls    map[string]int   // connects held over HTTP/1 for each
 	sockets  map[*socket]bool // false while the upgrade is under way
 	services map[string]serviceHandler
-	idle     sync.WaitGroup // open sockets
+	doors    map[*http.Server]*door // of those with parked polls
+	idle     sync.WaitGroup         // open sockets, and parked polls
 }
 
 type serviceHandler func(ctx context.Context, from *ServerSession, m *Message)
@@ -53,6 +54,7 @@ func NewServer(cfg Config) (*Server, error) {
 		polls:    make(map[string]int),
 		lazy:     make(map[string]bool),
 		sockets:  make(map[*socket]bool),
+		doors:    make(map[*http.Server]*door),
 		services: make(map[string]serviceHandler),
 	}
 	for _, ch := range cfg.LazyChannels {
@@ -194,6 +196,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	done := make(chan struct{})
 	go func() { s.idle.Wait(); close(done) }()
+	defer s.shutDoors()
 	select {
 	case <-done:
 		return nil
@@ -233,8 +236,8 @@ func (s *Server) remove(sess *ServerSession, why pollEnd, expired bool) {
 		return
 	}
 	sess.removed, sess.expired, sess.dismissed = true, expired, why == pollDisconnect
-	if sess.expiry != nil {
-		sess.expiry.Stop()
+	if sess.timer != nil {
+		sess.timer.Stop()
 	}
 	sess.queue.settled()
 	p := sess.takePoll(why)

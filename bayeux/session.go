@@ -1,6 +1,7 @@
 package bayeux
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +25,8 @@ type ServerSession struct {
 	strayed    bool    // no WebSocket without a cookie may be this client's; see strays
 	subs       map[string]struct{}
 	onRemove   []func(expired bool)
-	expiry     *time.Timer
-	expiresAt  time.Time
+	timer      *time.Timer // ends a held connect, or the session
+	deadline   time.Time   // when it is to do so; it may come early
 	expired    bool
 	dismissed  bool                        // removed with the wish that the client gives up
 	ack        *acknowledgement            // nil unless the client asked for it
@@ -39,8 +40,8 @@ type poll struct {
 	reply   *Message
 	why     pollEnd
 	wake    chan struct{} // closed at the end; nil on a WebSocket
+	conn    net.Conn      // of a parked poll; set under the session's lock while it is held
 	socket  *socket
-	timer   *time.Timer
 	counted bool // among the polls of its browser
 }
 
@@ -168,10 +169,12 @@ func (p *poll) finish() {
 		return
 	}
 	if p.wake != nil {
+		if p.conn != nil {
+			_ = p.conn.SetReadDeadline(longAgo)
+		}
 		close(p.wake)
 		return
 	}
-	p.timer.Stop()
 	p.socket.post(p.answer())
 	p.session.arm()
 }
@@ -201,36 +204,42 @@ func (p *poll) answer() [][]byte {
 	return out
 }
 
-// arm gives the session its time to live from now. Timer and deadline are
-// apart so that activity is a cheap write most of the time.
+// arm gives the session its time to live from now, unless a connect is held.
 func (s *ServerSession) arm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	life := s.interval + s.server.cfg.MaxInterval
-	if s.removed || s.poll != nil {
-		return
+	if !s.removed && s.poll == nil {
+		s.wakeIn(s.interval + s.server.cfg.MaxInterval)
 	}
-	s.expiresAt = time.Now().Add(life)
-	if s.expiry == nil {
-		s.expiry = time.AfterFunc(life, s.lapse)
-		return
-	}
-	s.expiry.Reset(life)
 }
 
-// lapse removes the session if its time is over.
-func (s *ServerSession) lapse() {
+// wakeIn sets the session's one timer; the caller holds s.mu.
+func (s *ServerSession) wakeIn(d time.Duration) {
+	s.deadline = time.Now().Add(d)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(d, s.due)
+		return
+	}
+	s.timer.Reset(d)
+}
+
+// due answers the held connect whose time is over, or removes the session.
+func (s *ServerSession) due() {
 	s.mu.Lock()
-	left := time.Until(s.expiresAt)
-	if s.removed || s.poll != nil {
+	if s.removed {
 		s.mu.Unlock()
 		return
 	}
-	if left > 0 {
-		s.expiry.Reset(left)
+	if left := time.Until(s.deadline); left > 0 {
+		s.timer.Reset(left) // it was set anew while this call began
 		s.mu.Unlock()
 		return
 	}
+	p := s.takePoll(pollTimeout)
 	s.mu.Unlock()
+	if p != nil {
+		p.finish()
+		return
+	}
 	s.server.remove(s, pollLost, true)
 }

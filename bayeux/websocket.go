@@ -153,15 +153,11 @@ func (c *socket) detach() {
 		return
 	}
 	sess.mu.Lock()
-	var p *poll
 	if sess.socket == c {
 		sess.socket = nil
-		p = sess.takePoll(pollGone)
+		sess.takePoll(pollGone)
 	}
 	sess.mu.Unlock()
-	if p != nil {
-		p.timer.Stop()
-	}
 	sess.arm()
 }
 

@@ -1,0 +1,273 @@
+package bayeux
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// parked is a held connect that waits on its connection without net/http, whose
+// buffers and goroutine take most of the memory of one that waits (Config.ParkPolls).
+type parked struct {
+	conn     net.Conn
+	early    []byte // of the next request
+	poll     *poll
+	callback string
+	head     []byte // the response's header, but for what depends on when it is sent
+	door     *door
+	one      [1]byte
+}
+
+// longAgo as a deadline ends a Read.
+var longAgo = time.Unix(1, 0)
+
+// park takes the connection over, and reports whether it could.
+func (s *Server) park(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, p *poll, callback string) bool {
+	web, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if !ok || !parkable(w.Header(), r) {
+		return false
+	}
+	k := &parked{poll: p, callback: callback}
+	addr, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if k.door = s.doorOf(web, addr); k.door == nil {
+		return false // the server ends
+	}
+	conn, brw, err := rc.Hijack()
+	if err != nil {
+		s.idle.Done()
+		return false
+	}
+	k.conn, k.early = takeEarly(conn, brw.Reader)
+	setBodyHeaders(w.Header(), callback)
+	var head bytes.Buffer
+	_ = w.Header().Write(&head)
+	k.head = head.Bytes()
+	go k.wait()
+	return true
+}
+
+// parkable reports whether the response can be written without net/http, and the
+// connection used again. A body that is not read to its end would be taken for the
+// next request.
+func parkable(h http.Header, r *http.Request) bool {
+	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Close || r.Method != http.MethodPost && r.ContentLength != 0 {
+		return false
+	}
+	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Date", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		if _, set := h[name]; set {
+			return false
+		}
+	}
+	return true
+}
+
+// wait answers the poll once it ends, and gives the connection back.
+func (k *parked) wait() {
+	s := k.poll.session.server
+	defer s.idle.Done()
+	here := k.watch()
+	s.observe(GaugePolls, -1)
+	k.poll.release()
+	if !here || !k.respond() {
+		_ = k.conn.Close()
+		return
+	}
+	k.door.enter(withEarly(k.conn, k.early))
+}
+
+// watch returns when the poll has ended, and reports false if it did because the
+// client is gone. A client that sends its next request early gets the answer early:
+// there is no place to keep all that it might send.
+func (k *parked) watch() bool {
+	p := k.poll
+	if len(k.early) > 0 {
+		p.session.endPoll(p, pollTimeout)
+		<-p.wake
+		return true
+	}
+	p.watchedBy(k.conn)
+	n, err := k.conn.Read(k.one[:])
+	here := true
+	switch {
+	case n > 0:
+		k.early = k.one[:]
+		p.session.endPoll(p, pollTimeout)
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		here = false
+		p.session.endPoll(p, pollGone)
+	}
+	<-p.wake
+	return here
+}
+
+// watchedBy lets the end of p interrupt a Read of conn.
+func (p *poll) watchedBy(conn net.Conn) {
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	if p.session.poll == p {
+		p.conn = conn
+		return
+	}
+	_ = conn.SetReadDeadline(longAgo)
+}
+
+// respond reports whether the connection can be used again.
+func (k *parked) respond() bool {
+	s := k.poll.session.server
+	last := s.isClosed() || k.door.isShut()
+	answer := body(k.poll.response(), k.callback)
+	b := make([]byte, 0, len(k.head)+len(answer)+128)
+	b = append(b, "HTTP/1.1 200 OK\r\n"...)
+	b = append(b, k.head...)
+	b = append(b, "Date: "...)
+	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = append(b, "\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(answer)), 10)
+	if last {
+		b = append(b, "\r\nConnection: close"...)
+	}
+	b = append(b, "\r\n\r\n"...)
+	b = append(b, answer...)
+	_ = k.conn.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	_, err := k.conn.Write(b)
+	if err == nil {
+		err = k.conn.SetDeadline(time.Time{})
+	}
+	return err == nil && !last
+}
+
+// door is the listener by which an http.Server gets its connections back.
+type door struct {
+	addr  net.Addr
+	conns chan net.Conn
+	shut  chan struct{}
+	once  sync.Once
+}
+
+// doorOf returns the door of web, and counts one parked poll in; nil if the server
+// ends.
+func (s *Server) doorOf(web *http.Server, addr net.Addr) *door {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	d := s.doors[web]
+	if d == nil {
+		d = &door{addr: addr, conns: make(chan net.Conn), shut: make(chan struct{})}
+		s.doors[web] = d
+		go func() {
+			_ = web.Serve(d) // until it ends, or Shutdown shuts the door
+			_ = d.Close()
+			s.mu.Lock()
+			delete(s.doors, web)
+			s.mu.Unlock()
+		}()
+	}
+	s.idle.Add(1)
+	return d
+}
+
+func (s *Server) shutDoors() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.doors {
+		_ = d.Close()
+	}
+}
+
+func (d *door) enter(conn net.Conn) {
+	select {
+	case d.conns <- conn:
+	case <-d.shut:
+		_ = conn.Close()
+	}
+}
+
+func (d *door) isShut() bool {
+	select {
+	case <-d.shut:
+		return true
+	default:
+		return false
+	}
+}
+
+// Accept implements [net.Listener].
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case conn := <-d.conns:
+		return conn, nil
+	case <-d.shut:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (d *door) Close() error {
+	d.once.Do(func() { close(d.shut) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (d *door) Addr() net.Addr { return d.addr }
+
+// earlyConn gives what was read too early before what comes.
+type earlyConn struct {
+	net.Conn
+	early []byte
+}
+
+func (c *earlyConn) Read(b []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(b, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+// earlyTLS lets net/http see the TLS beneath, for [http.Request.TLS].
+type earlyTLS struct {
+	*earlyConn
+	tlsState
+}
+
+type tlsState interface{ ConnectionState() tls.ConnectionState }
+
+func withEarly(conn net.Conn, early []byte) net.Conn {
+	if len(early) == 0 {
+		return conn
+	}
+	e := &earlyConn{conn, early}
+	if t, ok := conn.(tlsState); ok {
+		return earlyTLS{e, t}
+	}
+	return e
+}
+
+// takeEarly undoes withEarly, so that wrappers do not pile up, and takes what br
+// has read of the next request.
+func takeEarly(conn net.Conn, br *bufio.Reader) (net.Conn, []byte) {
+	b, _ := br.Peek(br.Buffered())
+	early := slices.Clone(b)
+	switch c := conn.(type) {
+	case *earlyConn:
+		if len(c.early) == 0 {
+			conn = c.Conn
+		}
+	case earlyTLS:
+		if len(c.early) == 0 {
+			conn = c.Conn
+		}
+	}
+	return conn, early
+}
