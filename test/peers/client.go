@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sealedblob/sealedblob/bayeux"
+	"github.com/sealedblob/sealedblob/bayeux/ext"
 )
 
 // ourClient is what our client does with any server.
@@ -24,13 +25,11 @@ func ourClient(ctx context.Context, control, serverURL, transport string, beside
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	v := &visitor{ctx: ctx, cancel: cancel, control: control, got: make(map[string][]string)}
-	transports := []string{transport}
-	if transport == anyTransport {
-		transports = nil
-	}
+	shows := map[string]func(){"service": v.service, "timestamp": v.timestamp, "timesync": v.timesync, "ack": v.acknowledged, "binary": v.binary,
+		"activity": func() { v.idle(serverURL, transports(transport)) }}
 	c, err := bayeux.NewClient(serverURL, bayeux.ClientConfig{
-		Transports:  transports,
-		Extensions:  []bayeux.ClientExtension{watch{v}},
+		Transports:  transports(transport),
+		Extensions:  []bayeux.ClientExtension{watch{v}, ext.ClientTimestamp{}, &v.clock},
 		Acknowledge: true,
 		Backoff:     100 * time.Millisecond,
 		MaxBackoff:  time.Second,
@@ -45,11 +44,13 @@ func ourClient(ctx context.Context, control, serverURL, transport string, beside
 	v.batch()
 	v.refusals()
 	v.unsubscribe()
-	if slices.Contains(besides, "service") {
-		v.service()
-	}
-	if slices.Contains(besides, "ack") {
-		v.acknowledged()
+	for _, name := range besides {
+		show, ok := shows[name]
+		if !ok {
+			return errUsage
+		}
+		show()
+		v.step(name)
 	}
 	v.fails("forget")
 	v.fails("restart")
@@ -57,6 +58,14 @@ func ourClient(ctx context.Context, control, serverURL, transport string, beside
 	v.sessions("0")
 	v.step("disconnect")
 	return v.err
+}
+
+// transports are what the client is to use; nil leaves it the choice.
+func transports(name string) []string {
+	if name == anyTransport {
+		return nil
+	}
+	return []string{name}
 }
 
 // visitor is one client with what came to it. After a first error its methods do
@@ -67,8 +76,10 @@ type visitor struct {
 	err     error
 	client  *bayeux.Client
 	control string
+	clock   ext.ClientTimeSync
 
 	mu      sync.Mutex
+	stamp   string              // of the last message that had one
 	got     map[string][]string // data by channel
 	refused []*bayeux.Message   // connects
 }
@@ -86,6 +97,9 @@ type watch struct{ v *visitor }
 func (w watch) Incoming(m *bayeux.Message) bool {
 	w.v.mu.Lock()
 	defer w.v.mu.Unlock()
+	if m.Timestamp != "" {
+		w.v.stamp = m.Timestamp
+	}
 	if m.Channel == bayeux.MetaConnect && m.Successful != nil && !*m.Successful {
 		w.v.refused = append(w.v.refused, m)
 	}
@@ -168,7 +182,75 @@ func (v *visitor) service() {
 	v.subscribe("/service/echo")
 	v.check(v.client.Publish(v.ctx, "/service/echo", []int{1}))
 	v.expect("/service/echo", "[1]")
-	v.step("service")
+}
+
+// timestamp: Bayeux writes UTC without saying so.
+func (v *visitor) timestamp() {
+	v.mu.Lock()
+	stamp := v.stamp
+	v.mu.Unlock()
+	at, err := time.Parse("2006-01-02T15:04:05", stamp)
+	if err != nil || time.Since(at).Abs() > time.Minute {
+		v.check(fmt.Errorf("timestamp %q, %w", stamp, err))
+	}
+}
+
+// timesync: one clock, so that what is left is the time on the way.
+func (v *visitor) timesync() {
+	if offset, known := v.clock.Offset(); !known || offset.Abs() > 500*time.Millisecond {
+		v.check(fmt.Errorf("clock is off by %v, known %v", offset, known))
+	}
+}
+
+// binary: bytes of every value there, and back in reverse.
+func (v *visitor) binary() {
+	bytes := make([]byte, 259) // a length that Z85 must pad
+	for i := range bytes {
+		bytes[i] = byte(i)
+	}
+	back := make(chan ext.BinaryData, 1)
+	v.check(v.client.Subscribe(v.ctx, "/peers/binary/down", func(m *bayeux.Message) {
+		d, binary, err := ext.ReadBinary(m)
+		if err != nil || !binary {
+			v.check(fmt.Errorf("binary %v, %w", binary, err))
+		}
+		back <- d
+	}))
+	m, err := ext.NewBinary("/peers/binary/up", ext.BinaryData{Data: bytes, Last: true, Meta: []byte(`{"name":"bytes"}`)})
+	v.check(err)
+	v.check(v.client.PublishMessage(v.ctx, m))
+	select {
+	case d := <-back:
+		slices.Reverse(bytes)
+		if !slices.Equal(d.Data, bytes) || !d.Last || !sameJSON(string(d.Meta), `{"name":"bytes"}`) {
+			v.check(fmt.Errorf("bytes came back as %x, last %v, meta %s", d.Data, d.Last, d.Meta))
+		}
+	case <-v.ctx.Done():
+		v.check(v.ctx.Err())
+	}
+}
+
+// idle: another client says nothing, and is told to go.
+func (v *visitor) idle(serverURL string, transports []string) {
+	c, err := bayeux.NewClient(serverURL, bayeux.ClientConfig{Transports: transports, Extensions: []bayeux.ClientExtension{silent{}}})
+	if err != nil {
+		v.check(err)
+		return
+	}
+	v.check(c.Connect(v.ctx))
+	v.until("the end of an idle client", func() bool { return c.State() == bayeux.StateClosed })
+	if err := c.Publish(v.ctx, "/peers/up", 1); !errors.Is(err, bayeux.ErrClosed) {
+		v.check(fmt.Errorf("an idle client's publication: %v", err))
+	}
+}
+
+// silent asks the server to look after its activity.
+type silent struct{}
+
+func (silent) Incoming(*bayeux.Message) bool { return true }
+
+func (silent) Outgoing(m *bayeux.Message) bool {
+	return m.Channel != bayeux.MetaHandshake || m.SetExt("idle", true) == nil
 }
 
 // acknowledged: an answer is lost on the way, and comes again in the same session.
@@ -180,7 +262,6 @@ func (v *visitor) acknowledged() {
 	if v.client.ID() != before {
 		v.check(errors.New("another session"))
 	}
-	v.step("ack")
 }
 
 // fails has the server forget, or die and come back. The subscription is the

@@ -22,6 +22,10 @@ type front struct {
 	lost    chan struct{}
 }
 
+// newConnection is how long the first answer on a connection takes, as over a real
+// network: what a client begins at the same time finds no cookie yet.
+const newConnection = 100 * time.Millisecond
+
 func newFront() (*front, error) {
 	f := &front{addr: "127.0.0.1:0", conns: make(map[net.Conn]struct{})}
 	return f, f.open()
@@ -105,9 +109,13 @@ func (f *front) pass(client net.Conn) {
 }
 
 func (f *front) copy(to, from net.Conn, answers bool) {
-	buf := make([]byte, 64<<10)
+	buf, wait := make([]byte, 64<<10), newConnection
 	for {
 		n, err := from.Read(buf)
+		if answers {
+			time.Sleep(wait)
+			wait = 0
+		}
 		if answers && f.loses(buf[:n]) {
 			return
 		}

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -107,6 +110,14 @@ func (h *host) routes() http.Handler {
 	does("/forget", func(*http.Request, string) (string, error) { return "", h.forget() })
 	does("/restart", func(*http.Request, string) (string, error) { return "", h.restart() })
 	does("/lose", func(r *http.Request, body string) (string, error) { return "", h.lose(r.FormValue("channel"), body) })
+	// The server in the pages' own origin.
+	mux.Handle("POST /bayeux", &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: h.front.addr})
+			r.Out.Host = r.In.Host
+		},
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // servers die here
+	})
 	mux.Handle("GET /", http.FileServer(http.Dir(filepath.Join("test", "peers", "node"))))
 	return mux
 }

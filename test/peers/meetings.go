@@ -1,6 +1,10 @@
 package main
 
-import "path/filepath"
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
 
 // meeting is one client against one server over one transport.
 type meeting struct {
@@ -28,6 +32,27 @@ func steps(besides ...string) []string {
 	return append(all, last...)
 }
 
+// extensions are the steps that show CometD's extensions.
+var extensions = []string{"timestamp", "timesync", "ack", "binary", "activity", "reload"}
+
+// table is what README.md says of the meetings: a yes is a step that a meeting must
+// report.
+func table(all []meeting) string {
+	rows := "| client | server | transport | " + strings.Join(extensions, " | ") + " |\n" + strings.Repeat("|---", 3+len(extensions)) + "|\n"
+	for _, m := range all {
+		rows += "| " + m.client + " | " + m.server + " | " + m.transport + " |"
+		for _, e := range extensions {
+			cell := " |"
+			if slices.Contains(m.steps, e) {
+				cell = " yes |"
+			}
+			rows += cell
+		}
+		rows += "\n"
+	}
+	return rows
+}
+
 // meetings lists all. The least that may be found is part of the table: a peer
 // that is left out is an edit of this function.
 func meetings(self, java string) []meeting {
@@ -41,27 +66,28 @@ func meetings(self, java string) []meeting {
 	ours := []string{self, "server"}
 	ourClient := func(besides ...string) []string { return append([]string{self, "client"}, besides...) }
 
-	cometd := steps("service", "timestamp", "timesync", "ack", "binary")
-	cometdPage := steps("service", "timestamp", "timesync", "ack", "binary", "reload")
-	cometdJava := steps("service", "timestamp", "timesync", "ack", "binary")
+	every := []string{"service", "timestamp", "timesync", "ack", "binary", "activity"}
+	cometd := steps("service", "timestamp", "timesync", "ack", "binary", "reload", "activity")
 	return []meeting{
 		{"CometD JavaScript", "ours", "long-polling", node("cometd-client.js"), ours, cometd},
 		{"CometD JavaScript", "ours", "websocket", node("cometd-client.js"), ours, cometd},
-		{"CometD in Chromium", "ours", "long-polling", node("chromium.js", "cometd-page.html"), ours, cometdPage},
-		{"CometD in Chromium", "ours", "websocket", node("chromium.js", "cometd-page.html"), ours, cometdPage},
-		{"CometD in Chromium", "ours", "callback-polling", node("chromium.js", "cometd-page.html"), ours, cometdPage},
-		{"CometD Java", "ours", "long-polling", javaClient, ours, cometdJava},
-		{"CometD Java", "ours", "websocket", javaClient, ours, cometdJava},
+		{"CometD in Chromium", "ours", "long-polling", node("chromium.js", "cometd-page.html"), ours, cometd},
+		{"CometD in Chromium", "ours", "websocket", node("chromium.js", "cometd-page.html"), ours, cometd},
+		{"CometD in Chromium", "ours", "callback-polling", node("chromium.js", "cometd-page.html"), ours, cometd},
+		{"CometD Java", "ours", "long-polling", javaClient, ours, steps(every...)},
+		{"CometD Java", "ours", "websocket", javaClient, ours, steps(every...)},
 		{"Faye", "ours", "long-polling", node("faye-client.js"), ours, steps()},
 		{"Faye", "ours", "websocket", node("faye-client.js"), ours, steps()},
+		{"Faye in Chromium", "ours", "long-polling", node("chromium.js", "faye-page.html"), ours, steps()},
+		{"Faye in Chromium", "ours", "websocket", node("chromium.js", "faye-page.html"), ours, steps()},
 		{"Faye in Chromium", "ours", "callback-polling", node("chromium.js", "faye-page.html"), ours, steps()},
-		{"our client", "CometD Java", "long-polling", ourClient("service", "ack"), javaServer, steps("service", "ack")},
-		{"our client", "CometD Java", "websocket", ourClient("service", "ack"), javaServer, steps("service", "ack")},
+		{"our client", "CometD Java", "long-polling", ourClient(every...), javaServer, steps(every...)},
+		{"our client", "CometD Java", "websocket", ourClient(every...), javaServer, steps(every...)},
 		{"our client", "CometD Node.js", "long-polling", ourClient("service", "ack"), node("cometd-server.js"), steps("service", "ack")},
 		{"our client", "CometD Node.js", anyTransport, ourClient("service", "ack"), node("cometd-server.js"), steps("service", "ack")},
 		{"our client", "Faye", "long-polling", ourClient(), node("faye-server.js"), steps()},
 		{"our client", "Faye", "websocket", ourClient(), node("faye-server.js"), steps()},
-		{"our client", "ours", "long-polling", ourClient("service", "ack"), ours, steps("service", "ack")},
-		{"our client", "ours", "websocket", ourClient("service", "ack"), ours, steps("service", "ack")},
+		{"our client", "ours", "long-polling", ourClient(every...), ours, steps(every...)},
+		{"our client", "ours", "websocket", ourClient(every...), ours, steps(every...)},
 	}
 }

@@ -91,7 +91,11 @@ func (n *node) forget() error {
 		return err
 	}
 	count := new(atomic.Int64)
-	for _, e := range []bayeux.Extension{ext.Timestamp{}, ext.TimeSync{}, ext.Binary{}, application{s, count}} {
+	activity, err := ext.NewActivity(time.Second, ext.ClientActivity)
+	if err != nil {
+		return err
+	}
+	for _, e := range []bayeux.Extension{ext.Timestamp{}, ext.TimeSync{}, ext.Binary{}, idle{activity}, application{s, count}} {
 		s.AddExtension(e)
 	}
 	s.HandleService("/service/echo", func(_ context.Context, from *bayeux.ServerSession, m *bayeux.Message) {
@@ -100,6 +104,15 @@ func (n *node) forget() error {
 	n.sessions.Store(count)
 	n.current.Store(s)
 	return nil
+}
+
+// idle is the activity extension for those who ask for it in their handshake.
+type idle struct{ *ext.Activity }
+
+func (i idle) Handshake(ctx context.Context, h *bayeux.Handshake) {
+	if _, asked := h.Request.Ext["idle"]; asked {
+		i.Activity.Handshake(ctx, h)
+	}
 }
 
 type policy struct{ bayeux.DefaultPolicy }

@@ -92,6 +92,7 @@ public final class Client {
         handshake();
         messages();
         extensions();
+        idle();
         fails("forget");
         fails("restart");
         check(client.disconnect(PATIENCE), "disconnect");
@@ -196,6 +197,23 @@ public final class Client {
         }
         check(back.asByteBuffer().equals(ByteBuffer.wrap(reversed)) && back.isLast() && "bytes".equals(back.getMetaData().get("name")), "bytes");
         step("binary");
+    }
+
+    /** Another client says nothing, and is told to go. */
+    private void idle() throws Exception {
+        BayeuxClient idle = new BayeuxClient(client.getURL(), newTransport(transport));
+        idle.addExtension(new ClientSession.Extension() {
+            @Override
+            public boolean sendMeta(ClientSession session, Message.Mutable message) {
+                if (Channel.META_HANDSHAKE.equals(message.getChannel())) {
+                    message.getExt(true).put("idle", true);
+                }
+                return true;
+            }
+        });
+        check(idle.handshake(PATIENCE) == BayeuxClient.State.CONNECTED || idle.waitFor(PATIENCE, BayeuxClient.State.CONNECTED), "idle client connected");
+        check(idle.waitFor(PATIENCE, BayeuxClient.State.DISCONNECTED), "the end of an idle client");
+        step("activity");
     }
 
     /** The server forgets, or dies and comes back. */

@@ -2,6 +2,8 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
+import java.util.TimeZone;
+import org.cometd.bayeux.BinaryData;
 import org.cometd.bayeux.Promise;
 import org.cometd.bayeux.server.BayeuxServer;
 import org.cometd.bayeux.server.ServerChannel;
@@ -10,6 +12,10 @@ import org.cometd.bayeux.server.ServerSession;
 import org.cometd.server.BayeuxServerImpl;
 import org.cometd.server.DefaultSecurityPolicy;
 import org.cometd.server.ext.AcknowledgedMessagesExtension;
+import org.cometd.server.ext.ActivityExtension;
+import org.cometd.server.ext.BinaryExtension;
+import org.cometd.server.ext.TimestampExtension;
+import org.cometd.server.ext.TimesyncExtension;
 import org.cometd.server.http.JSONHttpTransport;
 import org.cometd.server.http.jakarta.CometDServlet;
 import org.cometd.server.websocket.jetty.JettyWebSocketTransport;
@@ -84,17 +90,45 @@ public final class Server {
         holder.setInitOrder(1);
         context.addServlet(holder, "/bayeux/*");
 
+        bayeux.addExtension(new TimestampExtension("yyyy-MM-dd'T'HH:mm:ss.SS", TimeZone.getTimeZone("UTC")));
+        bayeux.addExtension(new TimesyncExtension());
+        bayeux.addExtension(new BinaryExtension());
+        bayeux.addExtension(new Idle());
         bayeux.addExtension(new AcknowledgedMessagesExtension());
         bayeux.setSecurityPolicy(new Policy());
         bayeux.createChannelIfAbsent("/peers/up", channel -> channel.setPersistent(true)).getReference()
                 .addListener(new Listener((from, message) -> publish("/peers/down", message.getData())));
         bayeux.createChannelIfAbsent("/service/echo", channel -> channel.setPersistent(true)).getReference()
                 .addListener(new Listener((from, message) -> from.deliver(null, "/service/echo", message.getData(), Promise.noop())));
+        bayeux.createChannelIfAbsent("/peers/binary/up", channel -> channel.setPersistent(true)).getReference()
+                .addListener(new Listener((from, message) -> publish("/peers/binary/down", reversed((BinaryData)message.getData()))));
         return context;
     }
 
     private void publish(String channel, Object data) {
         bayeux.createChannelIfAbsent(channel).getReference().publish(null, data, Promise.noop());
+    }
+
+    private static BinaryData reversed(BinaryData data) {
+        byte[] bytes = data.asBytes();
+        byte[] back = new byte[bytes.length];
+        for (int i = 0; i < bytes.length; i++) {
+            back[i] = bytes[bytes.length - 1 - i];
+        }
+        return new BinaryData(back, data.isLast(), data.getMetaData());
+    }
+
+    /** The activity extension for those who ask for it in their handshake. */
+    private static final class Idle extends ActivityExtension {
+        private Idle() {
+            super(Activity.CLIENT, 1000);
+        }
+
+        @Override
+        protected ServerSession.Extension newSessionExtension(ServerSession session, ServerMessage handshake) {
+            boolean asked = handshake.getExt() != null && handshake.getExt().containsKey("idle");
+            return asked ? super.newSessionExtension(session, handshake) : new ServerSession.Extension() { };
+        }
     }
 
     private interface Handle {

@@ -11,10 +11,11 @@ try {
     await scenario.handshake();
     await scenario.messages();
     await scenario.extensions();
-    sessionStorage.setItem("left", String(scenario.leave()));
+    sessionStorage.setItem("left", String(await scenario.leave()));
     location.reload();
   } else {
     await scenario.enter(clientId);
+    await scenario.idle();
     await scenario.failures();
     document.title = "done";
   }

@@ -15,10 +15,16 @@ import { same, sleep, until } from "./control.js";
 /** The smallest and the largest byte, and a length that Z85 must pad. */
 const BYTES = Uint8Array.from({ length: 259 }, (_, i) => i % 256);
 
+/** @param {CometD} cometd @param {string} transport The only one it may use. */
+function only(cometd, transport) {
+  for (const type of cometd.getTransportTypes()) if (type !== transport) cometd.unregisterTransport(type);
+}
+
 export class Scenario {
   #cometd = new CometD("peer");
   #timesync = new TimeSyncExtension();
   #control;
+  #url;
   #transport;
   /** What came, by channel. @type {Record<string, unknown[]>} */
   #got = {};
@@ -34,15 +40,16 @@ export class Scenario {
    */
   constructor(control, url, transport) {
     this.#control = control;
+    this.#url = url;
     this.#transport = transport;
     const cometd = this.#cometd;
-    for (const type of cometd.getTransportTypes()) if (type !== transport) cometd.unregisterTransport(type);
+    only(cometd, transport);
     cometd.registerExtension("watch", /** @type {any} */ ({ incoming: (message) => void this.#incoming.push(structuredClone(message)) }));
     cometd.registerExtension("ack", new AckExtension());
     cometd.registerExtension("timestamp", new TimeStampExtension());
     cometd.registerExtension("timesync", this.#timesync);
     cometd.registerExtension("binary", new BinaryExtension());
-    if (globalThis.sessionStorage) cometd.registerExtension("reload", new ReloadExtension());
+    cometd.registerExtension("reload", new ReloadExtension());
     cometd.configure({ url, logLevel: "warn", backoffIncrement: 200, maxBackoff: 1000 });
     cometd.addListener("/meta/handshake", (message) => {
       this.#handshakes.push(message);
@@ -180,10 +187,11 @@ export class Scenario {
     await this.#control.step("binary");
   }
 
-  /** Leaves the page as an application would; returns what the next page must find again. */
-  leave() {
+  /** Leaves the page as an application would, and misses a message; returns what the next page must find again. */
+  async leave() {
     const clientId = this.#cometd.getClientId();
     /** @type {any} */ (this.#cometd).reload();
+    await this.#control.publish("/peers/down", "between two pages");
     return clientId;
   }
 
@@ -191,11 +199,26 @@ export class Scenario {
   async enter(clientId) {
     const reply = await new Promise((resolve) => this.#cometd.handshake(resolve));
     same("reload", [reply.successful, reply.ext.reload, reply.clientId], [true, true, clientId]);
+    await this.#expect("/peers/down", ["between two pages"]);
     await this.#roundTrip("reload");
     same("clientId", this.#cometd.getClientId(), clientId);
     same("handshakes sent", this.#incoming.filter((m) => m.channel === "/meta/handshake" && !m.ext?.reload).length, 0);
     await this.#control.sessions(1);
     await this.#control.step("reload");
+  }
+
+  /** Another client says nothing, and is told to go. */
+  async idle() {
+    const cometd = new CometD("idle");
+    only(cometd, this.#transport);
+    cometd.registerExtension("idle", /** @type {any} */ ({ outgoing: (message) => void (message.channel === "/meta/handshake" && (message.ext = { ...message.ext, idle: true })) }));
+    cometd.configure({ url: this.#url, logLevel: "warn" });
+    let advice = {};
+    cometd.addListener("/meta/connect", (message) => (advice = message.advice ?? advice));
+    same("idle handshake", (await new Promise((resolve) => cometd.handshake(resolve))).successful, true);
+    await until("the end of an idle client", () => cometd.isDisconnected());
+    same("last advice", advice.reconnect, "none");
+    await this.#control.step("activity");
   }
 
   /** The server forgets, dies, and is left. */

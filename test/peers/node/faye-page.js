@@ -5,7 +5,10 @@ import { Scenario } from "./faye-scenario.js";
 const query = new URLSearchParams(location.search);
 const control = new Control("");
 try {
-  const scenario = new Scenario(/** @type {any} */ (window).Faye, control, String(query.get("url")), String(query.get("transport")));
+  const transport = String(query.get("transport"));
+  // From another origin Faye does not speak long-polling.
+  const url = transport === "long-polling" ? `${location.origin}/bayeux` : String(query.get("url"));
+  const scenario = new Scenario(/** @type {any} */ (window).Faye, control, url, transport);
   await scenario.handshake();
   await scenario.messages();
   await scenario.failures();
