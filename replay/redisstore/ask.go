@@ -126,7 +126,7 @@ func (s *Store) carry(batch []question, replies []reply) error {
 }
 
 func (s *Store) patience() time.Duration {
-	if s.cfg.Replicas > 0 {
+	if s.cfg.waits() {
 		return s.cfg.Timeout + s.cfg.ReplicaTimeout
 	}
 	return s.cfg.Timeout
@@ -230,9 +230,9 @@ func (s *Store) ask(ctx context.Context, of *era, calls []call) []reply {
 		commands[i] = c.Completed
 		writes = writes || !reads[c.operation]
 	}
-	wait := writes && s.cfg.Replicas > 0
+	wait := writes && s.cfg.waits()
 	if wait { // about all that came before on this connection
-		commands = append(commands, s.client.B().Wait().Numreplicas(int64(s.cfg.Replicas)).Timeout(s.cfg.ReplicaTimeout.Milliseconds()).Build())
+		commands = append(commands, s.wait())
 	}
 	results := s.client.DoMulti(ctx, commands...)
 	replies := make([]reply, len(calls))
@@ -255,13 +255,33 @@ func (s *Store) ask(ctx context.Context, of *era, calls []call) []reply {
 	return replies
 }
 
-// replicated checks the answer to WAIT.
-func (s *Store) replicated(wait rueidis.RedisResult) error {
-	n, err := wait.AsInt64()
-	if err != nil {
-		return err
+// wait is answered with how many replicas have what was written on its connection; with Synced, how many
+// servers, and how many replicas, have it on disk.
+func (s *Store) wait() rueidis.Completed {
+	replicas, limit := int64(s.cfg.Replicas), s.cfg.ReplicaTimeout.Milliseconds()
+	if s.cfg.Synced {
+		return s.client.B().Waitaof().Numlocal(1).Numreplicas(replicas).Timeout(limit).Build()
 	}
-	if n < int64(s.cfg.Replicas) {
+	return s.client.B().Wait().Numreplicas(replicas).Timeout(limit).Build()
+}
+
+// replicated checks the answer to wait.
+func (s *Store) replicated(wait rueidis.RedisResult) error {
+	var have []int64
+	var err error
+	if s.cfg.Synced {
+		have, err = wait.AsIntSlice()
+	} else {
+		have = make([]int64, 1)
+		have[0], err = wait.AsInt64()
+	}
+	switch {
+	case err != nil:
+		return err
+	case s.cfg.Synced && (len(have) != 2 || have[0] < 1):
+		return fmt.Errorf("%w: not on disk", ErrReplicas)
+	}
+	if n := have[len(have)-1]; n < int64(s.cfg.Replicas) {
 		return fmt.Errorf("%w: %d of %d", ErrReplicas, n, s.cfg.Replicas)
 	}
 	return nil

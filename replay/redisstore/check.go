@@ -99,7 +99,7 @@ func raise(a *atomic.Int64, n int64) {
 // serverInfo is what INFO says.
 type serverInfo struct {
 	version, run, replid, role, policy string
-	major                              int
+	major, minor                       int
 	evicted                            int64
 	aof, cluster                       bool
 }
@@ -123,11 +123,10 @@ func parseInfo(text string) (i serverInfo, err error) {
 		aof:     fields["aof_enabled"] == "1",
 		cluster: fields["cluster_enabled"] == "1",
 	}
-	major, _, _ := strings.Cut(i.version, ".")
-	var errMajor, errEvicted error
-	i.major, errMajor = strconv.Atoi(major)
+	var errEvicted error
+	n, _ := fmt.Sscanf(i.version, "%d.%d", &i.major, &i.minor)
 	i.evicted, errEvicted = strconv.ParseInt(fields["evicted_keys"], 10, 64)
-	if errMajor != nil || errEvicted != nil || !idForm.MatchString(i.run) || !idForm.MatchString(i.replid) || i.role == "" || i.policy == "" {
+	if n != 2 || errEvicted != nil || !idForm.MatchString(i.run) || !idForm.MatchString(i.replid) || i.role == "" || i.policy == "" {
 		return i, fmt.Errorf("%w: its INFO is not understood", ErrUnfit)
 	}
 	return i, nil
@@ -286,7 +285,7 @@ func (s *Store) load(ctx context.Context, info serverInfo) (map[string]string, e
 
 // textFor is a script for that server and this configuration.
 func (s *Store) textFor(info serverInfo, text string) string {
-	return strings.NewReplacer("@RUN@", info.run, "@REPLID@", info.replid, "@REPLICAS@", strconv.Itoa(s.cfg.Replicas)).Replace(text)
+	return strings.NewReplacer("@RUN@", info.run, "@REPLID@", info.replid, "@WAITS@", strconv.FormatBool(s.cfg.waits())).Replace(text)
 }
 
 // eval runs a script that the server may not know.
@@ -314,9 +313,11 @@ func appendfsync(ctx context.Context, conn rueidis.CoreClient) string {
 	return sync
 }
 
-// keeps refuses a server that is known not to do what KeepOnRestart says.
+// keeps refuses a server that is known not to do what Synced or KeepOnRestart says.
 func (s *Store) keeps(srv *server) error {
-	switch {
+	switch info := srv.info; {
+	case s.cfg.Synced && (info.major == 7 && info.minor < 2 || !info.aof):
+		return fmt.Errorf("%w: Synced needs 7.2 and appendonly yes, and it is %.16s", ErrUnfit, info.version)
 	case !s.cfg.KeepOnRestart:
 	case !srv.info.aof:
 		return fmt.Errorf("%w: KeepOnRestart without appendonly yes", ErrUnfit)

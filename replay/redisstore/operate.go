@@ -65,7 +65,7 @@ func (s *Store) Promise() string {
 	kept := "in memory alone, or in snapshots"
 	switch {
 	case !srv.info.aof:
-	case srv.sync == "always":
+	case srv.sync == "always", s.cfg.Synced:
 		kept = "in an append-only file that is synced before each answer"
 	case srv.sync == "":
 		kept = "in an append-only file, synced as this account may not see"

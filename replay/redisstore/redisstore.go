@@ -36,7 +36,7 @@
 //	  (~sb:{sealedblob}:u:* +hset) (~sb:{sealedblob}:d:* +rpush) (~sb:{sealedblob}:due +zadd)
 //	  (~sb:{sealedblob}:meta +hset +hincrby)
 //
-// plus +cluster|slots +cluster|shards in a Cluster. Somebody else then calls [Store.Purge] now
+// plus +cluster|slots +cluster|shards in a Cluster, and +waitaof for [Config.Synced]. Somebody else then calls [Store.Purge] now
 // and then, with +zrange +lpop +mget +unlink +zrem on the same keys besides.
 //
 // What a node that was taken over can do with it: spend any right, revoke or rewrite any
@@ -74,7 +74,7 @@ var (
 	// ErrWentBack says that the store has less in it than this node has seen there:
 	// older data was put back. Call RaiseEpoch.
 	ErrWentBack = errors.New("store went back in time")
-	// ErrReplicas says that fewer replicas than asked for have the write. Whoever
+	// ErrReplicas says that fewer than asked for have the write. Whoever
 	// repeats the call with the same owner learns what became of it.
 	ErrReplicas = errors.New("too few replicas acknowledged")
 )
@@ -105,6 +105,12 @@ type Config struct {
 	Replicas       int
 	ReplicaTimeout time.Duration
 
+	// Synced answers a write only when the server and as many replicas as Replicas says have
+	// it on disk, in append-only files of their own (WAITAOF); otherwise the error wraps
+	// [ErrReplicas], after ReplicaTimeout. It needs Redis 7.2 or a Valkey, with appendonly yes, and
+	// a second for each write where appendfsync is everysec.
+	Synced bool
+
 	// KeepOnRestart keeps the epoch when the server was started again. It is for a
 	// server with appendonly yes, appendfsync always and no-appendfsync-on-rewrite no
 	// that nothing is ever put back on: where it lost an acknowledged write, a right can
@@ -123,6 +129,9 @@ type Config struct {
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
+
+// waits says that an answer comes after others have the write, or the disk.
+func (cfg Config) waits() bool { return cfg.Replicas > 0 || cfg.Synced }
 
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Name == "" {

@@ -119,6 +119,44 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
+// WAITAOF is about the disk of the server and of its replicas. A server that has none is refused.
+func TestSynced(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t, services.Durable()...)
+	cfg := configOf(server.Addr, "test")
+	cfg.Synced, cfg.ReplicaTimeout = true, 300*time.Millisecond
+	info, err := parseInfo(server.Redis("INFO"))
+	must(t, err)
+	if info.major == 7 && info.minor < 2 {
+		openFails(t, cfg, "7.2")
+		return
+	}
+	s := mustOpen(t, cfg)
+	owner, right := newOwner(), newRight(s)
+	expect(t, s, owner, right, replay.Won, nil)
+	if got := s.Promise(); !strings.Contains(got, "synced before each answer") {
+		t.Errorf("Promise = %q", got)
+	}
+	server.Redis("CONFIG", "SET", "appendfsync", "no")
+	expect(t, s, newOwner(), newRight(s), replay.Lost, ErrReplicas)
+	server.Redis("CONFIG", "SET", "appendfsync", "always")
+
+	replica := services.RedisReplica(t, server, services.Durable()...)
+	cfg.Replicas, cfg.ReplicaTimeout = 1, 10*time.Second
+	eventually(t, func() bool { // the replication ID is another with the first replica
+		s, err = Open(context.Background(), cfg)
+		return err == nil
+	})
+	defer s.Close()
+	expect(t, s, newOwner(), newRight(s), replay.Won, nil)
+	replica.Redis("CONFIG", "SET", "appendonly", "no")
+	s.cfg.ReplicaTimeout = 300 * time.Millisecond
+	expect(t, s, newOwner(), newRight(s), replay.Lost, ErrReplicas)
+
+	server.Redis("CONFIG", "SET", "appendonly", "no")
+	openFails(t, cfg, "appendonly")
+}
+
 // What WAIT is asked about is written, also by a call that finds all as it is to be.
 func TestReplicasWritten(t *testing.T) {
 	t.Parallel()

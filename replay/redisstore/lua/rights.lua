@@ -43,7 +43,7 @@ end
 -- alone (Redis 7.2): where replicas are waited for, an answer that wrote nothing writes too, or it
 -- would tell of what another connection wrote and no replica has. False: there was no memory for it.
 local function finish()
-  if not dirty and @REPLICAS@ == 0 then return true end
+  if not dirty and not @WAITS@ then return true end
   if not begin() then return false end
   for second, ids in pairs(fresh) do
     local key, length = prefix .. 'd:' .. second, 0
