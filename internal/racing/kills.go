@@ -45,7 +45,7 @@ type Kills struct {
 	Place string
 	// Number is how many are killed in all, and AtOnce how many run beside each other.
 	Number, AtOnce int
-	// Life is the longest that one uses the store.
+	// Life is the longest that one uses the store after it was told something.
 	Life time.Duration
 	// Watch, unless nil, is given what each was told while others go on.
 	Watch func([]Fact)
@@ -93,9 +93,8 @@ func (k Kills) one() (told []Fact, err error) {
 	if err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(rand.N(k.Life)+time.Millisecond, func() { p.cmd.Process.Kill() })
-	defer timer.Stop()
-	if told, err = p.facts(); err != nil {
+	soon := func() { time.AfterFunc(rand.N(k.Life), func() { p.cmd.Process.Kill() }) }
+	if told, err = p.facts(soon); err != nil {
 		_ = p.Kill()
 		return told, err
 	}
@@ -116,10 +115,13 @@ func KillServer(t *testing.T, server server, s replay.Store, rounds int, final f
 	for range rounds {
 		var mu sync.Mutex
 		var told []Fact
+		first := make(chan struct{})
+		begun := sync.OnceFunc(func() { close(first) })
 		tell := func(f Fact) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, f)
+			begun()
 		}
 		var wg sync.WaitGroup
 		for range 16 {
@@ -133,7 +135,12 @@ func KillServer(t *testing.T, server server, s replay.Store, rounds int, final f
 				}
 			})
 		}
-		time.Sleep(20*time.Millisecond + rand.N(80*time.Millisecond))
+		select {
+		case <-first:
+			time.Sleep(rand.N(100 * time.Millisecond))
+		case <-time.After(20 * time.Second):
+			t.Error("nobody was told anything in 20 s")
+		}
 		server.Kill()
 		wg.Wait()
 		server.Start()

@@ -95,12 +95,16 @@ func (p *Process) killed() error {
 	return nil
 }
 
-// facts reads what the process was told, until it ends.
-func (p *Process) facts() (all []Fact, err error) {
+// facts reads what the process was told, until it ends, and calls first beside the
+// first of it.
+func (p *Process) facts(first func()) (all []Fact, err error) {
 	for p.said.Scan() {
 		f, err := parse(p.said.Text())
 		if err != nil {
 			return all, err
+		}
+		if len(all) == 0 {
+			first()
 		}
 		all = append(all, f)
 	}

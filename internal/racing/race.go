@@ -78,7 +78,7 @@ func Race(t *testing.T, place string) (won []Fact) {
 			}
 			<-start
 			p.in.Close()
-			facts, err := p.facts()
+			facts, err := p.facts(func() {})
 			if err != nil {
 				t.Error(err)
 			}

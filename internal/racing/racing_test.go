@@ -95,7 +95,7 @@ func TestProcessesThatEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts, err := p.facts(); len(facts) != 0 || err != nil {
+	if facts, err := p.facts(func() {}); len(facts) != 0 || err != nil {
 		t.Errorf("facts = %v, %v", facts, err)
 	}
 	if err := p.killed(); err == nil {
