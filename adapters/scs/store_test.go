@@ -24,17 +24,24 @@ func start(t *testing.T, count int, set func(*scs.SessionManager)) []*nodes.Node
 	t.Helper()
 	rules := nodes.Policy(t, policy.Rule{Name: "scs", TTL: time.Hour})
 	return nodes.Start(t, count, session.Config{Policy: rules}, func(m *session.Manager) http.Handler {
-		store, err := scsstore.New(m.Policy(), "scs")
-		if err != nil {
-			t.Error(err)
-		}
-		manager := scs.New()
-		manager.Store, manager.ErrorFunc = store, scsstore.ErrorFunc
+		manager := managerOf(t, m.Policy())
 		if set != nil {
 			set(manager)
 		}
 		return nodes.Mount(m, manager.LoadAndSave(app(manager)))
 	})
+}
+
+// managerOf is the program's own, as README.md has it.
+func managerOf(t *testing.T, rules *policy.Policy) *scs.SessionManager {
+	t.Helper()
+	store, err := scsstore.New(rules, "scs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager := scs.New()
+	manager.Store, manager.ErrorFunc = store, scsstore.ErrorFunc
+	return manager
 }
 
 // app is a program as there are many: it has not heard of sealed sets.

@@ -124,6 +124,18 @@ func (v *Visitor) SetCookie(u, name, value string) {
 	v.http.Jar.SetCookies(parsed, []*http.Cookie{{Name: name, Value: value, Path: "/"}})
 }
 
+// Copy is somebody else who has v's cookies for u.
+func (v *Visitor) Copy(u string) *Visitor {
+	v.tb.Helper()
+	parsed, err := url.Parse(u)
+	if err != nil {
+		v.tb.Fatal(err)
+	}
+	other := NewVisitor(v.tb)
+	other.http.Jar.SetCookies(parsed, v.http.Jar.Cookies(parsed))
+	return other
+}
+
 func (v *Visitor) do(method, url, kind, content string) (status int, body string) {
 	v.tb.Helper()
 	r, err := http.NewRequestWithContext(v.tb.Context(), method, url, strings.NewReader(content))
