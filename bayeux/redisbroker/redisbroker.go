@@ -10,6 +10,16 @@
 // account for the nodes, with the channel "bayeux", is
 //
 //	ACL SETUSER bayeux on >PASSWORD resetkeys resetchannels &bayeux +publish +subscribe +unsubscribe +ping
+//
+// # Cluster
+//
+// On a Redis Cluster that account needs +cluster|shards +cluster|slots besides, on every
+// server. All that is published goes to the master of the slot of the channel's name, so
+// that the messages of a node keep their order, and from there to every server, whether a
+// node listens there or not: a Cluster does not carry more of them than one server.
+// While that master is gone, until a replica has taken over, nothing comes from other nodes.
+// When another server is gone, the nodes that listened there miss what is published
+// until they have found another.
 package redisbroker
 
 import (
@@ -53,7 +63,8 @@ func (b *Broker) Publish(ctx context.Context, messages [][]byte) error {
 	}
 	commands := make(rueidis.Commands, len(messages))
 	for i, m := range messages {
-		commands[i] = client.B().Publish().Channel(b.channel).Message(rueidis.BinaryString(m)).Build()
+		// With the channel for a key, in a Cluster all go to one master, and keep their order.
+		commands[i] = client.B().Arbitrary("PUBLISH").Keys(b.channel).Args(rueidis.BinaryString(m)).Build()
 	}
 	for _, result := range client.DoMulti(ctx, commands...) {
 		if err := result.Error(); err != nil {

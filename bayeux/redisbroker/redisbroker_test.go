@@ -97,10 +97,39 @@ func option(addr string) rueidis.ClientOption {
 
 func TestEveryNodeGetsEachMessageOnce(t *testing.T) {
 	redis := services.Redis(t)
-	a, b, c := newNode(t, option(redis.Addr)), newNode(t, option(redis.Addr)), newNode(t, option(redis.Addr))
-	a.reaches(b)
-	a.reaches(c)
-	b.reaches(a)
+	eachOnce(t, newNode(t, option(redis.Addr)), newNode(t, option(redis.Addr)), newNode(t, option(redis.Addr)))
+}
+
+// In a Cluster each node may know another of its servers. When one that does not have the channel's slot
+// ends, nodes that listened there find another.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	masters := services.RedisCluster(t, 3)
+	for _, m := range masters {
+		command := append([]string{"ACL", "SETUSER", "bayeux", "on", ">secret", "+cluster|shards", "+cluster|slots"}, strings.Fields(account)...)
+		m.Redis(command...)
+	}
+	list := make([]*node, len(masters))
+	for i, m := range masters {
+		o := option(m.Addr)
+		o.Username, o.Password = "bayeux", "secret"
+		list[i] = newNode(t, o)
+	}
+	eachOnce(t, list[0], list[1], list[2])
+	masters[0].Kill() // the slot of "bayeux" is with the last
+	for i := range list {
+		list[i].reaches(list[(i+1)%3])
+	}
+}
+
+// eachOnce publishes at a and b, and expects that once, in order, at all three.
+func eachOnce(t *testing.T, a, b, c *node) {
+	t.Helper()
+	for _, from := range []*node{a, b} {
+		for _, to := range []*node{a, b, c} {
+			from.reaches(to)
+		}
+	}
 	const n = 500
 	for i := range n {
 		if err := a.server.Publish(fmt.Sprintf("/from/a/%d", i), "\u00fc\x00"); err != nil {
@@ -166,12 +195,14 @@ func TestRedisOutage(t *testing.T) {
 	b.reaches(a)
 }
 
+// account is that of the package comment.
+const account = "resetkeys resetchannels &bayeux +publish +subscribe +unsubscribe +ping"
+
 // The account of the package comment is enough, and one without the channel is not.
 func TestAccount(t *testing.T) {
 	redis := services.Redis(t)
-	rights := "resetkeys resetchannels &bayeux +publish +subscribe +unsubscribe +ping"
-	redis.Redis(append([]string{"ACL", "SETUSER", "bayeux", "on", ">secret"}, strings.Fields(rights)...)...)
-	redis.Redis(append([]string{"ACL", "SETUSER", "other", "on", ">secret"}, strings.Fields(strings.Replace(rights, "&bayeux", "&else", 1))...)...)
+	redis.Redis(append([]string{"ACL", "SETUSER", "bayeux", "on", ">secret"}, strings.Fields(account)...)...)
+	redis.Redis(append([]string{"ACL", "SETUSER", "other", "on", ">secret"}, strings.Fields(strings.Replace(account, "&bayeux", "&else", 1))...)...)
 	as := func(user string) rueidis.ClientOption {
 		o := option(redis.Addr)
 		o.Username, o.Password = user, "secret"
