@@ -180,3 +180,19 @@ func TestMask(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkFrames reads one message of 128 bytes in a frame of its own.
+func BenchmarkFrames(b *testing.B) {
+	some := strings.Repeat(raw(0x81, strings.Repeat("a", 128)), 500)
+	f := &frameReader{limit: 1 << 20, masked: true}
+	buf := make([]byte, 0, 256)
+	var err error
+	for i := 0; b.Loop(); i++ {
+		if i%500 == 0 {
+			f.src = bufio.NewReaderSize(strings.NewReader(some), socketReadBuffer)
+		}
+		if _, err = f.next(buf[:0]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

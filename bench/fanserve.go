@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -165,7 +164,7 @@ func fanHandler(name string) (http.Handler, error) {
 			}()
 		}), nil
 	}
-	return nil, errors.ErrUnsupported
+	return socketHandler(name)
 }
 
 // serveFan runs h until standard input ends.

@@ -18,14 +18,15 @@ import (
 // areas are the names for -only: each stands for some groups. An area holds
 // what one wants to see together.
 var areas = map[string][]string{
-	"":          {"seal", "open", "restore", "stateless", "replay"},
-	"seal":      {"seal", "open", "restore"},
-	"open":      {"open"},
-	"restore":   {"restore"},
-	"stateless": {"stateless"},
-	"replay":    {"replay"},
-	"size":      {"size"},
-	"fanout":    {"fanout"},
+	"":           {"seal", "open", "restore", "stateless", "replay"},
+	"seal":       {"seal", "open", "restore"},
+	"open":       {"open"},
+	"restore":    {"restore"},
+	"stateless":  {"stateless"},
+	"replay":     {"replay"},
+	"size":       {"size"},
+	"fanout":     {"fanout"},
+	"websockets": {"websockets"},
 }
 
 // sizes of the values, in bytes: one small, one middling, the largest that an
@@ -38,7 +39,7 @@ func main() {
 		os.Exit(1)
 	}
 	var o options
-	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore, stateless, replay, size or fanout; all but the last two if empty")
+	flag.StringVar(&o.only, "only", "", "what to measure: seal (all of sealing, opening and restoring), open, restore, stateless, replay, size, fanout or websockets; all but the last three if empty")
 	flag.StringVar(&o.one, "one", "", "only this `group/case/system`, for a profile; no ratios then")
 	flag.StringVar(&o.json, "json", "results.json", "write the results to this `file`")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`")
@@ -61,7 +62,7 @@ type options struct {
 func (o options) run() error {
 	groups, known := areas[o.only]
 	if !known || o.rounds < 1 || o.live < 20 || o.batch <= 0 || flag.NArg() > 0 {
-		return fmt.Errorf("nothing to measure: -only is seal, open, restore, stateless, replay, size or fanout, rounds, batch and live are above zero")
+		return fmt.Errorf("nothing to measure: -only is seal, open, restore, stateless, replay, size, fanout or websockets, rounds, batch and live are above zero")
 	}
 	runtime.GOMAXPROCS(1)
 	b, err := newBench()
@@ -159,6 +160,8 @@ func (b *bench) group(group string, o options) (out []Result, err error) {
 		return sizesOf(o)
 	case "fanout":
 		return fanouts(o)
+	case "websockets":
+		return sockets(o)
 	}
 	cases := []func() (string, []contender, error){func() (string, []contender, error) { return b.restore(sizes[0]) }}
 	if group != "restore" {
