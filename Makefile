@@ -1,7 +1,8 @@
 # The same commands locally and in CI; each target is a script in ci/.
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
+# make postgres-versions V='13 18': only these.
 # make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
-.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop peers browser demo headless bench services
+.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop peers browser demo headless bench services postgres-versions
 
 # make model and make drain are the larger forms of tests that are among "go".
 test: need lint go programs durable adapters keyservice fuzz client interop peers browser headless ## everything
@@ -24,3 +25,4 @@ headless: ; ci/demo.sh
 demo:     ; go run ./cmd/blobctl demo
 bench:    ; ci/bench.sh
 services: ; ci/services.sh start
+postgres-versions: ; ci/postgres_versions.sh $(V)

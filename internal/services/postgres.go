@@ -80,7 +80,11 @@ func PostgresStandby(tb testing.TB, of *Server, settings ...string) *Server {
 	s := postgresFolder(tb)
 	tb.Cleanup(s.discard)
 	prepare(tb, postgres(tb, "pg_basebackup", "--no-sync", "--write-recovery-conf", "--checkpoint=fast", "--dbname="+of.DSN, "--pgdata="+s.data())...)
-	s.serve(settings)
+	// What pg_basebackup wrote may have options that an older server does not know.
+	s.serve(append([]string{"primary_conninfo=" + of.DSN}, settings...))
+	of.await("the standby", func() bool {
+		return of.SQL("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") != "0"
+	})
 	u, err := url.Parse(of.DSN)
 	if err != nil {
 		tb.Fatal(err)
@@ -120,13 +124,16 @@ func postgresFolder(tb testing.TB) *Server {
 	return s
 }
 
-// postgres is the command of one of PostgreSQL's programs, as a user that it accepts.
+// postgres is the command of one of PostgreSQL's programs, as a user that it accepts:
+// of the one in PATH, or of the newest that Debian has.
 func postgres(tb testing.TB, name string, arguments ...string) []string {
 	tb.Helper()
-	var installed []string // Debian's are not in PATH, but for a few that choose a version
-	newest, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
-	for i := range newest {
-		installed = append(installed, newest[len(newest)-1-i])
+	var installed []string
+	if _, err := exec.LookPath("postgres"); err != nil { // Debian's is not in PATH, but for a few that choose a version
+		newest, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+		for i := range newest {
+			installed = append(installed, newest[len(newest)-1-i])
+		}
 	}
 	command := append([]string{program(tb, append(installed, name)...)}, arguments...)
 	if os.Geteuid() != 0 {

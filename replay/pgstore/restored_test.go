@@ -266,8 +266,10 @@ func TestFailover(t *testing.T) {
 	}
 	late := newRight()
 	claims(t, store, newOwner(), replay.Won, late)
-	for limit := time.Now().Add(20 * time.Second); standby.SQL("SELECT count(*) FROM sealedblob.rights") != "2" && time.Now().Before(limit); {
-		time.Sleep(10 * time.Millisecond)
+	for limit := time.Now().Add(20 * time.Second); standby.SQL("SELECT count(*) FROM sealedblob.rights") != "2"; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the standby lags behind")
+		}
 	}
 	// A connection from before the server became a standby, as it were.
 	if _, err := trySQL(web, "SELECT sealedblob.recall('{0,0}')"); state(err) != stateStandby {
