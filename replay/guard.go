@@ -155,7 +155,7 @@ func classify(caller context.Context, err error) news {
 	switch {
 	case err == nil:
 		return answered
-	case errors.Is(caller.Err(), context.Canceled):
+	case errors.Is(caller.Err(), context.Canceled), errors.Is(err, ErrArgument):
 		return unknown
 	}
 	for _, told := range []error{ErrFull, ErrHeld, ErrAhead, ErrBeforeEpoch, ErrBeyondHorizon, ErrNoOwner, ErrNoStore, ErrClosed} {

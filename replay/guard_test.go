@@ -156,7 +156,7 @@ func TestGuardCountsFailuresInARow(t *testing.T) {
 
 // Refusals are answers: whoever replays rights, or holds one, shuts nobody out.
 func TestGuardAnswersAreNoFailures(t *testing.T) {
-	for _, final := range []error{nil, replay.ErrHeld, replay.ErrFull, replay.ErrBeforeEpoch, replay.ErrBeyondHorizon, replay.ErrNoOwner, replay.ErrNoStore, replay.ErrClosed} {
+	for _, final := range []error{nil, replay.ErrHeld, replay.ErrFull, replay.ErrBeforeEpoch, replay.ErrBeyondHorizon, replay.ErrNoOwner, replay.ErrNoStore, replay.ErrClosed, replay.ErrArgument} {
 		guarded(t, replay.GuardConfig{}, func(t *testing.T, w *weak, g *replay.Guard) {
 			expect(t, g, "a", replay.Won, nil)
 			w.set(func(w *weak) { w.fail = final })

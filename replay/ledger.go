@@ -1,7 +1,7 @@
 package replay
 
 import (
-	"errors"
+	"fmt"
 	"time"
 )
 
@@ -18,9 +18,9 @@ const sweepBudget = 1024
 
 // What must not read as done.
 var (
-	errNoRights  = errors.New("replay: claim of no rights")
-	errNoSubject = errors.New("replay: revocation of no subject")
-	errFarCut    = errors.New("replay: revocation of logins later than KeepUntil")
+	errNoRights  = fmt.Errorf("%w: claim of no rights", ErrArgument)
+	errNoSubject = fmt.Errorf("%w: revocation of no subject", ErrArgument)
+	errFarCut    = fmt.Errorf("%w: revocation of logins later than KeepUntil", ErrArgument)
 )
 
 // LedgerConfig sets up a [Ledger].

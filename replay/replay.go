@@ -105,6 +105,12 @@ var (
 // a [Guard] goes on asking it; the issuer's clock is not.
 var ErrAhead = errors.New("replay: dated ahead of the store's clock")
 
+// ErrArgument says that a call made no sense and that nothing was written: a claim
+// of no rights, a revocation of no subject or of logins later than its KeepUntil, a
+// number or time that the store can't hold. It is the caller's mistake, and tells
+// nothing of the store.
+var ErrArgument = errors.New("replay: call makes no sense")
+
 // ErrHeld says that another transaction holds what the call is about, and that the
 // store waited for its end no longer. It is not final: the store could not tell.
 // But it is well, so that a [Guard] goes on asking it.

@@ -32,11 +32,11 @@ var (
 	errURL       = errors.New("connection string is not valid")
 	errReach     = errors.New("no connection to the database")
 	errIsolation = errors.New("the transaction is not READ COMMITTED")
-	errNoRights  = errors.New("replay/pgstore: claim of no rights")
-	errNoSubject = errors.New("replay/pgstore: revocation of no subject")
-	errFarCut    = errors.New("replay/pgstore: revocation of logins later than KeepUntil")
+	errNoRights  = fmt.Errorf("%w: claim of no rights", replay.ErrArgument)
+	errNoSubject = fmt.Errorf("%w: revocation of no subject", replay.ErrArgument)
+	errFarCut    = fmt.Errorf("%w: revocation of logins later than KeepUntil", replay.ErrArgument)
 	errAnswer    = errors.New("replay/pgstore: unexpected answer")
-	errTooLarge  = errors.New("replay/pgstore: fence or generation does not fit into 63 bits")
+	errTooLarge  = fmt.Errorf("%w: fence or generation does not fit into 63 bits", replay.ErrArgument)
 )
 
 // States that the server tells errors by; those of SB are raised in sql/.

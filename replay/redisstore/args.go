@@ -1,7 +1,7 @@
 package redisstore
 
 import (
-	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -12,7 +12,7 @@ import (
 // exact. One less, since a restore adds to a fence.
 const maxNumber = 1<<53 - 2
 
-var errNumber = errors.New("number or time beyond 2^53")
+var errNumber = fmt.Errorf("%w: number or time beyond 2^53", replay.ErrArgument)
 
 // args are what the script gets, in order.
 type args struct {

@@ -20,7 +20,7 @@ var (
 	errVersion     = errors.New("store is of a later version")
 	errMoving      = errors.New("a Cluster is moving the store to another server")
 	errReadOnly    = errors.New("store is open for reading only")
-	errFarCut      = errors.New("revocation of logins later than KeepUntil")
+	errFarCut      = fmt.Errorf("%w: revocation of logins later than KeepUntil", replay.ErrArgument)
 )
 
 // refusals are the words of the script for them.

@@ -3,7 +3,7 @@ package redisstore
 import (
 	"context"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +12,7 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
-var errNoRights = errors.New("replay/redisstore: claim of no rights")
+var errNoRights = fmt.Errorf("%w: claim of no rights", replay.ErrArgument)
 
 // outcomeOf is what the script says of a claim.
 func outcomeOf(word string) (replay.Outcome, error) {

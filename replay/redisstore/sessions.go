@@ -3,12 +3,13 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
 )
 
-var errNoSubject = errors.New("replay/redisstore: revocation of no subject")
+var errNoSubject = fmt.Errorf("%w: revocation of no subject", replay.ErrArgument)
 
 // run is do with arguments that may be out of range.
 func (s *Store) run(ctx context.Context, operation string, a args) (reply, error) {
