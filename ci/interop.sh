@@ -16,14 +16,7 @@ missing=
 command -v jose >/dev/null || missing="$missing jose"
 command -v python3 >/dev/null || missing="$missing python3"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
-if [ -n "$missing" ]; then
-  command -v apt-get >/dev/null || die "missing, and no apt-get to install:$missing"
-  sudo=
-  [ "$(id -u)" = 0 ] || sudo=sudo
-  echo "interop: installing$missing"
-  $sudo apt-get update >"$log" 2>&1 && $sudo apt-get install -y --no-install-recommends $missing >>"$log" 2>&1 ||
-    { tail -5 "$log" >&2; die "could not install$missing"; }
-fi
+[ -z "$missing" ] || ci/install.sh interop $missing
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed, this is $(python3 --version)"
 
 # The Python packages live in a folder that is ignored by git, and are made anew

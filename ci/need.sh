@@ -16,20 +16,4 @@ command -v ssh-keygen >/dev/null || missing="$missing openssh-client" # makes ke
 command -v strace >/dev/null || missing="$missing strace" # shows what is synced, for ci/durable.sh
 command -v redis-server >/dev/null || missing="$missing redis-server" # the store's tests; also with redis-cli
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
-if [ -n "$missing" ]; then
-  command -v apt-get >/dev/null || die "missing, and no apt-get to install:$missing"
-  sudo=
-  [ "$(id -u)" = 0 ] || sudo=sudo
-  echo "need: installing$missing"
-  # Tests start servers of their own: the distribution's need not run.
-  policy=/usr/sbin/policy-rc.d
-  if [ ! -e $policy ]; then
-    trap '$sudo rm -f $policy' EXIT
-    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
-    $sudo chmod 755 $policy
-  fi
-  log=$(mktemp)
-  $sudo apt-get update >"$log" 2>&1 && $sudo apt-get install -y --no-install-recommends $missing >>"$log" 2>&1 ||
-    { tail -5 "$log" >&2; die "could not install$missing"; }
-  rm -f "$log"
-fi
+[ -z "$missing" ] || "$(dirname "$0")/install.sh" need $missing

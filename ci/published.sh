@@ -14,14 +14,7 @@ command -v javac >/dev/null || missing="$missing openjdk-17-jdk-headless"
 for name in mvn "$@"; do
   command -v "$name" >/dev/null || missing="$missing $(echo "$name" | sed 's/^mvn$/maven/')"
 done
-if [ -n "$missing" ]; then
-  command -v apt-get >/dev/null || die "missing, and no apt-get to install:$missing"
-  sudo=
-  [ "$(id -u)" = 0 ] || sudo=sudo
-  echo "published: installing$missing"
-  $sudo apt-get update >"$log" 2>&1 && $sudo apt-get install -y --no-install-recommends $missing >>"$log" 2>&1 ||
-    { tail -5 "$log" >&2; die "could not install$missing"; }
-fi
+[ -z "$missing" ] || ci/install.sh published $missing
 
 (cd test/peers/node && npm ci --prefer-offline --loglevel=error) >"$log" 2>&1 ||
   { tail -5 "$log" >&2; die "could not install npm's packages"; }
