@@ -8,6 +8,7 @@ die() { echo "$name: $*" >&2; exit 1; }
 command -v apt-get >/dev/null || die "missing, and no apt-get to install: $*"
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
+[ -z "$sudo" ] || command -v sudo >/dev/null || die "missing, and neither root nor sudo to install: $*"
 log=$(mktemp)
 policy=/usr/sbin/policy-rc.d
 if [ -e $policy ]; then
