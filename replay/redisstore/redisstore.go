@@ -4,7 +4,9 @@
 // Most people call [Open] with the server's address and give the [Store] to
 // session.New. Each operation is one script and one round trip; concurrent claims
 // share one. All of a store lives in one slot, so that in a Cluster it is on one
-// master: several stores spread, one does not.
+// master: several stores spread, one does not. While the Cluster moves that slot to
+// another master nothing can be told. With rueidis.ClientOption.Sentinel the store
+// follows the master that Sentinels name.
 //
 // # What is promised
 //
