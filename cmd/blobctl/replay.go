@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -41,6 +42,7 @@ type replayCommand struct {
 	revives          bool                                              // with --make it may do what mayRevive says
 	postgres         bool                                              // only of that kind
 	vouch            string                                            // the flag without which nothing is done
+	uncounted        bool                                              // show wants no counts, which can take minutes on a large table
 	act              func(cmd *cobra.Command, s replay.Operable) error // nil: only look
 	show             func(cmd *cobra.Command, before, after replay.Status) error
 }
@@ -82,7 +84,14 @@ func (c replayCommand) run(cmd *cobra.Command, url string, asJSON bool) error {
 	if !ok {
 		return usage("this store has nothing to tend")
 	}
-	before, err := s.Status(cmd.Context())
+	status := s.Status
+	if c.uncounted {
+		status = func(ctx context.Context) (replay.Status, error) {
+			epoch, err := store.Epoch(ctx)
+			return replay.Status{Epoch: epoch}, err
+		}
+	}
+	before, err := status(cmd.Context())
 	if err != nil {
 		return fail(exitFailure, err)
 	}
@@ -91,18 +100,25 @@ func (c replayCommand) run(cmd *cobra.Command, url string, asJSON bool) error {
 		if err := c.act(cmd, s); err != nil {
 			return fail(exitFailure, err)
 		}
-		if after, err = s.Status(cmd.Context()); err != nil {
-			return fail(exitFailure, err)
+		if after, err = status(cmd.Context()); err != nil {
+			return fail(exitFailure, fmt.Errorf("%s is done, but its result can't be read: %w", c.use, err))
 		}
 	}
 	if asJSON {
-		return printJSON(cmd, "replay "+c.use, statusFields(before, after))
+		return printJSON(cmd, "replay "+c.use, c.fields(before, after))
 	}
 	return c.show(cmd, before, after)
 }
 
-// statusFields are the members of the JSON of every replay command; purged is what
-// is gone since the command began.
+func (c replayCommand) fields(before, after replay.Status) map[string]any {
+	if c.uncounted {
+		return map[string]any{"epoch": after.Epoch.UTC().Format(time.RFC3339)}
+	}
+	return statusFields(before, after)
+}
+
+// statusFields are the members of the JSON of a command that counts; purged is what
+// is gone since it began.
 func statusFields(before, after replay.Status) map[string]any {
 	fields := map[string]any{
 		"rights": after.Rights, "sessions": after.Sessions, "subjects": after.Subjects, "bytes": after.Bytes,
@@ -183,7 +199,7 @@ none. What is to be kept no longer than that is refused, also when the clock goe
 
 func newReplayRaiseEpoch() *cobra.Command {
 	return replayCommand{
-		use: "raise-epoch", short: "Refuse everything issued until now", may: mayAdopt, revives: true,
+		use: "raise-epoch", short: "Refuse everything issued until now", may: mayAdopt, revives: true, uncounted: true,
 		long: `Make the store's memory begin now: every right, set and login from before is refused
 for good, on all nodes. Do it after the store was put back from a backup, since it
 can't know what was spent, logged out or revoked since. Users begin again. It can be
@@ -203,7 +219,7 @@ empty one is begun, in place of one that was lost.`,
 
 func newReplayAcceptFailover() *cobra.Command {
 	return replayCommand{
-		use: "accept-failover", short: "Go on with the memory after a failover that lost nothing", may: mayAdopt, postgres: true, vouch: "nothing-lost",
+		use: "accept-failover", short: "Go on with the memory after a failover that lost nothing", may: mayAdopt, postgres: true, vouch: "nothing-lost", uncounted: true,
 		long: `Go on with a PostgreSQL store's memory on the server that took over. The store refuses
 that server, since it can't know what the old one still answered: whatever was spent,
 logged out or revoked there and did not arrive could be had again. Say --nothing-lost
