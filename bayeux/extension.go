@@ -122,6 +122,9 @@ func (s *Server) outgoing(list []Extension, to *ServerSession, m *Message) bool 
 }
 
 func (s *Server) runHandshakeHooks(ctx context.Context, h *Handshake) {
+	if !slices.ContainsFunc(s.extensions, func(e Extension) bool { _, ok := e.(HandshakeHook); return ok }) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
 	defer cancel()
 	for _, e := range s.extensions {

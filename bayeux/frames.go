@@ -82,21 +82,26 @@ const maxPooledBuffer = 64 << 10
 // connection fails. Nothing is set aside for a connection that is idle.
 func (f *frameReader) each(handle func(message []byte) error) error {
 	for {
-		if _, err := f.src.Peek(1); err != nil {
-			return err
-		}
-		buf := messageBuffers.Get().(*[]byte)
-		message, err := f.next((*buf)[:0])
-		if err == nil {
-			err = handle(message)
-		}
-		if *buf = message; cap(message) <= maxPooledBuffer {
-			messageBuffers.Put(buf)
-		}
-		if err != nil {
+		if err := f.one(handle); err != nil {
 			return err
 		}
 	}
+}
+
+// one is each for the next message alone.
+func (f *frameReader) one(handle func(message []byte) error) error {
+	if _, err := f.src.Peek(1); err != nil {
+		return err
+	}
+	buf := messageBuffers.Get().(*[]byte)
+	message, err := f.next((*buf)[:0])
+	if err == nil {
+		err = handle(message)
+	}
+	if *buf = message; cap(message) <= maxPooledBuffer {
+		messageBuffers.Put(buf)
+	}
+	return err
 }
 
 // next appends the next text message to buf. Its error is a closeError, or that of

@@ -550,3 +550,32 @@ func TestShutdown(t *testing.T) {
 		}
 	})
 }
+
+// slowEnd takes its time when a held connect ends.
+type slowEnd time.Duration
+
+func (d slowEnd) Observe(e bayeux.Event) {
+	if e.Kind == bayeux.GaugePolls && e.N < 0 {
+		time.Sleep(time.Duration(d))
+	}
+}
+
+// A connect that ends with its time nearly over does not take its session along,
+// however long it takes until it is answered.
+func TestSessionOutlivesALateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, bayeux.Config{Observer: slowEnd(2 * time.Second)})
+		p := r.peer().ready()
+		held := p.held()
+		time.Sleep(29 * time.Second)
+		if err := r.server.Session(p.id).Deliver("/a", 1); err != nil {
+			t.Fatal(err)
+		}
+		if msgs := <-held; len(msgs) != 2 {
+			t.Fatalf("%d messages, want 2", len(msgs))
+		}
+		if r.server.Session(p.id) == nil {
+			t.Error("the session is gone")
+		}
+	})
+}

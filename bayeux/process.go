@@ -268,7 +268,7 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 		timeout = 0
 	}
 	sess.acknowledge(m)
-	p := &poll{session: sess, reply: reply(sess, m), socket: x.socket}
+	p := &poll{session: sess, channel: m.sentOn, id: m.ID, request: m, socket: x.socket}
 
 	sess.mu.Lock()
 	if sess.removed {
@@ -283,22 +283,22 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	sess.socket = x.socket
 	// The replaced connect's reply may bring its advice to this very client.
 	if first || sess.adviceDue || old != nil || (m.Advice != nil && m.Advice.Timeout != nil) {
-		p.reply.Advice = x.server.retryAdvice()
+		p.advice = x.server.retryAdvice()
 	}
 	sess.adviceDue = old != nil
 	held := !first && timeout > 0 && !sess.pressing(x.socket)
 	if held && x.crowded(p, old) {
 		held = false
-		p.reply.Advice = x.server.pollAdvice()
+		p.advice = x.server.pollAdvice()
 		sess.adviceDue = true // if it may be held again
 	}
 	sess.interval = x.server.cfg.Interval
-	if p.reply.Advice != nil {
-		sess.interval = time.Duration(*p.reply.Advice.Interval) * time.Millisecond
+	if p.advice != nil {
+		sess.interval = time.Duration(*p.advice.Interval) * time.Millisecond
 	}
 	if held {
 		if len(x.server.extensions) == 0 && len(sess.ownExtensions()) == 0 {
-			p.reply.request = nil // nobody asks for it, and it would wait along
+			p.request = nil // nobody asks for it, and it would wait along
 		}
 		sess.poll = p
 		sess.wakeIn(timeout)

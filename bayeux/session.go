@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ServerSession is the server's side of one client, from its handshake until
@@ -37,7 +39,10 @@ type ServerSession struct {
 // its session under the session's lock finishes it afterwards without.
 type poll struct {
 	session *ServerSession
-	reply   *Message
+	channel string // of the reply, and its id
+	id      jsontext.Value
+	advice  *Advice
+	request *Message // for extensions; nil if there are none
 	why     pollEnd
 	wake    chan struct{} // closed at the end; nil on a WebSocket
 	conn    net.Conn      // of a parked poll; set under the session's lock while it is held
@@ -135,9 +140,13 @@ func (s *ServerSession) takePoll(why pollEnd) *poll {
 	if p != nil {
 		p.why = why
 		s.poll = nil
+		s.deadline = time.Now().Add(s.life()) // who holds it arms the session, but may be slow
 	}
 	return p
 }
+
+// life is how long the session outlives its last sign of life.
+func (s *ServerSession) life() time.Duration { return s.interval + s.server.cfg.MaxInterval }
 
 // endPoll ends p unless it ended already.
 func (s *ServerSession) endPoll(p *poll, why pollEnd) {
@@ -182,7 +191,7 @@ func (p *poll) finish() {
 // answer completes the connect reply by what ended the poll, and renders it,
 // with the messages that only a connect reply takes along.
 func (p *poll) answer() [][]byte {
-	m := p.reply
+	m := &Message{Channel: p.channel, ID: p.id, ClientID: p.session.id, Successful: ptr(true), Advice: p.advice, request: p.request}
 	switch p.why {
 	case pollReplaced:
 		// Two pages with one clientId: the older one gets a session of its own.
@@ -209,7 +218,7 @@ func (s *ServerSession) arm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.removed && s.poll == nil {
-		s.wakeIn(s.interval + s.server.cfg.MaxInterval)
+		s.wakeIn(s.life())
 	}
 }
 

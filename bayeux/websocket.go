@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,9 @@ import (
 // socketReadBuffer is what an idle connection has for reading: more than a connect
 // of most clients. Longer frames are read past it.
 const socketReadBuffer = 512
+
+// idleAfter is how long a connection must be silent to be taken for idle.
+const idleAfter = time.Second
 
 // socket is one open WebSocket. One goroutine reads. One goroutine at a time writes:
 // the read loop with the replies it made, or one
@@ -80,7 +85,8 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A goroutine of its own lets net/http's, with its buffers, go.
-	go sock.loop(br)
+	go sock.await(&frameReader{src: br, limit: s.cfg.MaxBody, masked: true,
+		pong: func(payload []byte) error { return out.write(opPong, payload) }})
 }
 
 // hijack takes the connection over, with what the client sent early.
@@ -132,18 +138,56 @@ func (s *Server) closeSocket(sock *socket) {
 	}
 }
 
-func (c *socket) loop(src *bufio.Reader) {
-	defer c.server.closeSocket(c)
-	defer c.detach()
-	f := &frameReader{src: src, limit: c.server.cfg.MaxBody, masked: true,
-		pong: func(payload []byte) error { return c.out.write(opPong, payload) }}
+// await waits for a message on a fresh stack. One on which a message was handled is
+// twice as large for the rest of its goroutine's life.
+func (c *socket) await(f *frameReader) {
+	if _, err := f.src.Peek(1); err != nil {
+		c.end(err)
+		return
+	}
+	c.loop(f)
+}
+
+// loop handles messages until none comes for a while.
+func (c *socket) loop(f *frameReader) {
 	err := error(closeError(closeInternal))
-	c.server.safely("websocket", func() { err = f.each(c.receive) })
+	c.server.safely("websocket", func() { err = c.read(f) })
+	if err != nil {
+		c.end(err)
+		return
+	}
+	go c.await(f)
+}
+
+// read is nil when the connection is idle.
+func (c *socket) read(f *frameReader) error {
+	for !c.resting(f.src) {
+		if err := f.one(c.receive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resting reports whether no message began within idleAfter.
+func (c *socket) resting(src *bufio.Reader) bool {
+	if src.Buffered() > 0 {
+		return false
+	}
+	_ = c.out.conn.SetReadDeadline(time.Now().Add(idleAfter))
+	_, err := src.Peek(1)
+	c.extendDeadline()
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func (c *socket) end(err error) {
 	code, ok := err.(closeError)
 	if !ok {
 		code = closeGoingAway
 	}
 	c.out.close(code)
+	c.detach()
+	c.server.closeSocket(c)
 }
 
 // detach leaves the session to its maxInterval: its client may come back.
