@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/sealedblob/sealedblob/replay"
@@ -232,7 +233,7 @@ func (d *disk) append() error {
 		d.torn, d.room = false, d.offset
 	}
 	d.pending = d.header.frame(d.pending, d.offset, d.chain())
-	if err := d.hooks.write(d.log, d.withRoom(d.pending), d.offset); err != nil {
+	if err := d.writeGroup(d.pending); err != nil {
 		return err
 	}
 	d.stale = true
@@ -245,6 +246,31 @@ func (d *disk) append() error {
 	d.offset += int64(len(d.pending))
 	d.behind, d.seen, d.stale = d.end(), d.last, false
 	return nil
+}
+
+// writeGroup writes a group with room behind it, or without if the disk has none. A disk
+// that is full is replay.ErrFull; one that says so only when it syncs is not, since
+// the group may be there.
+func (d *disk) writeGroup(group []byte) error {
+	roomy := d.withRoom(group)
+	err := d.hooks.write(d.log, roomy, d.offset)
+	if full(err) && len(roomy) > len(group) {
+		d.room = d.offset + int64(len(group))
+		err = d.hooks.write(d.log, group, d.offset)
+	}
+	return asFull(err)
+}
+
+// full says that there is no room on the disk, or for this user.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func asFull(err error) error {
+	if full(err) {
+		return fmt.Errorf("%w: %w", replay.ErrFull, err)
+	}
+	return err
 }
 
 // The room that a segment gets beforehand: a quarter of what it has, within these.

@@ -120,12 +120,12 @@ func (d *disk) write(h header, groups io.Reader) error {
 	}
 	f, err := d.root.OpenFile(newName, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return asFull(err)
 	}
 	err = d.fill(f, h, groups)
 	if err = errors.Join(err, f.Close()); err != nil {
 		d.root.Remove(newName)
-		return d.failed(err)
+		return d.failed(asFull(err)) // nothing has that name yet
 	}
 	if err := d.root.Rename(newName, segmentName(h.number)); err != nil {
 		return err
