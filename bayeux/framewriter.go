@@ -23,28 +23,37 @@ type frameWriter struct {
 }
 
 func (w *frameWriter) write(opcode byte, payload []byte) error {
-	return w.send(appendFrame(nil, opcode, payload, w.masks), opcode == opClose)
+	return w.send(opcode == opClose, appendFrame(nil, opcode, payload, w.masks))
 }
 
-// writeBatch writes a server's messages as one frame. It does not keep them.
+// writeBatch writes a server's messages as one frame. It does not keep them. One long
+// message is not copied: a client that does not read would hold the copy.
 func (w *frameWriter) writeBatch(msgs [][]byte) error {
+	if len(msgs) == 1 && len(msgs[0]) > frameBytes {
+		head := append(appendFrameHeader(nil, opText, len(msgs[0])+2), '[')
+		return w.send(false, head, msgs[0], []byte("]"))
+	}
 	buf := messageBuffers.Get().(*[]byte)
 	frame := appendBatch(appendFrameHeader((*buf)[:0], opText, batchLength(msgs)), msgs)
-	err := w.send(frame, false)
+	err := w.send(false, frame)
 	if *buf = frame; cap(frame) <= maxPooledBuffer {
 		messageBuffers.Put(buf)
 	}
 	return err
 }
 
-func (w *frameWriter) send(frame []byte, last bool) error {
+// send writes the parts of one frame.
+func (w *frameWriter) send(last bool, parts ...[]byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
 		return w.err
 	}
-	if w.err = w.extendDeadline(); w.err == nil {
-		_, w.err = w.conn.Write(frame)
+	w.err = w.extendDeadline()
+	for _, part := range parts {
+		if w.err == nil {
+			_, w.err = w.conn.Write(part)
+		}
 	}
 	err := w.err
 	if last && err == nil {

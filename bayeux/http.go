@@ -126,8 +126,8 @@ func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController, c
 		return // nobody reads it: the messages wait for the next response
 	}
 	var out [][]byte
-	for _, sess := range x.connected {
-		out = append(out, sess.take(nil)...)
+	if x.carried != nil {
+		out, _ = x.carried.take(nil, x.server.cfg.MaxQueueBytes)
 	}
 	x.server.write(w, rc, append(out, x.replies...), callback)
 }

@@ -16,12 +16,12 @@ type exchange struct {
 	socket  *socket // nil for HTTP
 	browser string  // browser cookie, also when this response sets it
 
-	greeting  bool // there is a handshake in the batch
-	greeted   bool // it was handled
-	astray    bool // the WebSocket came too early: what it says is not answered
-	replies   [][]byte
-	connected []*ServerSession // sessions whose messages this response takes along
-	hold      *poll            // the lone connect to be held, over HTTP
+	greeting bool // there is a handshake in the batch
+	greeted  bool // it was handled
+	astray   bool // the WebSocket came too early: what it says is not answered
+	replies  [][]byte
+	carried  *ServerSession // of the first connect: its messages alone are taken along
+	hold     *poll          // the lone connect to be held, over HTTP
 }
 
 // run handles a batch in order. A connect is held only if it came alone, and
@@ -259,6 +259,9 @@ func (s *Server) allowed(ask func() bool) (yes bool) {
 
 // connect answers, or parks, a /meta/connect. An earlier one that is still held
 // ends first: it belongs to a page or connection that is no more.
+//
+// One connect of a batch takes messages along. A client needs no more, and a batch
+// of them would fetch a queue each, or the same one again and again.
 func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	timeout := x.server.cfg.Timeout
 	if m.Advice != nil && m.Advice.Timeout != nil {
@@ -312,8 +315,8 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	if x.socket != nil {
 		x.socket.bind(sess)
 	}
-	if x.socket == nil {
-		x.connected = append(x.connected, sess)
+	if p.bare = x.carried != nil; !p.bare {
+		x.carried = sess
 	}
 	switch {
 	case !held:
@@ -363,7 +366,8 @@ func (p *poll) response() [][]byte {
 	if p.why == pollReplaced {
 		return reply // what waits is for the connect that replaced this one
 	}
-	return append(p.session.take(nil), reply...)
+	news, _ := p.session.take(nil, p.session.server.cfg.MaxQueueBytes)
+	return append(news, reply...)
 }
 
 func (x *exchange) disconnect(sess *ServerSession, m *Message) {

@@ -38,9 +38,7 @@ func (q *queue) push(b []byte) {
 
 // drop forgets the first n messages.
 func (q *queue) drop(n int) {
-	for _, b := range q.messages[:n] {
-		q.bytes -= len(b)
-	}
+	q.bytes -= sizeOf(q.messages[:n])
 	q.messages = slices.Delete(q.messages, 0, n)
 }
 
@@ -176,19 +174,37 @@ func (s *ServerSession) Batch(f func()) {
 	f()
 }
 
-// take empties the queue for a response over via, nil meaning HTTP. Messages
-// wait for the first connect, and those of a session on a WebSocket go there.
-// Acknowledged ones go with a connect reply, which numbers them.
-func (s *ServerSession) take(via *socket) [][]byte {
+// take gives what a response over via, nil meaning HTTP, takes along: the oldest
+// messages, of no more than budget bytes or only one; rest is the bytes that still
+// wait. Messages wait for the first connect, and those of a session on a WebSocket
+// go there. Acknowledged ones go with a connect reply, which numbers them.
+func (s *ServerSession) take(via *socket, budget int) (taken [][]byte, rest int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.connected || s.socket != via || s.ack != nil {
-		return nil
+		return nil, 0
 	}
-	taken := s.queue.messages
-	s.queue.messages, s.queue.bytes = nil, 0
-	s.queue.settled()
-	return taken
+	q := &s.queue
+	if n := leading(q.messages, budget); q.bytes > budget && n < len(q.messages) {
+		taken = slices.Clone(q.messages[:n])
+		q.drop(n)
+		return taken, q.bytes
+	}
+	taken = q.messages
+	q.messages, q.bytes = nil, 0
+	q.settled()
+	return taken, 0
+}
+
+// leading counts the first messages that have no more than budget bytes, one at
+// least if there is any.
+func leading(messages [][]byte, budget int) int {
+	for i, b := range messages {
+		if budget -= len(b); budget < 0 {
+			return max(i, 1)
+		}
+	}
+	return len(messages)
 }
 
 // putBack returns what take gave but could not be written, in front.
@@ -197,8 +213,13 @@ func (s *ServerSession) putBack(messages [][]byte) {
 	defer s.mu.Unlock()
 	q := &s.queue
 	q.messages = append(messages[:len(messages):len(messages)], q.messages...)
-	for _, b := range messages {
-		q.bytes += len(b)
-	}
+	q.bytes += sizeOf(messages)
 	q.urgent = true
+}
+
+func sizeOf(messages [][]byte) (n int) {
+	for _, b := range messages {
+		n += len(b)
+	}
+	return n
 }

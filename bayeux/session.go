@@ -48,6 +48,7 @@ type poll struct {
 	conn    net.Conn      // of a parked poll; set under the session's lock while it is held
 	socket  *socket
 	counted bool // among the polls of its browser
+	bare    bool // another connect of the batch takes the messages along
 }
 
 type pollEnd int
@@ -204,7 +205,7 @@ func (p *poll) answer() [][]byte {
 		m.Advice = p.session.server.handshakeAdvice()
 	}
 	var out [][]byte
-	if p.why != pollReplaced {
+	if p.why != pollReplaced && !p.bare {
 		out = p.session.sendUnacknowledged(m)
 	}
 	if b := p.session.server.render(p.session, m); b != nil {

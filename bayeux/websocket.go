@@ -21,6 +21,10 @@ const socketReadBuffer = 512
 // idleAfter is how long a connection must be silent to be taken for idle.
 const idleAfter = time.Second
 
+// frameBytes is about how much one frame holds, and with it what a client that does
+// not read takes of memory; a longer message is a frame of its own.
+const frameBytes = 64 << 10
+
 // socket is one open WebSocket. One goroutine reads. One goroutine at a time writes:
 // the read loop with the replies it made, or one
 // that lives as long as there is something to write. A slow reader holds up its
@@ -321,24 +325,46 @@ func (c *socket) write(stay bool) {
 	}
 }
 
-// writeOnce puts the session's messages and the replies into one frame.
+// writeOnce writes the replies, and before them the session's messages: most often
+// all in one frame. What does not fit stays in the queue, where its bytes are shared
+// with other sessions, until the client has read what came before.
 func (c *socket) writeOnce() {
-	var out [][]byte
-	sess := c.session.Load()
-	if sess != nil {
-		out = sess.take(c)
-	}
-	news := len(out)
 	c.wmu.Lock()
-	out = append(out, c.replies...)
+	replies := c.replies
 	c.replies = nil
 	c.wmu.Unlock()
-	if len(out) == 0 {
+	sess := c.session.Load()
+	if sess == nil {
+		_ = c.writeFrames(nil, nil, replies)
 		return
 	}
-	if c.out.writeBatch(out) != nil && news > 0 {
-		sess.putBack(out[:news])
+	news, rest := sess.take(c, frameBytes)
+	for rest > 0 {
+		if c.writeFrames(sess, news, nil) != nil {
+			return
+		}
+		waited := rest
+		news, rest = sess.take(c, frameBytes)
+		rest = min(rest, waited-sizeOf(news)) // replies don't wait for what came since
 	}
+	_ = c.writeFrames(sess, news, replies)
+}
+
+// writeFrames writes one frame of sess's messages, and then replies in that frame and
+// as many more as they need.
+func (c *socket) writeFrames(sess *ServerSession, news, replies [][]byte) error {
+	out := append(news, replies...)
+	for first := true; len(out) > 0; first = false {
+		n := leading(out, frameBytes)
+		if err := c.out.writeBatch(out[:n]); err != nil {
+			if first && len(news) > 0 {
+				sess.putBack(news)
+			}
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
 }
 
 // goAway writes what waits and closes. The session is removed already: nothing

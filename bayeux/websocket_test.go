@@ -307,3 +307,62 @@ func TestHookContextOverWebSocket(t *testing.T) {
 		wantOK(t, m)
 	})
 }
+
+// What does not fit into one frame comes in several, in order and before the replies
+// that are later than it.
+func TestFramesAreBounded(t *testing.T) {
+	for _, acknowledge := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) { framesAreBounded(t, acknowledge) })
+	}
+}
+
+func framesAreBounded(t *testing.T, acknowledge bool) {
+	r := newRig(t, bayeux.Config{Acknowledge: true})
+	w := r.peer().ws()
+	w.send(fmt.Sprintf(`[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["websocket"],"ext":{"ack":%v}}]`, acknowledge))
+	m, _ := w.next(bayeux.MetaHandshake)
+	w.id = m.ClientID
+	w.connect()
+	w.next(bayeux.MetaConnect)
+	w.connect() // held
+	synctest.Wait()
+	sess := r.server.Session(w.id)
+	const n = 40
+	sess.Batch(func() {
+		for i := range n {
+			if err := sess.Deliver("/a", strings.Repeat("x", 10_000+i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sess.Deliver("/a", strings.Repeat("x", 200_000)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	sess.EndConnect()
+	got, replied := 0, false
+	for !replied {
+		frame := <-w.frames
+		size := 0
+		for _, m := range frame {
+			if m.Channel == bayeux.MetaConnect {
+				replied = true
+				continue
+			}
+			want := 10_002 + got
+			if got == n {
+				want = 200_002
+			}
+			if len(m.Data) != want || replied {
+				t.Errorf("message %d has %d bytes, want %d; after the reply: %v", got, len(m.Data), want, replied)
+			}
+			size += len(m.Data)
+			got++
+		}
+		if size > 64<<10 && len(frame) > 1 {
+			t.Errorf("a frame with %d messages of %d bytes", len(frame), size)
+		}
+	}
+	if got != n+1 {
+		t.Errorf("acknowledge %v: %d messages before the reply, want %d", acknowledge, got, n+1)
+	}
+}
