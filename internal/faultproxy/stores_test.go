@@ -90,16 +90,26 @@ func newOwner() (o replay.Owner) {
 	return o
 }
 
-func newRight() replay.Right {
-	return replay.Right{ID: newID(), Issued: time.Now().Add(2 * time.Second), KeepUntil: time.Now().Add(time.Hour)}
+// epochOf is a time at which everything may be issued.
+func epochOf(t *testing.T, s replay.Store) time.Time {
+	t.Helper()
+	epoch, err := s.Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return epoch
+}
+
+func newRight(issued time.Time) replay.Right {
+	return replay.Right{ID: newID(), Issued: issued, KeepUntil: time.Now().Add(time.Hour)}
 }
 
 // contest is something that only one of those who try may have.
 type contest func(ctx context.Context, s replay.Store, owner replay.Owner) (has bool, err error)
 
 // contests makes one of each kind.
-func contests() map[string]contest {
-	claimed, taken, burnt := newRight(), newRight(), newRight()
+func contests(issued time.Time) map[string]contest {
+	claimed, taken, burnt := newRight(issued), newRight(issued), newRight(issued)
 	place := func() replay.Place {
 		return replay.Place{Session: newID(), Version: replay.Version{Gen: 1}, KeepUntil: time.Now().Add(time.Hour)}
 	}
@@ -192,9 +202,10 @@ func TestOneFault(t *testing.T) {
 				t.Parallel()
 				b := make(t)
 				near, far := b.direct(t), b.open(t)
-				for what, c := range contests() {
+				issued := epochOf(t, near)
+				for what, c := range contests(issued) {
 					first, other := newOwner(), newOwner()
-					_ = persist(t, far, contests()["claim"], newOwner()) // the line is good
+					_ = persist(t, far, contests(issued)["claim"], newOwner()) // the line is good
 					b.proxy.Set(once(want.fault))
 					began := time.Now()
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -265,13 +276,14 @@ func contend(t *testing.T, b backend, trouble func(*faultproxy.Proxy) func()) {
 	before := runtime.NumGoroutine()
 	nodes := []replay.Store{b.open(t), b.open(t)}
 	guards := []*replay.Guard{replay.NewGuard(nodes[0], replay.GuardConfig{Timeout: patience}), replay.NewGuard(nodes[1], replay.GuardConfig{Timeout: patience})}
+	issued := epochOf(t, nodes[0])
 	end := trouble(b.proxy)
 	var all sync.WaitGroup
 	var unanswered, longest atomic.Int64
 	winners := make([]map[string]*atomic.Int64, 10)
 	for i := range winners {
 		winners[i] = map[string]*atomic.Int64{}
-		for what, c := range contests() {
+		for what, c := range contests(issued) {
 			winners[i][what] = new(atomic.Int64)
 			all.Go(func() {
 				var rivals sync.WaitGroup
