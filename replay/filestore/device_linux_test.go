@@ -18,6 +18,7 @@ import (
 func init() {
 	roles["full"] = fullDisk
 	roles["failing"] = failingDisk
+	roles["birthless"] = birthless
 }
 
 // inNamespace runs a role with mounts of its own, which end with it.
@@ -110,6 +111,61 @@ func failingDisk(dir string) error {
 		return err
 	}
 	fmt.Printf("%d acknowledged", len(p.acked))
+	return nil
+}
+
+// An ext4 with inodes of 128 bytes notes no births, and gives a number again at once.
+// A backup that is put where none is, as docs/operations.md says, is refused all the same.
+func TestCopyWithoutBirths(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a loop device needs root")
+	}
+	inNamespace(t, "birthless")
+}
+
+func birthless(dir string) error {
+	sh := func(script string) error {
+		out, err := exec.Command("sh", "-ec", script, "sh", filepath.Join(dir, "below"), filepath.Join(dir, "disk")).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w: %s", script, err, out)
+		}
+		return nil
+	}
+	if err := sh(`mount --make-rprivate /
+		mkdir "$1" "$2"
+		mount -t tmpfs -o size=64m tmpfs "$1"
+		truncate -s 40M "$1/image"
+		mkfs.ext4 -q -F -I 128 "$1/image"
+		mount -o loop "$1/image" "$2"`); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "disk", "replay")
+	opened := func() (inode uint64, err error) {
+		s, err := Open(path, Config{})
+		if err != nil {
+			return 0, err
+		}
+		var st syscall.Stat_t
+		err = syscall.Stat(filepath.Join(path, segmentName(1)), &st)
+		return st.Ino, errors.Join(err, s.Close())
+	}
+	first, err := opened()
+	if err != nil {
+		return err
+	}
+	if again, err := opened(); err != nil || again != first {
+		return fmt.Errorf("opened again: inode %d, was %d: %w", again, first, err)
+	}
+	if err := sh(`cp -a "$2/replay" "$1/backup"; rm -r "$2/replay"; cp -a "$1/backup" "$2/replay"`); err != nil {
+		return err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(path, segmentName(1)), &st); err != nil || st.Ino != first {
+		return fmt.Errorf("the copy has inode %d, not %d: nothing is shown: %w", st.Ino, first, err)
+	}
+	if _, err := opened(); !errors.Is(err, ErrRestored) {
+		return fmt.Errorf("the copy: %w, want %w", err, ErrRestored)
+	}
 	return nil
 }
 

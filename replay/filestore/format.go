@@ -64,7 +64,7 @@ func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 // stamp tells a file from every copy of it.
 type stamp struct {
 	inode uint64
-	born  int64 // Unix nanoseconds; 0 where the file system does not say
+	born  int64 // Unix nanoseconds, or what else tells inodes of one number apart
 }
 
 // header is the head of a segment.

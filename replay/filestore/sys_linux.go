@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"fmt"
+	"hash/fnv"
 	"os"
 	"syscall"
 
@@ -30,6 +31,7 @@ var networkFilesystems = map[uint32]string{
 	0x19830326: "BeeGFS",
 	0x20030528: "OrangeFS",
 	0x786f4256: "VirtualBox shared folder",
+	0xbacbacbc: "VMware shared folder",
 }
 
 // networkFilesystem names the network file system that dir is on, if any.
@@ -42,7 +44,9 @@ func networkFilesystem(dir *os.File) (string, error) {
 }
 
 // stampOf is the stamp of f. What a backup puts back has another inode, or one
-// that was born later.
+// that was born later; where the file system does not note births, one of another
+// generation, which is in its handle (name_to_handle_at(2)). A file system that tells
+// neither is refused: a copy could not be told.
 func stampOf(f *os.File) (stamp, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
@@ -51,7 +55,15 @@ func stampOf(f *os.File) (stamp, error) {
 	s := stamp{inode: st.Ino}
 	if st.Mask&unix.STATX_BTIME != 0 {
 		s.born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+		return s, nil
 	}
+	handle, _, err := unix.NameToHandleAt(int(f.Fd()), "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return stamp{}, fmt.Errorf("this file system tells neither when a file was born nor its generation, by which a backup that is put back is known: %w", err)
+	}
+	sum := fnv.New64a()
+	sum.Write(handle.Bytes())
+	s.born = int64(sum.Sum64())
 	return s, nil
 }
 
