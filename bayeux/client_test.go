@@ -36,8 +36,7 @@ func serveMem(t *testing.T, h http.Handler) *memNet {
 
 func newServer(t *testing.T, cfg bayeux.Config) *bayeux.Server {
 	cfg.Logger = silent
-	cfg.ParkPolls = cfg.ParkPolls || *parkPolls
-	s, err := bayeux.NewServer(cfg)
+	s, err := bayeux.NewServer(parking(cfg))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,16 @@ type Config struct {
 	// (HTTP/2, HTTP/1.0, a ResponseWriter without it, an encoded response)
 	// connects are held as ever. Zero: off.
 	ParkPolls bool
+	// RepeatPolls, with ParkPolls, lets the connection of a parked connect take its
+	// client's next connects itself, for less than half of the processor's time: as long
+	// as each comes alone, and with a head that is, byte for byte but for the
+	// Content-Length, that of a request that came by the http.Server before. What else
+	// comes is given back.
+	//
+	// Middleware sees the first connects of a connection and no more, as it sees of a
+	// WebSocket the upgrade alone: what it would refuse later it is not asked. If it
+	// sets headers of the response it sees all. Zero: off.
+	RepeatPolls bool
 
 	// HandshakeTimeout bounds the hooks of one handshake, and the wait for the
 	// first message on a WebSocket. Zero means 10 s.

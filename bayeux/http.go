@@ -1,12 +1,14 @@
 package bayeux
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -125,11 +127,16 @@ func (x *exchange) respond(w http.ResponseWriter, rc *http.ResponseController, c
 	if x.ctx.Err() != nil {
 		return // nobody reads it: the messages wait for the next response
 	}
+	x.server.write(w, rc, x.batch(), callback)
+}
+
+// batch is what waits for the sessions that connected, and the replies.
+func (x *exchange) batch() [][]byte {
 	var out [][]byte
 	if x.carried != nil {
 		out, _ = x.carried.take(nil, x.server.cfg.MaxQueueBytes)
 	}
-	x.server.write(w, rc, append(out, x.replies...), callback)
+	return append(out, x.replies...)
 }
 
 func (s *Server) write(w http.ResponseWriter, rc *http.ResponseController, batch [][]byte, callback string) {
@@ -166,7 +173,13 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 		return nil, http.StatusRequestEntityTooLarge
 	}
 	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	buf := messageBuffers.Get().(*[]byte)
+	body, err := readBody((*buf)[:0], w, r, limit)
+	defer func() {
+		if *buf = body; cap(body) <= maxPooledBuffer {
+			messageBuffers.Put(buf)
+		}
+	}()
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return nil, http.StatusRequestEntityTooLarge
@@ -185,6 +198,25 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 		return nil, http.StatusBadRequest
 	}
 	return msgs, 0
+}
+
+// readBody appends the body to buf, which grows as it comes.
+func readBody(buf []byte, w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	src := r.Body
+	if r.ContentLength < 0 {
+		src = http.MaxBytesReader(w, src, limit)
+	}
+	for {
+		buf = slices.Grow(buf, bytes.MinRead)
+		n, err := src.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
 }
 
 // clearDeadlines: from here on net/http reads only to see whether the client goes
@@ -230,8 +262,9 @@ func contentType(r *http.Request) (form, ok bool) {
 		return false, false
 	}
 	value := r.Header.Get("Content-Type")
-	if value == "" {
-		return false, true
+	switch value {
+	case "", "application/json", "application/json;charset=UTF-8", "application/json; charset=utf-8":
+		return false, true // what nearly all clients send
 	}
 	kind, params, err := mime.ParseMediaType(value)
 	if err != nil {

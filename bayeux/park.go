@@ -17,12 +17,14 @@ import (
 // parked is a held connect that waits on its connection without net/http, whose
 // buffers and goroutine take most of the memory of one that waits (Config.ParkPolls).
 type parked struct {
+	server   *Server
 	conn     net.Conn
 	early    []byte // of the next request
-	poll     *poll
+	poll     *poll  // nil between two connects
 	callback string
 	head     []byte // the response's header, but for what depends on when it is sent
 	door     *door
+	repeat   *repeat // nil if net/http is to read the next request
 	one      [1]byte
 }
 
@@ -35,7 +37,7 @@ func (s *Server) park(w http.ResponseWriter, r *http.Request, rc *http.ResponseC
 	if !ok || !parkable(w.Header(), r) {
 		return false
 	}
-	k := &parked{poll: p, callback: callback}
+	k := &parked{server: s, poll: p, callback: callback}
 	addr, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if k.door = s.doorOf(web, addr); k.door == nil {
 		return false // the server ends
@@ -45,7 +47,11 @@ func (s *Server) park(w http.ResponseWriter, r *http.Request, rc *http.ResponseC
 		s.idle.Done()
 		return false
 	}
-	k.conn, k.early = takeEarly(conn, brw.Reader)
+	var known *requestHead
+	k.conn, k.early, known = takeEarly(conn, brw.Reader)
+	if known != nil && repeatable(w.Header(), r) {
+		k.repeat = newRepeat(*known, r)
+	}
 	setBodyHeaders(w.Header(), callback)
 	var head bytes.Buffer
 	_ = w.Header().Write(&head)
@@ -69,18 +75,40 @@ func parkable(h http.Header, r *http.Request) bool {
 	return true
 }
 
-// wait answers the poll once it ends, and gives the connection back.
+// wait answers the poll once it ends, and gives the connection back. It may take the
+// client's next connects before.
 func (k *parked) wait() {
-	s := k.poll.session.server
-	defer s.idle.Done()
-	here := k.watch()
-	s.observe(GaugePolls, -1)
-	k.poll.release()
-	if !here || !k.respond() {
+	defer k.server.idle.Done()
+	if k.server.cfg.RepeatPolls {
+		k.server.addRepeat(k)
+		defer k.server.dropRepeat(k)
+	}
+	for {
+		here := k.watch()
+		k.server.observe(GaugePolls, -1)
+		k.poll.release()
+		if !here || !k.respond(k.poll.response()) {
+			_ = k.conn.Close()
+			return
+		}
+		if !k.server.cfg.RepeatPolls {
+			k.giveBack(nil)
+			return
+		}
+		if !k.takeConnects() {
+			return
+		}
+	}
+}
+
+// giveBack lets net/http read the next request. head is that of the one that was read
+// already, as a whole; nil if there is none.
+func (k *parked) giveBack(head *requestHead) {
+	if k.conn.SetDeadline(time.Time{}) != nil {
 		_ = k.conn.Close()
 		return
 	}
-	k.door.enter(withEarly(k.conn, k.early))
+	k.door.enter(withEarly(k.conn, k.early, head))
 }
 
 // watch returns when the poll has ended, and reports false if it did because the
@@ -120,26 +148,29 @@ func (p *poll) watchedBy(conn net.Conn) {
 }
 
 // respond reports whether the connection can be used again.
-func (k *parked) respond() bool {
-	s := k.poll.session.server
-	last := s.isClosed() || k.door.isShut()
-	answer := body(k.poll.response(), k.callback)
-	b := make([]byte, 0, len(k.head)+len(answer)+128)
-	b = append(b, "HTTP/1.1 200 OK\r\n"...)
+func (k *parked) respond(batch [][]byte) bool {
+	last := k.server.isClosed() || k.door.isShut()
+	buf := messageBuffers.Get().(*[]byte)
+	b := append((*buf)[:0], "HTTP/1.1 200 OK\r\n"...)
 	b = append(b, k.head...)
 	b = append(b, "Date: "...)
 	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
-	b = append(b, "\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(len(answer)), 10)
 	if last {
 		b = append(b, "\r\nConnection: close"...)
 	}
-	b = append(b, "\r\n\r\n"...)
-	b = append(b, answer...)
-	_ = k.conn.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	b = append(b, "\r\nContent-Length: "...)
+	if k.callback == "" {
+		b = strconv.AppendInt(b, int64(batchLength(batch)), 10)
+		b = appendBatch(append(b, "\r\n\r\n"...), batch)
+	} else {
+		script := body(batch, k.callback)
+		b = strconv.AppendInt(b, int64(len(script)), 10)
+		b = append(append(b, "\r\n\r\n"...), script...)
+	}
+	_ = k.conn.SetWriteDeadline(time.Now().Add(k.server.cfg.WriteTimeout))
 	_, err := k.conn.Write(b)
-	if err == nil {
-		err = k.conn.SetDeadline(time.Time{})
+	if *buf = b; cap(b) <= maxPooledBuffer {
+		messageBuffers.Put(buf)
 	}
 	return err == nil && !last
 }
@@ -224,6 +255,7 @@ func (d *door) Addr() net.Addr { return d.addr }
 type earlyConn struct {
 	net.Conn
 	early []byte
+	head  *requestHead // of the request that early was; nil if not known, or not the last
 }
 
 func (c *earlyConn) Read(b []byte) (int, error) {
@@ -232,7 +264,11 @@ func (c *earlyConn) Read(b []byte) (int, error) {
 		c.early = c.early[n:]
 		return n, nil
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.head = nil
+	}
+	return n, err
 }
 
 // earlyTLS lets net/http see the TLS beneath, for [http.Request.TLS].
@@ -243,11 +279,11 @@ type earlyTLS struct {
 
 type tlsState interface{ ConnectionState() tls.ConnectionState }
 
-func withEarly(conn net.Conn, early []byte) net.Conn {
+func withEarly(conn net.Conn, early []byte, head *requestHead) net.Conn {
 	if len(early) == 0 {
 		return conn
 	}
-	e := &earlyConn{conn, early}
+	e := &earlyConn{conn, early, head}
 	if t, ok := conn.(tlsState); ok {
 		return earlyTLS{e, t}
 	}
@@ -255,19 +291,24 @@ func withEarly(conn net.Conn, early []byte) net.Conn {
 }
 
 // takeEarly undoes withEarly, so that wrappers do not pile up, and takes what br
-// has read of the next request.
-func takeEarly(conn net.Conn, br *bufio.Reader) (net.Conn, []byte) {
+// has read of the next request. head is that of the last request, if it is known.
+func takeEarly(conn net.Conn, br *bufio.Reader) (under net.Conn, early []byte, head *requestHead) {
 	b, _ := br.Peek(br.Buffered())
-	early := slices.Clone(b)
+	early = slices.Clone(b)
+	var e *earlyConn
 	switch c := conn.(type) {
 	case *earlyConn:
-		if len(c.early) == 0 {
-			conn = c.Conn
-		}
+		e = c
 	case earlyTLS:
-		if len(c.early) == 0 {
-			conn = c.Conn
-		}
+		e = c.earlyConn
+	default:
+		return conn, early, nil
 	}
-	return conn, early
+	if len(e.early) > 0 {
+		return conn, early, nil
+	}
+	if len(early) == 0 {
+		head = e.head
+	}
+	return e.Conn, early, head
 }

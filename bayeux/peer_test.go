@@ -67,8 +67,17 @@ type rig struct {
 	net    *memNet
 }
 
-// parkPolls runs all tests with Config.ParkPolls.
-var parkPolls = flag.Bool("park", false, "hold connects as Config.ParkPolls does")
+// These run all tests with Config.ParkPolls, or RepeatPolls.
+var (
+	parkPolls   = flag.Bool("park", false, "hold connects as Config.ParkPolls does")
+	repeatPolls = flag.Bool("repeat", false, "take connects as Config.RepeatPolls does")
+)
+
+func parking(cfg bayeux.Config) bayeux.Config {
+	cfg.RepeatPolls = cfg.RepeatPolls || *repeatPolls
+	cfg.ParkPolls = cfg.ParkPolls || *parkPolls || *repeatPolls
+	return cfg
+}
 
 var silent = slog.New(slog.DiscardHandler)
 
@@ -77,8 +86,7 @@ func newRig(t *testing.T, cfg bayeux.Config) *rig {
 	if cfg.Logger == nil {
 		cfg.Logger = silent
 	}
-	cfg.ParkPolls = cfg.ParkPolls || *parkPolls
-	s, err := bayeux.NewServer(cfg)
+	s, err := bayeux.NewServer(parking(cfg))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,7 @@ type Server struct {
 	sockets  map[*socket]bool // false while the upgrade is under way
 	services map[string]serviceHandler
 	doors    map[*http.Server]*door // of those with parked polls
+	repeats  map[*parked]struct{}   // connections that take their next connects
 	idle     sync.WaitGroup         // open sockets, and parked polls
 }
 
@@ -55,6 +56,7 @@ func NewServer(cfg Config) (*Server, error) {
 		lazy:     make(map[string]bool),
 		sockets:  make(map[*socket]bool),
 		doors:    make(map[*http.Server]*door),
+		repeats:  make(map[*parked]struct{}),
 		services: make(map[string]serviceHandler),
 	}
 	for _, ch := range cfg.LazyChannels {
@@ -194,6 +196,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, sock := range sockets {
 		go sock.goAway()
 	}
+	s.endRepeats()
 	done := make(chan struct{})
 	go func() { s.idle.Wait(); close(done) }()
 	defer s.shutDoors()

@@ -6,5 +6,6 @@ set -eu
 go build ./...
 go test -race -shuffle=on -timeout 9m $(go list ./... | grep -v '/model$')
 go test -race -shuffle=on ./bayeux -park # once more, with Config.ParkPolls
+go test -race -shuffle=on ./bayeux -repeat # and with Config.RepeatPolls
 go test ./model
 GODEBUG=fips140=only go test ./seal/...

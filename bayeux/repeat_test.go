@@ -1,0 +1,236 @@
+package bayeux_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealedblob/sealedblob/bayeux"
+)
+
+// asked is how many requests came by net/http.
+func (r *parkRig) asked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.requests)
+}
+
+// repeated makes a peer whose connection takes its connects itself, and is between two.
+func (r *parkRig) repeated() *rawPeer {
+	r.t.Helper()
+	p := r.raw()
+	for range 2 {
+		p.exchange(r)
+	}
+	return p
+}
+
+var news int
+
+// exchange connects, waits for a message, and gets it.
+func (p *rawPeer) exchange(r *parkRig) {
+	p.t.Helper()
+	p.write(p.post(p.message(bayeux.MetaConnect)))
+	p.receive(r)
+}
+
+// receive gets a message by the connect that was sent.
+func (p *rawPeer) receive(r *parkRig) {
+	p.t.Helper()
+	news++
+	time.Sleep(10 * time.Millisecond) // so that most connects are held; it must not matter
+	if err := r.bayeux.Session(p.id).Deliver("/news", news); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, body := p.read(); !strings.Contains(body, fmt.Sprintf(`"data":%d}`, news)) || !strings.Contains(body, `"successful":true`) {
+		p.t.Fatalf("body %s", body)
+	}
+}
+
+func repeatRig(t *testing.T, secure bool, wrap func(http.Handler) http.Handler) *parkRig {
+	return newParkRig(t, bayeux.Config{RepeatPolls: true, Timeout: 5 * time.Second}, secure, wrap)
+}
+
+// A connect that comes as the one before is taken by the connection itself.
+func TestRepeatedConnects(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		r := repeatRig(t, secure, nil)
+		p := r.repeated()
+		before := r.asked()
+		for range 20 {
+			p.exchange(r)
+		}
+		// A connect of another length is still one.
+		connect := strings.TrimSuffix(p.message(bayeux.MetaConnect), "}") + `,"id":"a longer one","ext":{"x":[1,2,3]}}`
+		p.write(p.post(connect))
+		p.receive(r)
+		// One that is answered at once.
+		if err := r.bayeux.Session(p.id).Deliver("/news", 0); err != nil {
+			t.Fatal(err)
+		}
+		p.write(p.post(p.message(bayeux.MetaConnect)))
+		p.read()
+		if n := r.asked() - before; n != 0 {
+			t.Errorf("TLS %v: %d of the connects came by net/http", secure, n)
+		}
+	}
+}
+
+// Whatever is not the known connect goes to net/http, whole, and so does what follows
+// until it is known.
+func TestRequestsThatAreNoRepeatedConnect(t *testing.T) {
+	r := repeatRig(t, false, nil)
+	p := r.repeated()
+	connect, publish := p.message(bayeux.MetaConnect), p.message("/x")
+	for name, request := range map[string]string{
+		"a publication":       p.post(publish),
+		"two messages":        p.post("[" + publish + "," + publish + "]"),
+		"more than a connect": p.post("[" + connect + "," + publish + "]"),
+		"another header":      p.post(publish, "X-Other: 1"),
+		"another path":        strings.Replace(p.post(publish), "/bayeux ", "/bayeux/x ", 1),
+		"chunks":              chunked(p.post(publish)),
+		"a connect of others": p.post(connect + " "),
+	} {
+		before := r.asked()
+		p.write(request)
+		if strings.HasPrefix(name, "a connect") {
+			p.receive(r)
+			if n := r.asked() - before; n != 0 {
+				t.Errorf("%s: came by net/http", name)
+			}
+			continue
+		}
+		if _, body := p.read(); !strings.Contains(body, `"successful":true`) {
+			t.Errorf("%s: %s", name, body)
+		}
+		if n := r.asked() - before; n != 1 {
+			t.Errorf("%s: %d requests came by net/http, want 1", name, n)
+		}
+		p.exchange(r)
+		p.exchange(r)
+		before = r.asked()
+		p.exchange(r)
+		if n := r.asked() - before; n != 0 {
+			t.Errorf("after %s connects still come by net/http", name)
+		}
+	}
+}
+
+// chunked sends the body of a request in one chunk.
+func chunked(request string) string {
+	head, body, _ := strings.Cut(request, "\r\n\r\n")
+	head = strings.Replace(head, fmt.Sprintf("Content-Length: %d", len(body)), "Transfer-Encoding: chunked", 1)
+	return fmt.Sprintf("%s\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head, len(body), body)
+}
+
+// A request that comes in pieces, or with the next one, is neither lost nor misread.
+func TestRepeatedConnectsInPieces(t *testing.T) {
+	r := repeatRig(t, false, nil)
+	p := r.repeated()
+	connect, publish := p.post(p.message(bayeux.MetaConnect)), p.post(p.message("/x"))
+	for _, cut := range []int{1, 20, len(connect) - len(p.message(bayeux.MetaConnect)), len(connect) - 1} {
+		p.write(connect[:cut])
+		time.Sleep(20 * time.Millisecond)
+		p.write(connect[cut:])
+		p.receive(r)
+		p.exchange(r)
+		p.exchange(r)
+	}
+	p.write(connect + publish)
+	for _, want := range []string{bayeux.MetaConnect, "/x"} {
+		if _, body := p.read(); !strings.Contains(body, `"`+want+`"`) {
+			t.Errorf("got %s, want %s", body, want)
+		}
+	}
+	p.exchange(r)
+	p.exchange(r)
+	p.write(connect)
+	time.Sleep(20 * time.Millisecond)
+	p.write(connect) // ends the first
+	p.read()
+	p.receive(r)
+}
+
+// Middleware that answers with headers of its own sees each request.
+func TestConnectsOfMiddlewareAreNotRepeated(t *testing.T) {
+	r := repeatRig(t, false, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("X-Seen", "1")
+			h.ServeHTTP(w, req)
+		})
+	})
+	p := r.raw()
+	before := r.asked()
+	for range 5 {
+		p.exchange(r)
+	}
+	if n := r.asked() - before; n != 5 {
+		t.Errorf("middleware saw %d of 5 requests", n)
+	}
+}
+
+// The head of another browser is not the known one, however alike.
+func TestRepeatedConnectOfAnotherBrowser(t *testing.T) {
+	r := repeatRig(t, false, nil)
+	p, other := r.repeated(), r.raw()
+	if len(p.cookie) != len(other.cookie) || p.cookie == other.cookie {
+		t.Fatalf("cookies %q and %q", p.cookie, other.cookie)
+	}
+	p.cookie = other.cookie
+	p.write(p.post(p.message(bayeux.MetaConnect)))
+	if _, body := p.read(); !strings.Contains(body, "402") {
+		t.Errorf("another browser's cookie: %s", body)
+	}
+}
+
+// A session that is gone, or another's, is refused as ever.
+func TestRepeatedConnectOfAnotherSession(t *testing.T) {
+	r := repeatRig(t, false, nil)
+	p, other := r.repeated(), r.raw()
+	p.write(p.post(strings.Replace(p.message(bayeux.MetaConnect), p.id, other.id, 1)))
+	if _, body := p.read(); !strings.Contains(body, "402") {
+		t.Errorf("another's session: %s", body)
+	}
+	r.bayeux.Session(p.id).Disconnect()
+	before := r.asked()
+	p.write(p.post(p.message(bayeux.MetaConnect)))
+	if _, body := p.read(); !strings.Contains(body, "402") || r.asked() != before {
+		t.Errorf("no session: %s", body)
+	}
+}
+
+// Shutdown ends the wait for a next connect, and that of one that is held.
+func TestRepeatedConnectsAtShutdown(t *testing.T) {
+	r := repeatRig(t, false, nil)
+	between, held := r.repeated(), r.repeated()
+	held.write(held.post(held.message(bayeux.MetaConnect)))
+	time.Sleep(50 * time.Millisecond)
+	start := time.Now()
+	if err := r.bayeux.Shutdown(t.Context()); err != nil || time.Since(start) > 2*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+	if h, body := held.read(); h.Get("Connection") != "close" || !strings.Contains(body, "402") {
+		t.Errorf("held: %v %s", h, body)
+	}
+	for _, p := range []*rawPeer{between, held} {
+		if n, err := p.in.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Error("a connection is open after the end")
+		}
+	}
+}
+
+// A client that does not connect again in the life of its session leaves its connection
+// to net/http.
+func TestRepeatedConnectThatDoesNotCome(t *testing.T) {
+	short := 100 * time.Millisecond
+	r := newParkRig(t, bayeux.Config{RepeatPolls: true, Timeout: short, MaxInterval: short, MultiSessionInterval: short}, false, nil)
+	p := r.repeated()
+	before := r.asked()
+	time.Sleep(5 * short)
+	p.write(p.post(p.message(bayeux.MetaConnect)))
+	if _, body := p.read(); !strings.Contains(body, "402") || r.asked() != before+1 {
+		t.Errorf("%s, %d by net/http", body, r.asked()-before)
+	}
+}
