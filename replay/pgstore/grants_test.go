@@ -40,7 +40,7 @@ func TestGrants(t *testing.T) {
 		"INSERT INTO sealedblob.rights (id, owner, keep) VALUES (gen_random_uuid(), gen_random_uuid(), 1) ON CONFLICT (id) DO UPDATE SET keep = 2",
 		"SELECT sealedblob.raise_epoch()", "SELECT sealedblob.accept_failover()", "SELECT sealedblob.admit('"+s.roles.web+"')",
 		"SELECT sealedblob.whereabouts()", "SELECT sealedblob.clock()", "SELECT sealedblob.latest()", "SELECT sealedblob.put(true, NULL, NULL, 1)",
-		"SELECT sealedblob.enter('{0,0}', true, gen_random_uuid(), 1, NULL, NULL)",
+		"SELECT sealedblob.enter('{0,0}', true, gen_random_uuid(), 0, 1, NULL, NULL)",
 		"SELECT sealedblob.burn('{0,0}', gen_random_uuid(), '{}', '{}', '{}', '{}')",
 		"CREATE FUNCTION sealedblob.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 		"CREATE OR REPLACE FUNCTION sealedblob.clock() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
@@ -98,7 +98,7 @@ func TestSearchPath(t *testing.T) {
 	// Each function names its path; those that do not are inlined, and name all they use.
 	loose := sql(t, s.owner, `SELECT coalesce(string_agg(proname, ' ' ORDER BY proname), '') FROM pg_proc
 		WHERE pronamespace = 'sealedblob'::regnamespace AND NOT coalesce(proconfig::text LIKE '%search_path=pg_catalog, pg_temp%', false)`)
-	if loose != "clock latest mark started under" {
+	if loose != "clock latest mark started" {
 		t.Errorf("functions without a search_path: %s", loose)
 	}
 	if definers := sql(t, s.owner, `SELECT count(*) FROM pg_proc WHERE pronamespace = 'sealedblob'::regnamespace AND prosecdef

@@ -13,10 +13,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
          0::bigint, 0::bigint, false, false, '00000000-0000-0000-0000-000000000000'::uuid
 $$;
 
--- Enter reads a session and its login, locked against other writers if p_lock.
--- A login that is void is a revoked session.
-CREATE FUNCTION sealedblob.enter(p_witness bigint[], p_lock boolean, p_id uuid, p_keep bigint, p_subject uuid, p_since bigint,
-  OUT s sealedblob.sessions, OUT known boolean, OUT refused smallint, OUT epoch bigint, OUT latest bigint)
+-- Enter reads a session and its login, locked against other writers if p_lock, and
+-- judges who holds it under p_fence. A login that is void is a revoked session.
+CREATE FUNCTION sealedblob.enter(p_witness bigint[], p_lock boolean, p_id uuid, p_fence bigint, p_keep bigint, p_subject uuid, p_since bigint,
+  OUT s sealedblob.sessions, OUT known boolean, OUT verdict smallint, OUT refused smallint, OUT epoch bigint, OUT latest bigint)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m record;
@@ -43,11 +43,8 @@ BEGIN
     s := sealedblob.blank(p_id);
     s.revoked := true;
   END IF;
+  verdict := CASE WHEN refused > 0 THEN 0 WHEN s.revoked THEN 3 WHEN s.fence = p_fence THEN 5 ELSE 1 END;
 END
-$$;
-
-CREATE FUNCTION sealedblob.under(p_s sealedblob.sessions, p_fence bigint) RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
-  SELECT CASE WHEN p_s.revoked THEN 3 WHEN p_s.fence OPERATOR(pg_catalog.<>) p_fence THEN 1 ELSE 5 END::pg_catalog.int2
 $$;
 
 -- Put writes the next state of a session, if it differs. It is false if somebody
@@ -85,14 +82,14 @@ DECLARE
 BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
   LOOP
-    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_keep, p_subject, p_since);
-    refused := e.refused;
-    verdict := CASE WHEN refused = 0 THEN sealedblob.under(e.s, p_fence) ELSE 0 END;
-    EXIT WHEN verdict <> 5;
+    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_fence, p_keep, p_subject, p_since);
+    EXIT WHEN e.verdict <> 5;
     n := e.s;
     n.watermark := greatest(n.watermark, p_gen);
     EXIT WHEN sealedblob.put(e.known, e.s, n, p_keep);
   END LOOP;
+  verdict := e.verdict;
+  refused := e.refused;
   mark := sealedblob.mark(e.epoch);
 END
 $$;
@@ -103,32 +100,24 @@ CREATE FUNCTION sealedblob.renew(p_witness bigint[], p_wait integer,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 DECLARE
   e record;
-  s sealedblob.sessions;
   n sealedblob.sessions;
 BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
   PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_id, 21314));
+  n := sealedblob.blank(p_id);
+  n.fence := p_fence;
+  n.revoked := true;
+  n.next := p_next;
   LOOP
-    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_keep, p_subject, p_since);
-    s := e.s;
-    n := s;
-    refused := e.refused;
-    IF refused > 0 THEN
-      verdict := 0;
-      EXIT;
-    END IF;
-    IF s.revoked AND s.next = p_next AND s.fence = p_fence AND p_next <> '00000000-0000-0000-0000-000000000000' THEN
+    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_fence, p_keep, p_subject, p_since);
+    verdict := e.verdict;
+    IF verdict = 3 AND (e.s).next = p_next AND (e.s).fence = p_fence AND p_next <> '00000000-0000-0000-0000-000000000000' THEN
       verdict := 5; -- so it was said before
-    ELSE
-      verdict := sealedblob.under(s, p_fence);
-      EXIT WHEN verdict <> 5;
-      n := sealedblob.blank(p_id);
-      n.fence := p_fence;
-      n.revoked := true;
-      n.next := p_next;
     END IF;
-    EXIT WHEN sealedblob.put(e.known, s, n, p_keep);
+    EXIT WHEN verdict <> 5;
+    EXIT WHEN sealedblob.put(e.known, e.s, n, p_keep);
   END LOOP;
+  refused := e.refused;
   mark := sealedblob.mark(e.epoch);
 END
 $$;
@@ -143,7 +132,7 @@ BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
   PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_id, 21314));
   LOOP
-    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_keep, NULL, NULL);
+    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, NULL, p_keep, NULL, NULL);
     refused := e.refused;
     EXIT WHEN refused > 0;
     n := e.s;
@@ -165,11 +154,11 @@ DECLARE
 BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
   PERFORM pg_advisory_xact_lock_shared(uuid_hash_extended(p_id, 21314));
-  SELECT * INTO e FROM sealedblob.enter(p_witness, false, p_id, p_keep, p_subject, p_since);
+  SELECT * INTO e FROM sealedblob.enter(p_witness, false, p_id, p_fence, p_keep, p_subject, p_since);
   mark := ARRAY[e.epoch, 0];
   answer := 0;
   refused := e.refused;
-  verdict := CASE WHEN refused = 0 THEN sealedblob.under(e.s, p_fence) ELSE 0 END;
+  verdict := e.verdict;
   IF verdict <> 5 THEN
     RETURN;
   END IF;
@@ -261,7 +250,7 @@ BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
   PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_id, 21314));
   LOOP
-    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_keep, p_subject, p_since);
+    SELECT * INTO e FROM sealedblob.enter(p_witness, true, p_id, p_fence, p_keep, p_subject, p_since);
     mark := ARRAY[e.epoch, 0];
     refused := CASE WHEN p_issued < e.epoch THEN 3 WHEN p_issued > e.latest THEN 8 ELSE e.refused END;
     verdict := 0;
