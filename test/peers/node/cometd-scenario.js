@@ -50,7 +50,7 @@ export class Scenario {
     cometd.registerExtension("timesync", this.#timesync);
     cometd.registerExtension("binary", new BinaryExtension());
     cometd.registerExtension("reload", new ReloadExtension());
-    cometd.configure({ url, logLevel: "warn", backoffIncrement: 200, maxBackoff: 1000 });
+    cometd.configure({ url, logLevel: "warn", backoffIncrement: 200, maxBackoff: 1000, maxNetworkDelay: 20_000 });
     cometd.addListener("/meta/handshake", (message) => {
       this.#handshakes.push(message);
       if (message.successful) this.#subscribeAgain();
