@@ -32,6 +32,9 @@ func (m *Message) UnmarshalJSON(b []byte) error {
 // appendTo renders m by hand: order and spelling are fixed, absent members
 // cost nothing, raw values are not parsed again.
 func (m *Message) appendTo(b []byte) []byte {
+	if b == nil {
+		b = make([]byte, 0, 192+len(m.Data)) // most replies, and most deliveries
+	}
 	w := objectWriter{b: append(b, '{')}
 	w.str("channel", m.Channel)
 	w.raw("id", m.ID)

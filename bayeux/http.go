@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -141,8 +142,10 @@ func (x *exchange) batch() [][]byte {
 
 func (s *Server) write(w http.ResponseWriter, rc *http.ResponseController, batch [][]byte, callback string) {
 	_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	b := body(batch, callback)
 	setBodyHeaders(w.Header(), callback)
-	_, _ = w.Write(body(batch, callback))
+	w.Header().Set("Content-Length", strconv.Itoa(len(b))) // or net/http sends long ones in chunks
+	_, _ = w.Write(b)
 }
 
 // body is the answer: JSON, or a script if there is a callback.
@@ -174,7 +177,7 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 	}
 	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 	buf := messageBuffers.Get().(*[]byte)
-	body, err := readBody((*buf)[:0], w, r, limit)
+	body, err := readAll((*buf)[:0], http.MaxBytesReader(w, r.Body, limit))
 	defer func() {
 		if *buf = body; cap(body) <= maxPooledBuffer {
 			messageBuffers.Put(buf)
@@ -200,12 +203,8 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 	return msgs, 0
 }
 
-// readBody appends the body to buf, which grows as it comes.
-func readBody(buf []byte, w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	src := r.Body
-	if r.ContentLength < 0 {
-		src = http.MaxBytesReader(w, src, limit)
-	}
+// readAll appends all of src to buf, which grows as it comes.
+func readAll(buf []byte, src io.Reader) ([]byte, error) {
 	for {
 		buf = slices.Grow(buf, bytes.MinRead)
 		n, err := src.Read(buf[len(buf):cap(buf)])

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -40,11 +41,28 @@ var knownMembers = []string{
 // parseMessages reads an array of messages or a single message. It is the only
 // place where wire bytes become a Message: security policy, extensions and
 // dispatch all see its result.
+//
+// Nothing of b is kept.
 func parseMessages(b []byte, maxDepth, maxBatch int) ([]*Message, error) {
 	if err := checkDepth(b, maxDepth); err != nil {
 		return nil, err
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(b))
+	dec := decoders.Get().(*jsontext.Decoder)
+	dec.Reset(bytes.NewBuffer(b))
+	msgs, err := parseAll(dec, maxBatch)
+	if len(b) <= maxPooledBuffer { // what it noted of larger texts is large as well
+		dec.Reset(noText)
+		decoders.Put(dec)
+	}
+	return msgs, err
+}
+
+var (
+	decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+	noText   = strings.NewReader("")
+)
+
+func parseAll(dec *jsontext.Decoder, maxBatch int) ([]*Message, error) {
 	var msgs []*Message
 	switch dec.PeekKind() {
 	case '{':

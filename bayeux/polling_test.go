@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -578,4 +579,19 @@ func TestSessionOutlivesALateAnswer(t *testing.T) {
 			t.Error("the session is gone")
 		}
 	})
+}
+
+func TestLongResponsesHaveTheirLength(t *testing.T) {
+	r := newRig(t, bayeux.Config{})
+	p := r.peer().ready()
+	for _, n := range []int{10, 100_000} {
+		r.server.Session(p.id).Deliver("/a", strings.Repeat("x", n))
+		_, h, msgs, err := p.do(t.Context(), request{body: `{"channel":"/meta/connect","clientId":"` + p.id + `"}`})
+		if err != nil || len(msgs) != 2 {
+			t.Fatalf("%d messages, %v", len(msgs), err)
+		}
+		if size, err := strconv.Atoi(h.Get("Content-Length")); err != nil || size < n {
+			t.Errorf("%d bytes came with Content-Length %q", n, h.Get("Content-Length"))
+		}
+	}
 }
