@@ -19,10 +19,12 @@ const (
 // the memory of a fresh process has grown after so many of them.
 func idleMemory(o options) (out []Result, err error) {
 	for _, transport := range []string{polling, websocket} {
-		bare := map[string]string{polling: bareHeld, websocket: bareHijacked}[transport]
+		servers := append([]fanServer{
+			{bareHeld, []string{polling}, nil}, {bareHijacked, []string{websocket}, nil}, {oursPark, []string{polling}, nil},
+		}, fanServers...)
 		name := "idle-" + transport
 		var results []Result
-		for _, s := range append([]fanServer{{bare, []string{transport}, nil}}, fanServers...) {
+		for _, s := range servers {
 			if !slices.Contains(s.transports, transport) || !strings.HasPrefix("fanout/"+name+"/"+s.name, o.one) {
 				continue
 			}

@@ -76,10 +76,12 @@ func fanContest(transport string, subscribers int, o options) (out []Result, err
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		defer c.server.close()
-		if c.fleet, err = newFleet(p, c.server.addr, transport, subscribers); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name, err)
-		}
 		list = append(list, c)
+	}
+	for _, c := range list { // once all have started: from now on clients wait for their poller
+		if c.fleet, err = newFleet(p, c.server.addr, transport, subscribers); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
 	}
 	for round := range o.rounds + 1 {
 		for k := range list {

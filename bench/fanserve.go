@@ -20,8 +20,13 @@ import (
 // profileVariable names the file for a CPU profile of our server.
 const profileVariable = "SEALEDBLOB_BENCH_PROFILE"
 
-// oursFan is the name of this project's server in the tables.
-const oursFan = "bayeux"
+// oursFan is the name of this project's server in the tables: as it comes, with
+// ParkPolls, and with RepeatPolls.
+const (
+	oursFan    = "bayeux"
+	oursPark   = "bayeux+park"
+	oursRepeat = "bayeux+repeat"
+)
 
 // fanServer is a server that is compared, and what it speaks.
 type fanServer struct {
@@ -34,6 +39,7 @@ type fanServer struct {
 // are where ci/bench.sh puts them.
 var fanServers = []fanServer{
 	{oursFan, []string{polling, websocket}, nil},
+	{oursRepeat, []string{polling}, nil},
 	{"Faye", []string{polling, websocket}, []string{"node", "fanout/node.js", "faye"}},
 	{"cometd-nodejs-server", []string{polling}, []string{"node", "fanout/node.js", "cometd"}},
 	{"CometD Java", []string{polling, websocket}, []string{"java", "-cp", "../.cache/peers/lib/*:../.cache/bench", "Fanout"}},
@@ -139,8 +145,11 @@ const (
 // fanHandler is one of the servers that are this program.
 func fanHandler(name string) (http.Handler, error) {
 	switch name {
-	case oursFan:
-		return bayeux.NewServer(bayeux.Config{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	case oursFan, oursPark, oursRepeat:
+		return bayeux.NewServer(bayeux.Config{
+			ParkPolls: name != oursFan, RepeatPolls: name == oursRepeat,
+			Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		})
 	case bareHeld:
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)

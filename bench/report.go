@@ -141,10 +141,14 @@ var goals = []goal{
 	{"the same, × plain INSERT over as many connections as pgstore has", true, 3, claimRate("postgres-256", "pgstore", samePGX), []string{"replay"}},
 	{"fan-out to 1,000 by WebSocket, flat out: × the deliveries for a CPU-second of Faye", true, 4, fanCPU(websocket, oursFan), []string{"fanout"}},
 	{"the same by long-polling: × the better of Faye and cometd-nodejs-server", true, 4, fanCPU(polling, oursFan), []string{"fanout"}},
+	{"the same with RepeatPolls", true, 4, fanCPU(polling, oursRepeat), []string{"fanout"}},
 	{"fan-out to 1,000 by WebSocket, paced: p99 × the lowest of the others", false, 1, fanLatency(websocket, oursFan), []string{"fanout"}},
 	{"the same by long-polling", false, 1, fanLatency(polling, oursFan), []string{"fanout"}},
+	{"the same with RepeatPolls", false, 1, fanLatency(polling, oursRepeat), []string{"fanout"}},
 	{"an idle client on a WebSocket, KiB", false, 12, fanIdle(websocket, oursFan), []string{"fanout"}},
 	{"an idle client in a held long poll, KiB", false, 25, fanIdle(polling, oursFan), []string{"fanout"}},
+	{"the same with ParkPolls", false, 25, fanIdle(polling, oursPark), []string{"fanout"}},
+	{"the same with RepeatPolls", false, 25, fanIdle(polling, oursRepeat), []string{"fanout"}},
 }
 
 // fanPeers are the others that speak the transport.

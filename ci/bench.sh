@@ -15,7 +15,7 @@ if [ "${ONLY:-}" = fanout ]; then
   mkdir -p ../.cache/bench
   javac -Xlint:all -Werror -cp "../.cache/peers/lib/*" -d ../.cache/bench fanout/*.java
   go test -run Fan ./...
-  exec go run . -only fanout
+  exec go run . -only fanout -rounds 5
 fi
 if [ "${ONLY:-}" = websockets ]; then
   cd "$(dirname "$0")/../bench"
