@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -52,15 +53,18 @@ type ClientConfig struct {
 	// connect, and the time a call waits for a lost connection to come back.
 	// Zero means 10 s.
 	RequestTimeout time.Duration
-	// MaxReply bounds one HTTP response or WebSocket message, in bytes. Zero
-	// means 4 MiB.
+	// MaxReply bounds one HTTP response or WebSocket message, in bytes. A longer one
+	// ends the connection and, with Acknowledge, the session: the server would send
+	// it again. Zero means 4 MiB.
 	MaxReply int
-	// MaxPending bounds the messages that wait for their handlers. When
-	// handlers fall behind further, the connection is given up and made anew.
-	// Zero means 4,096.
+	// MaxPending bounds the messages that wait for their handlers, and four times
+	// MaxReply what they take in memory, in bytes. When handlers fall behind
+	// further, the connection is given up and made anew. Zero means 4,096.
 	MaxPending int
-	// Logger gets what a caller cannot be told otherwise. Nil means
-	// [slog.Default].
+	// Logger gets what a caller cannot be told otherwise: panics, subscriptions
+	// that a new session refused, and deliveries that were left out since they are
+	// no JSON of the strict kind, nested more than 62 deep, or of more than 64
+	// members. Nil means [slog.Default].
 	Logger *slog.Logger
 }
 
@@ -122,6 +126,9 @@ type Client struct {
 	cause     error // why the state is closed
 	lastID    uint64
 	ack       acknowledged
+	skipped   skipped
+
+	handled atomic.Uint64 // deliveries that found a handler
 }
 
 // NewClient checks cfg and returns a client for the server at rawURL, an http
@@ -147,7 +154,7 @@ func NewClient(rawURL string, cfg ClientConfig) (*Client, error) {
 		subs:     make(map[string][]*handler),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
-	c.events.limit = cfg.MaxPending
+	c.events.limit, c.events.maxBytes = cfg.MaxPending, maxPendingReplies*cfg.MaxReply
 	c.events.logger = cfg.Logger
 	return c, nil
 }
@@ -302,7 +309,12 @@ func (c *Client) PublishMessage(ctx context.Context, m *Message) error {
 }
 
 // Close says good-bye to the server, as far as ctx allows, and ends the client
-// for good. Handlers that run are not waited for.
+// for good. Handlers that run are not waited for, and none is called any more:
+// what waits for them is dropped. Only the listeners of [Client.OnState] hear of
+// the end.
+//
+// It returns an error if the server did not answer in time. A second call returns
+// nil at once.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closing {
@@ -325,6 +337,7 @@ func (c *Client) Close(ctx context.Context) error {
 		cancel()
 	}
 	c.end()
+	c.events.close()
 	c.dropLink()
 	if done != nil {
 		select {
@@ -358,7 +371,7 @@ func (c *Client) setState(s ClientState, cause error) {
 	close(c.changed)
 	c.changed = make(chan struct{})
 	for _, f := range c.listeners {
-		c.events.add(func() { f(s) }, false)
+		c.events.add(event{f: func() { f(s) }})
 	}
 }
 

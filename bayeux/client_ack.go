@@ -27,6 +27,13 @@ func (c *Client) startAck(reply *Message) {
 	c.ack = acknowledged{on: c.cfg.Acknowledge && offer.Enabled, batch: offer.Batch}
 }
 
+// acknowledges reports whether the session has the extension.
+func (c *Client) acknowledges() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ack.on
+}
+
 // tellAck puts into a connect what was taken so far.
 func (c *Client) tellAck(connect *Message) {
 	c.mu.Lock()

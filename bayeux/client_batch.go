@@ -33,22 +33,22 @@ type batchCall struct {
 func (c *Client) Batch(ctx context.Context, f func(b *Batch)) error {
 	b := &Batch{client: c}
 	f(b)
-	for len(b.calls) > 0 {
-		some := b.calls[:b.fitting()]
-		b.calls = b.calls[len(some):]
-		msgs := make([]*Message, len(some))
-		for i, call := range some {
-			msgs[i] = call.m
-		}
-		for i, err := range c.send(ctx, msgs) {
+	msgs := make([]*Message, len(b.calls))
+	for i, call := range b.calls {
+		msgs[i] = call.m
+	}
+	for len(msgs) > 0 {
+		n := fitting(msgs)
+		for i, err := range c.send(ctx, msgs[:n]) {
 			if err == nil {
 				continue
 			}
 			b.errs = append(b.errs, err)
-			if some[i].failed != nil {
-				some[i].failed()
+			if failed := b.calls[i].failed; failed != nil {
+				failed()
 			}
 		}
+		msgs, b.calls = msgs[n:], b.calls[n:]
 	}
 	if len(b.errs) == 1 {
 		return b.errs[0]
@@ -56,15 +56,22 @@ func (c *Client) Batch(ctx context.Context, f func(b *Batch)) error {
 	return errors.Join(b.errs...)
 }
 
-// fitting returns how many calls go into the next request.
-func (b *Batch) fitting() int {
+// fitting returns how many of msgs, which have no clientId and id yet, go into the
+// next request.
+func fitting(msgs []*Message) int {
+	most := min(len(msgs), maxClientBatch)
+	if most == 1 {
+		return 1
+	}
+	var buf []byte
 	size := 0
-	for i, call := range b.calls[:min(len(b.calls), maxClientBatch)] {
-		if size += len(call.m.Data); size > maxClientBatchBytes {
+	for i, m := range msgs[:most] {
+		buf = m.appendTo(buf[:0])
+		if size += len(buf) + maxClientID; size > maxClientBatchBytes {
 			return max(1, i)
 		}
 	}
-	return min(len(b.calls), maxClientBatch)
+	return most
 }
 
 func (b *Batch) refuse(err error) { b.errs = append(b.errs, err) }

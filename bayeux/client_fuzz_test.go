@@ -107,9 +107,12 @@ func FuzzClient(f *testing.F) {
 	})
 }
 
+const socketHello = `[{"channel":"/meta/handshake","successful":true,"version":"1.0","clientId":"c","supportedConnectionTypes":["websocket"]}]`
+
 // frameServer answers an upgrade, then what the client sends with the next line each
-// time, and, when they are used up, with last. Nobody is there for another connection.
-func frameServer(last []byte, lines ...string) func(context.Context, string, string) (net.Conn, error) {
+// time, and leaves the connection to then when they are used up. Nobody is there for
+// another connection.
+func frameServer(then func(net.Conn), lines ...string) func(context.Context, string, string) (net.Conn, error) {
 	var once sync.Once
 	return func(context.Context, string, string) (conn net.Conn, err error) {
 		err = errors.New("nobody there")
@@ -130,8 +133,7 @@ func frameServer(last []byte, lines ...string) func(context.Context, string, str
 					}
 					io.WriteString(server, serverFrame(0x81, line))
 				}
-				go io.Copy(io.Discard, server)
-				server.Write(last)
+				then(server)
 			}()
 		})
 		return conn, err
@@ -151,14 +153,16 @@ func FuzzClientFrames(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	const hello = `[{"channel":"/meta/handshake","successful":true,"version":"1.0","clientId":"c","supportedConnectionTypes":["websocket"]}]`
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) > 1<<16 {
 			t.Skip("long inputs find nothing more")
 		}
 		sent := frames(in, func(head byte, payload []byte) []byte { return []byte(serverFrame(head, string(payload))) })
 		synctest.Test(t, func(t *testing.T) {
-			dial := frameServer(sent, hello, `[{"channel":"/meta/subscribe","successful":true,"subscription":"/a/**"}]`, `[{"channel":"/meta/connect","successful":true}]`)
+			dial := frameServer(func(conn net.Conn) {
+				go io.Copy(io.Discard, conn)
+				conn.Write(sent)
+			}, socketHello, `[{"channel":"/meta/subscribe","successful":true,"subscription":"/a/**"}]`, `[{"channel":"/meta/connect","successful":true}]`)
 			c, err := bayeux.NewClient("http://bayeux.test/", bayeux.ClientConfig{
 				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}},
 				Transports: []string{bayeux.WebSocket}, Logger: slog.New(noPanics{t: t}),

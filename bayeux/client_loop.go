@@ -5,7 +5,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -14,10 +16,18 @@ import (
 const (
 	maxAdvisedInterval = 10 * time.Minute
 	maxAdvisedTimeout  = 10 * time.Minute
-	// A server that ends this many connects in a row at once, without any news,
-	// is slowed down; so is one that keeps asking for handshakes.
+	// A server that ends this many connects in a row at once, without anything for
+	// a handler, is slowed down; so is one that keeps asking for handshakes.
 	maxQuickConnects = 8
 	quickConnect     = 100 * time.Millisecond
+	// maxClientID bounds a clientId, in bytes: it goes with every message. Ours
+	// and the known servers' have fewer than 50.
+	maxClientID = 256
+)
+
+var (
+	errClientID = errors.New("bayeux: unacceptable clientId")
+	errPanicked = errors.New("bayeux: panic in the connection")
 )
 
 // next is what a step of the loop leads to.
@@ -61,6 +71,13 @@ func (c *Client) start(ctx context.Context) error {
 // keep keeps the connection until ctx ends or the server says stop.
 func (c *Client) keep(ctx context.Context, done chan struct{}) {
 	defer close(done)
+	// A RoundTripper and a dialer are code that is not ours.
+	if !c.events.safely("connection", func() { c.loop(ctx) }) {
+		c.stopped(errPanicked)
+	}
+}
+
+func (c *Client) loop(ctx context.Context) {
 	s := step{next: nextConnect}
 	var failures, handshakes, quick int
 	for {
@@ -71,6 +88,8 @@ func (c *Client) keep(ctx context.Context, done chan struct{}) {
 			return
 		case s.next == nextHandshake && handshakes > 0:
 			delay = max(delay, c.backoff(handshakes))
+		case s.next == nextHandshake: // told so, maybe, with all the clients of a server
+			delay += rand.N(c.cfg.Backoff)
 		case failures > 0:
 			delay = max(delay, c.backoff(failures))
 		case quick > maxQuickConnects:
@@ -79,20 +98,26 @@ func (c *Client) keep(ctx context.Context, done chan struct{}) {
 		if sleep(ctx, delay) != nil {
 			return
 		}
-		began, news := time.Now(), c.events.count()
+		began, news := time.Now(), c.handled.Load()
 		if s.next == nextHandshake {
 			handshakes++
 			s = c.establish(ctx)
 		} else {
 			s = c.reconnect(ctx)
 			switch {
-			case s.err == nil && (time.Since(began) >= quickConnect || c.events.count() != news || s.delay >= quickConnect):
+			case s.err == nil && (time.Since(began) >= quickConnect || s.delay >= quickConnect):
 				handshakes, quick = 0, 0
+			case s.err == nil && c.handled.Load() != news:
+				quick = 0
 			case s.err == nil:
 				quick++
 			}
 		}
 		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(s.err, ErrClosed) {
+			c.stopped(s.err)
 			return
 		}
 		if s.err == nil {
@@ -193,34 +218,67 @@ func (c *Client) handshake(ctx context.Context, l link) (*Message, error) {
 // established goes on from the server's answer r to a handshake over l.
 func (c *Client) established(ctx context.Context, l link, r *Message) step {
 	interval := c.heed(r)
-	if r.Successful == nil || !*r.Successful || r.ClientID == "" {
+	if err := handshakeError(r); err != nil {
 		l.close()
-		s := step{next: nextHandshake, delay: interval, err: refusal(r)}
+		s := step{next: nextHandshake, delay: interval, err: err}
 		if r.Advice != nil && r.Advice.Reconnect == ReconnectNone {
 			s.next = nextStop
 		}
 		return s
 	}
+	if err := c.adopt(l); err != nil {
+		return step{next: nextHandshake, err: err}
+	}
 	c.mu.Lock()
 	c.id, c.types = r.ClientID, r.SupportedConnectionTypes
-	c.link = l
 	c.mu.Unlock()
 	c.startAck(r)
 	if !slices.Contains(r.SupportedConnectionTypes, l.kind()) {
-		if err := c.relink(ctx); err != nil {
+		var err error
+		if l, err = c.relink(ctx); err != nil {
 			return step{next: nextHandshake, err: err}
 		}
 	}
-	if err := c.resubscribe(ctx); err != nil {
+	if err := c.resubscribe(ctx, l, r.ClientID); err != nil {
 		return step{next: nextHandshake, err: err}
 	}
-	return c.connect(ctx, true)
+	return c.connect(ctx, l, true)
+}
+
+func handshakeError(r *Message) error {
+	switch {
+	case r.Successful == nil || !*r.Successful:
+		return refusal(r)
+	case !validClientID(r.ClientID):
+		return errClientID
+	}
+	return nil
+}
+
+// validClientID reports whether id can be sent with every message from now on.
+func validClientID(id string) bool {
+	return id != "" && len(id) <= maxClientID && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// adopt makes l the client's link, unless Close has begun: it would not close l.
+func (c *Client) adopt(l link) error {
+	c.mu.Lock()
+	closing := c.closing
+	if !closing {
+		c.link = l
+	}
+	c.mu.Unlock()
+	if closing {
+		l.close()
+		return ErrClosed
+	}
+	return nil
 }
 
 // relink replaces the link, the session staying the same: over the first
 // transport both sides speak. Only a WebSocket that the server, or the way to
 // it, refuses makes way for the next transport.
-func (c *Client) relink(ctx context.Context) error {
+func (c *Client) relink(ctx context.Context) (link, error) {
 	c.mu.Lock()
 	types := c.types
 	c.mu.Unlock()
@@ -232,31 +290,29 @@ func (c *Client) relink(ctx context.Context) error {
 		}
 		var l link
 		if l, err = c.open(ctx, kind); err == nil {
-			c.mu.Lock()
-			c.link = l
-			c.mu.Unlock()
-			return nil
+			return l, c.adopt(l)
 		}
 		if !errors.Is(err, errUpgradeRefused) {
-			return err
+			break
 		}
 	}
-	return err
+	return nil, err
 }
 
-// resubscribe renews the subscriptions in a new session. A refused one is
+// resubscribe renews the subscriptions in the new session id. A refused one is
 // logged: its handlers stay, as the next session may allow it.
-func (c *Client) resubscribe(ctx context.Context) error {
+func (c *Client) resubscribe(ctx context.Context, l link, id string) error {
 	c.mu.Lock()
-	id, l := c.id, c.link
 	msgs := make([]*Message, 0, len(c.subs))
 	for ch := range c.subs {
-		msgs = append(msgs, &Message{Channel: MetaSubscribe, ClientID: id, Subscription: []string{ch}})
+		msgs = append(msgs, &Message{Channel: MetaSubscribe, Subscription: []string{ch}})
 	}
 	c.mu.Unlock()
-	for chunk := range slices.Chunk(msgs, maxClientBatch) {
+	for len(msgs) > 0 {
+		chunk := msgs[:fitting(msgs)]
+		msgs = msgs[len(chunk):]
 		for _, m := range chunk {
-			m.ID = c.newID()
+			m.ClientID, m.ID = id, c.newID()
 		}
 		cctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 		replies, err := c.exchange(cctx, l, chunk)
@@ -280,21 +336,19 @@ func (c *Client) reconnect(ctx context.Context) step {
 	again := c.state != StateConnected
 	c.mu.Unlock()
 	if l == nil || !l.alive() {
-		if err := c.relink(ctx); err != nil {
+		var err error
+		if l, err = c.relink(ctx); err != nil {
 			return step{next: nextConnect, err: err}
 		}
 	}
-	return c.connect(ctx, again)
+	return c.connect(ctx, l, again)
 }
 
-// connect makes one connect. With now the server is asked to answer at once.
-func (c *Client) connect(ctx context.Context, now bool) step {
+// connect makes one connect over l. With now the server is asked to answer at once.
+func (c *Client) connect(ctx context.Context, l link, now bool) step {
 	c.mu.Lock()
-	l, id, hold := c.link, c.id, c.timeout
+	id, hold := c.id, c.timeout
 	c.mu.Unlock()
-	if l == nil {
-		return step{next: nextConnect, err: ErrNotConnected}
-	}
 	m := &Message{Channel: MetaConnect, ClientID: id, ID: c.newID(), ConnectionType: l.kind()}
 	if now {
 		hold = 0
@@ -306,7 +360,11 @@ func (c *Client) connect(ctx context.Context, now bool) step {
 	replies, err := c.exchange(ctx, l, []*Message{m})
 	if err != nil {
 		l.close()
-		return step{next: nextConnect, err: err}
+		s := step{next: nextConnect, err: err}
+		if c.acknowledges() && unreadable(err) {
+			s.next = nextHandshake // the server would send it again, for ever
+		}
+		return s
 	}
 	return c.connected(replies[0])
 }

@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 )
 
-var errNoReply = errors.New("bayeux: the server left a message unanswered")
+var (
+	errNoReply       = errors.New("bayeux: the server left a message unanswered")
+	errReplyTooLarge = errors.New("bayeux: reply too large")
+)
 
 // pollingLink is the long-polling transport: each batch is a request, and what
 // happens to one is no matter to the others.
@@ -35,19 +39,9 @@ func (l *pollingLink) exchange(ctx context.Context, msgs []*Message) ([]*Message
 	if err != nil {
 		return nil, err
 	}
-	incoming, err := parseMessages(body, clientMaxDepth, clientMaxBatch)
-	if err != nil {
-		return nil, err
-	}
 	waiting := newCall(msgs)
-	for _, m := range incoming {
-		isReply, err := l.client.receive(m)
-		if err != nil {
-			return nil, err
-		}
-		if isReply {
-			waiting.offer(m)
-		}
+	if err := l.client.incoming(body, func(m *Message) { waiting.offer(m) }); err != nil {
+		return nil, err
 	}
 	if waiting.left > 0 {
 		return nil, errNoReply
@@ -73,7 +67,7 @@ func (l *pollingLink) post(ctx context.Context, body []byte) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		// A little is read so that the connection can be used again.
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
-		return nil, fmt.Errorf("bayeux: HTTP status %d", resp.StatusCode)
+		return nil, statusError(resp)
 	}
 	limit := int64(c.cfg.MaxReply)
 	reply, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
@@ -81,9 +75,21 @@ func (l *pollingLink) post(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(reply)) > limit {
-		return nil, errors.New("bayeux: reply too large")
+		return nil, errReplyTooLarge
 	}
 	return reply, nil
+}
+
+// statusError tells of an HTTP status, and, of a redirect, where it leads: the URL
+// that the client was given is then not quite the server's. A query may hold
+// secrets, and is left out.
+func statusError(resp *http.Response) error {
+	to, err := resp.Location()
+	if err != nil {
+		return fmt.Errorf("bayeux: HTTP status %d", resp.StatusCode)
+	}
+	plain := url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}
+	return fmt.Errorf("bayeux: HTTP status %d, Location %.100q", resp.StatusCode, plain.String())
 }
 
 func renderBatch(msgs []*Message) []byte {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 )
 
@@ -11,9 +12,29 @@ import (
 const (
 	clientMaxDepth = 64
 	clientMaxBatch = 1 << 16
+	// maxPendingReplies is how many replies of MaxReply wait for their handlers.
+	maxPendingReplies = 4
 )
 
 var errBehind = errors.New("bayeux: handlers fall behind")
+
+// incoming passes on everything that came together, and gives the replies to reply.
+func (c *Client) incoming(b []byte, reply func(*Message)) error {
+	msgs, err := c.parseIncoming(b)
+	if err != nil {
+		return err
+	}
+	for _, m := range msgs {
+		isReply, err := c.receive(m)
+		if err != nil {
+			return err
+		}
+		if isReply {
+			reply(m)
+		}
+	}
+	return nil
+}
 
 // receive passes one message from the server through the extensions and, if it
 // is a delivery, on to its handlers. It reports whether m is a reply that
@@ -28,27 +49,57 @@ func (c *Client) receive(m *Message) (isReply bool, err error) {
 	if m.Data == nil {
 		return false, nil
 	}
-	if !c.events.add(func() { c.hand(m) }, true) {
+	if !c.events.add(event{f: func() { c.hand(m) }, delivery: true, bytes: m.footprint()}) {
 		return false, errBehind
 	}
+	if len(c.handlersOf(m.Channel)) > 0 {
+		c.handled.Add(1)
+	}
 	return false, nil
+}
+
+// footprint is about how many bytes m takes in memory.
+func (m *Message) footprint() int {
+	const message, entry = 512, 64 // of m itself, and of each part of a list or map
+	n := message + len(m.ID) + len(m.Data)
+	for _, s := range []string{m.Channel, m.ClientID, m.Version, m.MinimumVersion, m.ConnectionType, m.Error, m.Timestamp} {
+		n += len(s)
+	}
+	for _, list := range [][]string{m.SupportedConnectionTypes, m.Subscription} {
+		for _, s := range list {
+			n += entry + len(s)
+		}
+	}
+	for name, v := range m.Ext {
+		n += entry + len(name) + len(v)
+	}
+	if m.Advice != nil {
+		n += entry + len(m.Advice.Reconnect)
+	}
+	return n
 }
 
 // handler is one call of Subscribe.
 type handler struct{ f func(*Message) }
 
-// hand calls the handlers of one delivery.
+// hand calls the handlers of one delivery, until Close.
 func (c *Client) hand(m *Message) {
-	if !validChannel(m.Channel) || isWild(m.Channel) {
-		return
-	}
-	var handlers []*handler
-	c.mu.Lock()
-	matching(m.Channel, func(pattern string) { handlers = append(handlers, c.subs[pattern]...) })
-	c.mu.Unlock()
-	for _, h := range handlers {
+	for _, h := range c.handlersOf(m.Channel) {
+		if c.life.Err() != nil {
+			return
+		}
 		c.events.safely("handler", func() { h.f(m.shallowClone()) })
 	}
+}
+
+func (c *Client) handlersOf(channel string) (handlers []*handler) {
+	if !validChannel(channel) || isWild(channel) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	matching(channel, func(pattern string) { handlers = append(handlers, c.subs[pattern]...) })
+	return handlers
 }
 
 func (c *Client) extendIncoming(m *Message) bool {
@@ -81,26 +132,38 @@ func (c *Client) extendOutgoing(m *Message) bool {
 // lives only while there is something to run: whoever receives never waits for
 // a handler, so that a handler may wait for a reply.
 type dispatcher struct {
-	limit  int
-	logger *slog.Logger
+	limit, maxBytes int // of deliveries that wait
+	logger          *slog.Logger
 
 	mu      sync.Mutex
-	queue   []func()
+	queue   []event
+	bytes   int
 	running bool
-	total   uint64
+	closed  bool
 }
 
-// add queues f. With bounded it refuses when limit functions wait.
-func (d *dispatcher) add(f func(), bounded bool) bool {
+// event is what a dispatcher runs: a delivery, or a change of state.
+type event struct {
+	f        func()
+	delivery bool
+	bytes    int
+}
+
+// add queues e. It refuses a delivery when too many or too large ones wait; after
+// close it drops it.
+func (d *dispatcher) add(e event) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if bounded {
-		if len(d.queue) >= d.limit {
+	if e.delivery {
+		if d.closed {
+			return true
+		}
+		if len(d.queue) >= d.limit || d.bytes+e.bytes > d.maxBytes && d.bytes > 0 {
 			return false
 		}
-		d.total++
 	}
-	d.queue = append(d.queue, f)
+	d.queue = append(d.queue, e)
+	d.bytes += e.bytes
 	if !d.running {
 		d.running = true
 		go d.run()
@@ -108,11 +171,13 @@ func (d *dispatcher) add(f func(), bounded bool) bool {
 	return true
 }
 
-// count says how many deliveries came so far.
-func (d *dispatcher) count() uint64 {
+// close drops the deliveries that wait, and those to come.
+func (d *dispatcher) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.total
+	d.closed = true
+	d.queue = slices.DeleteFunc(d.queue, func(e event) bool { return e.delivery })
+	d.bytes = 0
 }
 
 func (d *dispatcher) run() {
@@ -124,21 +189,23 @@ func (d *dispatcher) run() {
 			d.mu.Unlock()
 			return
 		}
-		f := d.queue[0]
-		d.queue[0] = nil
+		e := d.queue[0]
+		d.queue[0] = event{}
 		d.queue = d.queue[1:]
+		d.bytes -= e.bytes
 		d.mu.Unlock()
-		d.safely("listener", f)
+		d.safely("listener", e.f)
 	}
 }
 
-func (d *dispatcher) safely(what string, f func()) {
-	returned := false
+// safely keeps a panic of code that is not ours from ending the process. It
+// reports whether f returned.
+func (d *dispatcher) safely(what string, f func()) (returned bool) {
 	defer func() {
 		if !returned {
 			d.logger.Error("bayeux: panic", "in", what, "value", recover(), "stack", string(debug.Stack()))
 		}
 	}()
 	f()
-	returned = true
+	return true
 }

@@ -25,6 +25,7 @@ var errUpgradeRefused = errors.New("bayeux: no WebSocket")
 type socketLink struct {
 	client *Client
 	out    frameWriter
+	turn   chan struct{} // full while a batch is written
 
 	mu      sync.Mutex
 	waiting []*socketCall
@@ -49,11 +50,11 @@ func (c *Client) dialSocket(ctx context.Context) (link, error) {
 	if err != nil {
 		nc.Close()
 		if resp != nil {
-			return nil, fmt.Errorf("%w: HTTP status %d", errUpgradeRefused, resp.StatusCode)
+			return nil, fmt.Errorf("%w: %w", errUpgradeRefused, statusError(resp))
 		}
 		return nil, fmt.Errorf("bayeux: websocket: %w", err)
 	}
-	l := &socketLink{client: c, out: frameWriter{conn: nc, timeout: c.cfg.RequestTimeout, masks: true}}
+	l := &socketLink{client: c, turn: make(chan struct{}, 1), out: frameWriter{conn: nc, timeout: c.cfg.RequestTimeout, masks: true}}
 	go l.loop(src)
 	return l, nil
 }
@@ -185,23 +186,38 @@ func (l *socketLink) fail(err error) {
 }
 
 func (l *socketLink) exchange(ctx context.Context, msgs []*Message) ([]*Message, error) {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	w := &socketCall{call: newCall(msgs), done: make(chan struct{})}
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
+		<-l.turn
 		return nil, errNotSent
 	}
 	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()
-	if err := l.out.write(opText, renderBatch(msgs)); err != nil {
-		l.fail(err)
-	}
+	go l.write(renderBatch(msgs))
 	select {
 	case <-w.done:
 		return w.replies, w.err
 	case <-ctx.Done():
 		l.abandon(w)
 		return nil, ctx.Err()
+	}
+}
+
+// write sends one batch. It runs beside the caller, whose context may end while the
+// server does not read; what was begun must then be sent to its end.
+func (l *socketLink) write(batch []byte) {
+	defer func() { <-l.turn }()
+	err := error(closeError(closeInternal))
+	l.client.events.safely("websocket", func() { err = l.out.write(opText, batch) })
+	if err != nil {
+		l.fail(err)
 	}
 }
 
@@ -212,22 +228,7 @@ func (l *socketLink) abandon(w *socketCall) {
 }
 
 // receive takes one WebSocket message; it does not keep b.
-func (l *socketLink) receive(b []byte) error {
-	incoming, err := parseMessages(b, clientMaxDepth, clientMaxBatch)
-	if err != nil {
-		return err
-	}
-	for _, m := range incoming {
-		isReply, err := l.client.receive(m)
-		if err != nil {
-			return err
-		}
-		if isReply {
-			l.answer(m)
-		}
-	}
-	return nil
-}
+func (l *socketLink) receive(b []byte) error { return l.client.incoming(b, l.answer) }
 
 // answer gives m to the oldest batch that waits for it.
 func (l *socketLink) answer(m *Message) {
