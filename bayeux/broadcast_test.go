@@ -39,21 +39,27 @@ type passing struct{}
 func (passing) Incoming(_ context.Context, _ *ServerSession, _ *Message) bool { return true }
 func (passing) Outgoing(_ *ServerSession, _ *Message) bool                    { return true }
 
+type marking struct{ passing }
+
+func (marking) Outgoing(_ *ServerSession, m *Message) bool { return m.SetExt("mark", 1) == nil }
+
 // All receivers share the bytes of one rendering, whatever they subscribed to and
-// with whatever extensions the server has; but for those with their own.
+// with whatever extensions the server has, or they have themselves; but for those
+// whose own change it.
 func TestBroadcastIsRenderedOnce(t *testing.T) {
 	s := quietServer(t, Config{})
 	s.AddExtension(passing{})
-	a, b, own := member(t, s, "/a"), member(t, s, "/**"), member(t, s, "/*")
-	own.AddExtension(passing{})
+	a, b, looks, own := member(t, s, "/a"), member(t, s, "/**"), member(t, s, "/a"), member(t, s, "/*")
+	looks.AddExtension(passing{})
+	own.AddExtension(marking{})
 	if err := s.Publish("/a", strings.Repeat("x", 1000)); err != nil {
 		t.Fatal(err)
 	}
 	at := func(sess *ServerSession) *byte { return unsafe.SliceData(sess.queue.messages[0]) }
-	if at(a) != at(b) {
+	if at(a) != at(b) || at(a) != at(looks) {
 		t.Error("two renderings of one broadcast")
 	}
-	if at(own) == at(a) {
+	if at(own) == at(a) || !strings.HasSuffix(string(own.queue.messages[0]), `"ext":{"mark":1}}`) {
 		t.Error("a session's own extension may change what others get")
 	}
 }

@@ -149,7 +149,12 @@ func (s *Server) fromBroker(b []byte) {
 	case err != nil:
 		s.cfg.Logger.Warn("bayeux: broker: message refused", "error", err)
 	case m != nil:
-		s.fanOut(m, m.appendTo(nil))
+		rendered := m.appendTo(nil)
+		if len(rendered) > s.cfg.MaxQueueBytes {
+			s.cfg.Logger.Warn("bayeux: broker: message longer than this node's MaxQueueBytes")
+			return
+		}
+		s.fanOut(m, rendered)
 	}
 }
 
@@ -164,7 +169,7 @@ func (s *Server) readBroadcast(b []byte) (*Message, error) {
 	if string(b[len(brokerPlain):head]) == s.cluster.node {
 		return nil, nil
 	}
-	msgs, err := parseMessages(b[head:], s.cfg.MaxDepth, 1)
+	msgs, err := parseMessages(b[head:], highestMaxDepth, 1) // what its own limits let pass there
 	if err != nil {
 		return nil, err
 	}

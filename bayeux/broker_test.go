@@ -209,7 +209,7 @@ func TestBrokerMessagesAreChecked(t *testing.T) {
 			other + `{"channel":"/a/*","data":1}`, other + `{"channel":"a","data":1}`, other + `{"channel":"/meta/connect","data":1}`,
 			other + `{"channel":"/service/x","data":1}`, other + `{"channel":"/a","data":1,"data":2}`,
 			other + `[{"channel":"/a","data":1},{"channel":"/b","data":1}]`,
-			other + `{"channel":"/a","data":` + strings.Repeat("[", 20) + strings.Repeat("]", 20) + `}`,
+			other + `{"channel":"/a","data":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`,
 			"bayeux2 " + strings.Repeat("a", 26) + `{"channel":"/a","data":1}`,
 		}
 		for _, m := range bad {

@@ -380,7 +380,7 @@ func TestClientBatch(t *testing.T) {
 
 func TestClientBatchInOrder(t *testing.T) {
 	eachTransport(t, func(t *testing.T, transports []string) {
-		s := newServer(t, bayeux.Config{})
+		s := newServer(t, bayeux.Config{MaxPublication: 512 << 10})
 		var largest atomic.Int64
 		n := serveMem(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			largest.Store(max(largest.Load(), r.ContentLength))

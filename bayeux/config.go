@@ -16,6 +16,7 @@ const (
 	defaultReadTimeout      = 30 * time.Second
 	defaultWriteTimeout     = 10 * time.Second
 	defaultMaxBody          = 512 << 10
+	defaultMaxPublication   = 64 << 10
 	defaultMaxBatch         = 1000
 	defaultMaxDepth         = 16
 	defaultMaxSubscriptions = 1000
@@ -27,6 +28,10 @@ const (
 	defaultMaxQueue         = 1000
 	defaultMaxQueueBytes    = 1 << 20
 )
+
+// highestMaxDepth is what every node and our client read, whatever their own limits:
+// what one node accepts all can take.
+const highestMaxDepth = clientMaxDepth
 
 // Config configures a [Server]. The zero Config is a safe default: same-origin
 // browsers only, every resource bounded. A negative duration or limit is
@@ -132,11 +137,19 @@ type Config struct {
 	Observer Observer
 
 	// MaxBody bounds a request body and a WebSocket message, in bytes. Zero
-	// means 512 KiB.
+	// means 512 KiB. Batches and handshakes may take all of it.
 	MaxBody int
+	// MaxPublication bounds the data of one message that a client publishes on a
+	// broadcast channel, in bytes as it stands in JSON, and must not exceed
+	// MaxQueueBytes. A client that may publish fills the queue of every subscriber
+	// with MaxQueueBytes / MaxPublication messages, faster than slow ones read. Zero
+	// means 64 KiB, or MaxQueueBytes if that is less.
+	MaxPublication int
 	// MaxBatch bounds the messages of one request. Zero means 1,000.
 	MaxBatch int
-	// MaxDepth bounds JSON nesting, counted from the batch's array. Zero means 16.
+	// MaxDepth bounds JSON nesting, counted from the batch's array: in what clients
+	// send, and in what the server does. Zero means 16. It must not exceed 64, which
+	// is what other nodes and our client read.
 	MaxDepth int
 	// MaxSubscriptions bounds one session's subscriptions. Zero means 1,000.
 	MaxSubscriptions int
@@ -151,8 +164,9 @@ type Config struct {
 	// Further ones are answered at once, with the advice "multiple-clients" and to
 	// wait for MultiSessionInterval. Zero means 4.
 	MaxPollsPerBrowser int
-	// MaxQueue and MaxQueueBytes bound what waits for one session. Zero means
-	// 1,000 messages and 1 MiB.
+	// MaxQueue and MaxQueueBytes bound what waits for one session, and with it a
+	// response. Zero means 1,000 messages and 1 MiB. Our client reads responses of
+	// up to [ClientConfig.MaxReply].
 	MaxQueue      int
 	MaxQueueBytes int
 	// QueueFull says what becomes of a message that does not fit. Zero means
@@ -201,6 +215,15 @@ func (c Config) withDefaults() (Config, error) {
 		if err := defaulted(l.name, l.v, l.def); err != nil {
 			return c, err
 		}
+	}
+	if err := defaulted("MaxPublication", &c.MaxPublication, min(defaultMaxPublication, c.MaxQueueBytes)); err != nil {
+		return c, err
+	}
+	if c.MaxPublication > c.MaxQueueBytes {
+		return c, errors.New("bayeux: MaxPublication exceeds MaxQueueBytes")
+	}
+	if c.MaxDepth > highestMaxDepth {
+		return c, fmt.Errorf("bayeux: MaxDepth exceeds %d", highestMaxDepth)
 	}
 	if c.QueueFull < QueueDisconnect || c.QueueFull > QueueRefuse {
 		return c, errors.New("bayeux: QueueFull is no queue policy")

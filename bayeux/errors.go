@@ -13,6 +13,10 @@ var (
 	// ErrQueueFull: the session's queue is over its limit; the session was
 	// removed, and its client must shake hands again.
 	ErrQueueFull = errors.New("bayeux: session queue full")
+	// ErrTooLarge: the message is longer than an empty queue holds
+	// (Config.MaxQueueBytes), nested deeper than Config.MaxDepth, or has more than 64
+	// members of ext. Nobody got it.
+	ErrTooLarge = errors.New("bayeux: message too large")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("bayeux: client closed")
 	// ErrNotConnected: the client has no connection, and none came in time.
@@ -35,6 +39,7 @@ const (
 	errorPublishDenied       = "403:denied_by_security_policy:publish_denied"
 	errorMessageDeleted      = "404::message_deleted"
 	errorChannelInvalid      = "405::channel_invalid"
+	errorTooLarge            = "413::message_too_large"
 	errorConnectionType      = "301::connection_types_unsupported"
 	errorConnectReplaced     = "409::connect_replaced"
 	errorHandlerFailed       = "500::handler_failed"

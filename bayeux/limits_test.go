@@ -20,6 +20,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"negative limit":   {MaxQueue: -1},
 		"origin with path": {AllowedOrigins: []string{"https://example.com/x"}},
 		"wildcard origin":  {AllowedOrigins: []string{"*"}},
+		"too deep":         {MaxDepth: 65},
+		"no queue for it":  {MaxPublication: 1000, MaxQueueBytes: 999},
 	}
 	for name, cfg := range tests {
 		if s, err := bayeux.NewServer(cfg); err == nil || s != nil {

@@ -163,6 +163,20 @@ func (m *Message) publication() (*Message, error) {
 	return out, nil
 }
 
+// readable reports whether a peer that reads so deep, and our parser, can read m: the
+// values of data and ext stand in the message, and it in a batch's array.
+func (m *Message) readable(maxDepth int) bool {
+	if len(m.Ext) > maxMembers || checkDepth(m.Data, maxDepth-2) != nil {
+		return false
+	}
+	for _, v := range m.Ext {
+		if checkDepth(v, maxDepth-3) != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // shallowClone copies m so that one receiver's extension cannot change what
 // another receiver gets. Raw values are shared: nobody writes into them.
 func (m *Message) shallowClone() *Message {

@@ -465,7 +465,11 @@ func (x *exchange) publish(sess *ServerSession, m *Message) {
 	} else {
 		// The receivers get channel and data: ids and ext are between one client
 		// and the server.
-		x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data, Lazy: x.server.isLazy(m.Channel), request: m})
+		err := x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data, Lazy: x.server.isLazy(m.Channel), request: m})
+		if err != nil {
+			x.refuse(sess, m, errorTooLarge)
+			return
+		}
 	}
 	x.answer(sess, r)
 }
@@ -479,6 +483,8 @@ func (x *exchange) checkPublication(sess *ServerSession, m *Message) string {
 		return errorChannelInvalid
 	case m.Data == nil:
 		return errorDataMissing
+	case isBroadcast(ch) && len(m.Data) > x.server.cfg.MaxPublication:
+		return errorTooLarge
 	case isBroadcast(ch) && !x.server.registry.has(ch) && !x.mayCreate(sess, ch, m):
 		return errorCreateDenied
 	case !x.server.allowed(func() bool { return policy.CanPublish(x.ctx, sess, ch, m) }),

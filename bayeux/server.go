@@ -1,6 +1,7 @@
 package bayeux
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -97,8 +98,11 @@ func (s *Server) Session(id string) *ServerSession {
 }
 
 // Publish sends data to every session subscribed to channel or to a wildcard
-// that covers it, once to each. data is encoded as by [ServerSession.Deliver].
-// It returns an error wrapping [ErrChannel] for a meta or service channel.
+// that covers it, once to each. It waits for nobody: a loop that publishes without a
+// pause fills the queues of healthy clients too, and by QueueDisconnect they lose
+// their sessions. data is encoded as by [ServerSession.Deliver].
+// It returns an error wrapping [ErrChannel] for a meta or service channel, or
+// [ErrTooLarge]; then nobody got the message.
 func (s *Server) Publish(channel string, data any) error {
 	if err := checkPublish(channel); err != nil || !isBroadcast(channel) {
 		return ErrChannel
@@ -107,8 +111,7 @@ func (s *Server) Publish(channel string, data any) error {
 	if err != nil {
 		return err
 	}
-	s.broadcast(&Message{Channel: channel, Data: raw, Lazy: s.isLazy(channel)})
-	return nil
+	return s.broadcast(&Message{Channel: channel, Data: raw, Lazy: s.isLazy(channel)})
 }
 
 // PublishMessage is Publish for a message with Ext, or a lazy one. Channel, Data,
@@ -122,8 +125,7 @@ func (s *Server) PublishMessage(m *Message) error {
 	if err != nil {
 		return err
 	}
-	s.broadcast(out)
-	return nil
+	return s.broadcast(out)
 }
 
 // delivery makes the message that m asks for.
@@ -145,29 +147,56 @@ func (s *Server) isLazy(channel string) (lazy bool) {
 }
 
 // broadcast sends m to its subscribers here and on other nodes, once to each.
-func (s *Server) broadcast(m *Message) {
+func (s *Server) broadcast(m *Message) error {
 	if !s.outgoing(s.extensions, nil, m) {
-		return
+		return nil
+	}
+	rendered := m.appendTo(nil)
+	if !s.fits(m, rendered) {
+		return ErrTooLarge
 	}
 	s.observe(CountPublished, 1)
-	rendered := m.appendTo(nil)
 	s.fanOut(m, rendered)
 	s.forward(rendered, m.Lazy)
+	return nil
+}
+
+// fits reports whether all can take m: queues, and our clients and nodes, which
+// would refuse what came with it as well.
+func (s *Server) fits(m *Message, rendered []byte) bool {
+	return len(rendered) <= s.cfg.MaxQueueBytes && m.readable(s.cfg.MaxDepth)
 }
 
 // fanOut shares what is rendered among all subscribers but those whose own
-// extensions may change it. A session that cannot take it is no concern of the
+// extensions change it. A session that cannot take it is no concern of the
 // sender's.
 func (s *Server) fanOut(m *Message, rendered []byte) {
+	var own []byte
 	for _, sess := range s.registry.subscribers(m.Channel) {
-		if own := sess.ownExtensions(); len(own) > 0 {
-			if c := m.shallowClone(); s.outgoing(own, sess, c) {
-				_ = sess.enqueue(c.appendTo(nil), c.Lazy)
-			}
+		extensions := sess.ownExtensions()
+		if len(extensions) == 0 {
+			_ = sess.enqueue(rendered, m.Lazy)
 			continue
 		}
-		_ = sess.enqueue(rendered, m.Lazy)
+		c := m.shallowClone()
+		if !s.outgoing(extensions, sess, c) {
+			continue
+		}
+		switch own = c.appendTo(own[:0]); {
+		case bytes.Equal(own, rendered):
+			_ = sess.enqueue(rendered, c.Lazy) // they only looked
+		case s.fits(c, own):
+			_ = sess.enqueue(bytes.Clone(own), c.Lazy)
+		default:
+			s.unsendable(c)
+		}
 	}
+}
+
+// unsendable notes that what an extension made of a message is not sent.
+func (s *Server) unsendable(m *Message) {
+	s.observe(CountDropped, 1)
+	s.cfg.Logger.Error("bayeux: message not sent: an extension made it too large", "channel", m.Channel)
 }
 
 // Shutdown ends all sessions: held connects are answered with the advice to
@@ -321,9 +350,14 @@ func (s *Server) retryAdvice() *Advice {
 	}
 }
 
-// render passes a reply through the extensions. Nil means it was deleted.
+// render passes a reply through the extensions. Nil means it was deleted, or that
+// they made it what its client cannot read.
 func (s *Server) render(to *ServerSession, m *Message) []byte {
 	if to != nil && !s.extendOutgoing(to, m) {
+		return nil
+	}
+	if !m.readable(s.cfg.MaxDepth) {
+		s.unsendable(m)
 		return nil
 	}
 	return m.appendTo(nil)

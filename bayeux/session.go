@@ -82,7 +82,7 @@ func (s *ServerSession) ID() string { return s.id }
 // Messages to one session arrive in order. Deliver does not wait for the
 // client, and its return does not mean that the
 // client has the message: what was written to a dying connection is lost. It
-// returns an error wrapping [ErrChannel], [ErrSessionClosed], or
+// returns an error wrapping [ErrChannel], [ErrTooLarge], [ErrSessionClosed], or
 // [ErrQueueFull] when the message did not fit and the session was removed.
 func (s *ServerSession) Deliver(channel string, data any) error {
 	if err := checkPublish(channel); err != nil {
@@ -131,7 +131,11 @@ func (s *ServerSession) send(m *Message) error {
 	if !s.server.extendOutgoing(s, m) {
 		return nil
 	}
-	return s.enqueue(m.appendTo(nil), m.Lazy)
+	rendered := m.appendTo(nil)
+	if !s.server.fits(m, rendered) {
+		return ErrTooLarge
+	}
+	return s.enqueue(rendered, m.Lazy)
 }
 
 // takePoll ends the held connect, if any; the caller holds s.mu, and calls
