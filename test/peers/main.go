@@ -3,7 +3,7 @@
 // transport it has. README.md says what each must show.
 //
 //	peers run [-only REGEXP] [-at-once N] JAVA    all of them; JAVA holds the jars and classes
-//	peers server PORT ORIGIN                      our server
+//	peers server [park] PORT ORIGIN               our server
 //	peers client [STEP]... CONTROL URL TRANSPORT  our client, with these steps besides
 package main
 
@@ -27,12 +27,14 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: peers run [-only REGEXP] [-at-once N] JAVA | server PORT ORIGIN | client [STEP]... CONTROL URL TRANSPORT")
+var errUsage = errors.New("usage: peers run [-only REGEXP] [-at-once N] JAVA | server [park] PORT ORIGIN | client [STEP]... CONTROL URL TRANSPORT")
 
 func command(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 3 && args[0] == "server":
-		return serve(args[1], args[2])
+		return serve(args[1], args[2], false)
+	case len(args) == 4 && args[0] == "server" && args[1] == "park":
+		return serve(args[2], args[3], true)
 	case len(args) >= 4 && args[0] == "client":
 		n := len(args)
 		return ourClient(ctx, args[n-3], args[n-2], args[n-1], args[1:n-3])

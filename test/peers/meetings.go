@@ -63,7 +63,7 @@ func meetings(self, java string) []meeting {
 		return append([]string{"node", filepath.Join("test", "peers", "node", script)}, args...)
 	}
 	javaClient, javaServer := append(jvm[:len(jvm):len(jvm)], "Client"), append(jvm[:len(jvm):len(jvm)], "Server")
-	ours := []string{self, "server"}
+	ours, parking := []string{self, "server"}, []string{self, "server", "park"}
 	ourClient := func(besides ...string) []string { return append([]string{self, "client"}, besides...) }
 
 	every := []string{"service", "timestamp", "timesync", "ack", "binary", "activity"}
@@ -81,6 +81,11 @@ func meetings(self, java string) []meeting {
 		{"Faye in Chromium", "ours", "long-polling", node("chromium.js", "faye-page.html"), ours, steps()},
 		{"Faye in Chromium", "ours", "websocket", node("chromium.js", "faye-page.html"), ours, steps()},
 		{"Faye in Chromium", "ours", "callback-polling", node("chromium.js", "faye-page.html"), ours, steps()},
+		{"CometD JavaScript", "ours, parking", "long-polling", node("cometd-client.js"), parking, cometd},
+		{"CometD in Chromium", "ours, parking", "callback-polling", node("chromium.js", "cometd-page.html"), parking, cometd},
+		{"CometD Java", "ours, parking", "long-polling", javaClient, parking, steps(every...)},
+		{"Faye", "ours, parking", "long-polling", node("faye-client.js"), parking, steps()},
+		{"our client", "ours, parking", "long-polling", ourClient(every...), parking, steps(every...)},
 		{"our client", "CometD Java", "long-polling", ourClient(every...), javaServer, steps(every...)},
 		{"our client", "CometD Java", "websocket", ourClient(every...), javaServer, steps(every...)},
 		{"our client", "CometD Node.js", "long-polling", ourClient("service", "ack"), node("cometd-server.js"), steps("service", "ack")},

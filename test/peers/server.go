@@ -22,8 +22,9 @@ import (
 // serve is our server as a program: see child for what it answers. What is
 // published on /peers/up comes back to all on /peers/down, and bytes in reverse
 // from /peers/binary/up on /peers/binary/down; /service/echo answers its sender; nobody may do anything below /denied.
-func serve(port, origin string) error {
-	n := &node{origin: origin}
+// With park, held connects wait outside of net/http.
+func serve(port, origin string, park bool) error {
+	n := &node{origin: origin, park: park}
 	if err := n.forget(); err != nil {
 		return err
 	}
@@ -50,6 +51,7 @@ func serve(port, origin string) error {
 // node is the server of the moment.
 type node struct {
 	origin   string
+	park     bool
 	current  atomic.Pointer[bayeux.Server]
 	sessions atomic.Pointer[atomic.Int64] // of current
 }
@@ -77,12 +79,14 @@ func (n *node) do(verb, rest string) error {
 	return nil
 }
 
-// forget puts a new server in the old one's place, which knows nobody.
+// forget puts a new server, which knows nobody, in the old one's place.
 func (n *node) forget() error {
 	s, err := bayeux.NewServer(bayeux.Config{
 		Timeout:         2 * time.Second, // a client of a forgotten session learns it soon
 		AllowedOrigins:  []string{n.origin},
 		CallbackPolling: true,
+		ParkPolls:       n.park,
+		RepeatPolls:     n.park,
 		Acknowledge:     true,
 		Policy:          policy{},
 		Logger:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -102,8 +106,13 @@ func (n *node) forget() error {
 		_ = from.Deliver(m.Channel, m.Data) // a session that is gone needs none
 	})
 	n.sessions.Store(count)
-	n.current.Store(s)
-	return nil
+	old := n.current.Swap(s)
+	if old == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return old.Shutdown(ctx)
 }
 
 // idle is the activity extension for those who ask for it in their handshake.
