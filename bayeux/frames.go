@@ -61,7 +61,7 @@ type frameReader struct {
 	// pong answers a ping with this payload, which is not kept.
 	pong func(payload []byte) error
 
-	controls int // since windowStart, and the last message
+	controls int // since window began, and the last message
 	window   time.Time
 }
 
@@ -78,7 +78,7 @@ var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxPooledBuffer = 64 << 10
 
-// each calls f with each text message, which f must not keep, until f or the
+// each calls handle with each text message, which it must not keep, until it or the
 // connection fails. Nothing is set aside for a connection that is idle.
 func (f *frameReader) each(handle func(message []byte) error) error {
 	for {

@@ -32,7 +32,7 @@ func wellFormedUpgrade(r *http.Request) bool {
 		r.ProtoMajor == 1 && hasToken(r.Header, "Connection", "upgrade")
 }
 
-// hasToken looks for a token, in lower case, in a header's list.
+// hasToken looks for a token in a header's list, whatever the case.
 func hasToken(h http.Header, name, token string) bool {
 	for _, v := range h.Values(name) {
 		for t := range strings.SplitSeq(v, ",") {

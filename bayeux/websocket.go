@@ -26,9 +26,9 @@ const idleAfter = time.Second
 const frameBytes = 64 << 10
 
 // socket is one open WebSocket. One goroutine reads. One goroutine at a time writes:
-// the read loop with the replies it made, or one
-// that lives as long as there is something to write. A slow reader holds up its
-// own connection only: publishers queue in the session and never write.
+// the read loop with the replies it made, or one that lives as long as there is
+// something to write. A slow reader holds up its own connection only: publishers
+// queue in the session and never write.
 type socket struct {
 	server  *Server
 	out     *frameWriter
