@@ -92,7 +92,7 @@ func (c replayCommand) run(cmd *cobra.Command, url string, asJSON bool) error {
 		}
 	}
 	before, err := status(cmd.Context())
-	if err != nil {
+	if err != nil && c.may < mayAdopt { // a copy tells no epoch until its own was raised
 		return fail(exitFailure, err)
 	}
 	after := before
@@ -210,8 +210,11 @@ Where there is no store that is an error, since the URL may be wrong; with --mak
 empty one is begun, in place of one that was lost.`,
 		act: func(cmd *cobra.Command, s replay.Operable) error { return s.RaiseEpoch(cmd.Context()) },
 		show: func(cmd *cobra.Command, before, after replay.Status) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %s, it was %s\n",
-				after.Epoch.UTC().Format(time.RFC3339), before.Epoch.UTC().Format(time.RFC3339))
+			was := "not to be known"
+			if !before.Epoch.IsZero() {
+				was = before.Epoch.UTC().Format(time.RFC3339)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %s, it was %s\n", after.Epoch.UTC().Format(time.RFC3339), was)
 			return err
 		},
 	}.command()
