@@ -3,9 +3,11 @@ package pgstore
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sealedblob/sealedblob/internal/services"
 	"github.com/sealedblob/sealedblob/replay"
@@ -37,7 +39,11 @@ func TestMigrateVersions(t *testing.T) {
 	if _, err := Open(t.Context(), Config{URL: s.owner}); !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "Migrate") {
 		t.Errorf("Open without a schema = %v", err)
 	}
+	earliest := replay.FirstEpoch(time.Now()).Unix()
 	must(t, migrate(t.Context(), s.owner, migrations[:2]))
+	if began, err := strconv.ParseInt(sql(t, s.owner, "SELECT epoch FROM sealedblob.memory"), 10, 64); err != nil || began < earliest {
+		t.Errorf("epoch %d, %v, want no earlier than %d", began, err, earliest)
+	}
 	if _, err := Open(t.Context(), Config{URL: s.owner}); !errors.Is(err, ErrSchema) {
 		t.Errorf("Open of an older schema = %v", err)
 	}
