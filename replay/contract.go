@@ -272,12 +272,12 @@ type TxSpender interface {
 //  6. Horizon. A KeepUntil that has passed by the store's clock, or is at or below
 //     the largest one purged, is [ErrBeyondHorizon], also when the clock went back.
 //  7. Epoch. What was issued before the memory began is [ErrBeforeEpoch]. It is
-//     dated by its issuer's clock, and the epoch by the store's. So a right or set that is
+//     dated by its issuer's clock, and the epoch by the store's. So a right or set
 //     dated more than [MaxAhead] after the store's clock, and after its epoch, is
-//     [ErrAhead], and a memory begins later than all that any other one, lost before, can have
-//     granted ([FirstEpoch]); two that begin in the same second are one to
-//     this rule. A login is only compared with the epoch, since after a
-//     revocation it is dated ahead by design.
+//     [ErrAhead], and a memory begins later than all that one that was lost before can
+//     have granted ([FirstEpoch]); two that begin in the same second are one to this
+//     rule. A login is only compared with the epoch, since after a revocation it is
+//     dated ahead by design.
 //  8. Full refuses: [ErrFull], and nothing live is evicted.
 //  9. Unknown is neither. A store that can't tell returns an error that is none
 //     of this package's final ones, beside the zero answer.

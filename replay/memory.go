@@ -21,11 +21,11 @@ type MemoryConfig struct {
 // Memory is a volatile store: exact, bounded, and gone with the process.
 //
 // It is for tests, for demonstrations and for an application that runs as one
-// process. It starts empty, so its epoch is [FirstEpoch] of
+// process. It starts empty, so its epoch is the [FirstEpoch] of
 // [NewMemory], and what was issued before is refused: a restart never makes a
 // spent right usable, it makes every older one unusable. But two that begin in the
-// same second have one epoch. Two processes must not
-// each have a Memory for the same application: a right could be spent once in each.
+// same second have one epoch. Two processes must not each have a Memory for the
+// same application: a right could be spent once in each.
 //
 // Memory forgets records past their KeepUntil as it writes others. It starts no
 // goroutine. It keeps ids in full and 64 bits of an owner's keyed cipher.
