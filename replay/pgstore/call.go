@@ -3,6 +3,7 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,16 +38,40 @@ var statements = []string{
 
 // witness is the newest transaction of this process that the server said it
 // committed, under which epoch, and when that server was started. A server that has not
-// come so far went back, and so did one that was started later and began before it.
+// come so far went back, and so did one that was started later and began before it, or
+// that lacks the right that this process last heard is spent.
 type witness struct {
 	mu                  sync.Mutex
 	epoch, xid, started int64
+	spent               replay.ID
+	until               int64 // when that right is past; 0 if there is none
 }
 
-func (w *witness) arg() []int64 {
+func (w *witness) arg() []int64 { return w.argAt(0) }
+
+// argAt is for a transaction that must be at that place; 0 is any.
+func (w *witness) argAt(place int64) []int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return []int64{w.epoch, w.xid, w.started}
+	half := func(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }
+	return []int64{w.epoch, w.xid, w.started, place, half(w.spent[:8]), half(w.spent[8:]), w.until}
+}
+
+// under is the epoch so far, for prove.
+func (w *witness) under() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.epoch
+}
+
+// prove notes a right of which the server said that it is spent, to somebody who asked
+// when the epoch was that. Under a later one it may have been put back since.
+func (w *witness) prove(epoch int64, right replay.Right) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if epoch == w.epoch {
+		w.spent, w.until = right.ID, ceil(right.KeepUntil)
+	}
 }
 
 // note takes the mark of a transaction that is committed. Those that wrote
@@ -58,7 +83,7 @@ func (w *witness) note(mark []int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if mark[0] > w.epoch {
-		w.epoch, w.xid, w.started = mark[0], 0, 0
+		w.epoch, w.xid, w.started, w.until = mark[0], 0, 0, 0
 	}
 	if len(mark) == 3 && mark[0] == w.epoch && mark[1] > w.xid {
 		w.xid, w.started = mark[1], mark[2]

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,8 +20,13 @@ const idle = 15 * time.Second
 // each of them goes alone.
 const companyWait = 100 * time.Millisecond
 
-// connect makes a pool of connections that passed the checks, and one of them.
-func connect(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
+// connLife bounds how old a connection gets: settings of the server that nobody asks for
+// again, fsync and full_page_writes, are looked at on each new one.
+const connLife = 10 * time.Minute
+
+// connect makes a pool of connections that passed the checks, and one of them. Each
+// notes its place.
+func connect(ctx context.Context, cfg Config, place *atomic.Int64) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(cfg.URL)
 	if err != nil {
 		return nil, errURL // the library's would repeat it
@@ -32,7 +38,8 @@ func connect(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	pc.ConnConfig.ConnectTimeout = cfg.Timeout
 	pc.PingTimeout = cfg.Timeout
 	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > idle }
-	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return prepare(ctx, conn, cfg) }
+	pc.MaxConnLifetime = min(pc.MaxConnLifetime, connLife)
+	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return prepare(ctx, conn, cfg, place) }
 	if cfg.hooks.pool != nil {
 		cfg.hooks.pool(pc)
 	}
@@ -52,7 +59,7 @@ func connect(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 }
 
 // prepare asks the server what it is, and sets up the session.
-func prepare(ctx context.Context, conn *pgx.Conn, cfg Config) error {
+func prepare(ctx context.Context, conn *pgx.Conn, cfg Config, place *atomic.Int64) error {
 	var version, fsync, pages, commit string
 	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num'),
 		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`).
@@ -69,21 +76,27 @@ func prepare(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 	case commit == "off" && !cfg.UnsafeAsyncCommit:
 		return &refused{ErrUnfit, "synchronous_commit=off"}
 	}
+	// What the session sets no reload of the server's settings and no ALTER ROLE changes.
+	if commit != "remote_apply" && !cfg.UnsafeAsyncCommit {
+		commit = "on"
+	}
 	// The server gives up a little after we do.
 	statement := (cfg.Timeout + time.Second).Milliseconds()
 	_, err = conn.Exec(ctx, `SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),
 		set_config('idle_in_transaction_session_timeout', $1, false), set_config('default_transaction_isolation', 'read committed', false),
-		set_config('default_transaction_read_only', 'off', false)`,
-		strconv.FormatInt(statement, 10), strconv.FormatInt(companyWait.Milliseconds(), 10))
+		set_config('default_transaction_read_only', 'off', false), set_config('synchronous_commit', $3, false)`,
+		strconv.FormatInt(statement, 10), strconv.FormatInt(companyWait.Milliseconds(), 10), commit)
 	if err != nil {
 		return err
 	}
 	if err := checkSchema(ctx, conn); err != nil {
 		return err
 	}
-	if err := conn.QueryRow(ctx, "SELECT sealedblob.arrive()").Scan(nil); err != nil {
+	var here int64
+	if err := conn.QueryRow(ctx, "SELECT sealedblob.arrive()").Scan(&here); err != nil {
 		return err
 	}
+	place.Store(here)
 	for _, sql := range statements {
 		if _, err := conn.Prepare(ctx, sql, sql); err != nil {
 			return err
@@ -105,5 +118,21 @@ func checkSchema(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	return fitVersion(version)
+	if err := fitVersion(version); err != nil {
+		return err
+	}
+	return checkPrivileges(ctx, conn)
+}
+
+// checkPrivileges refuses a login that could unspend: whom default privileges, or
+// somebody, gave more than admit does. The owner and superusers can do everything anyway.
+func checkPrivileges(ctx context.Context, conn *pgx.Conn) error {
+	var tables string
+	err := conn.QueryRow(ctx, `SELECT coalesce(string_agg(c.relname, ', '), '') FROM pg_class c
+		WHERE c.relnamespace = 'sealedblob'::regnamespace AND c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE')
+		AND (has_table_privilege(c.oid, 'DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, 'UPDATE'))`).Scan(&tables)
+	if err == nil && tables != "" {
+		err = &refused{ErrUnfit, "this role may change or delete what is spent (" + tables + "): call Migrate as the owner"}
+	}
+	return err
 }

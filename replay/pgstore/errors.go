@@ -22,6 +22,9 @@ var (
 	// a copy, or another server took over. What was spent since is not known. See
 	// [Store.RaiseEpoch] and [Store.AcceptFailover].
 	ErrRestored = errors.New("the database was restored, put back or taken over: raise its epoch")
+	// ErrOtherDatabase says that the transaction of [Store.ClaimTx] is not on the
+	// Store's database: what is spent in one could be spent again in the other.
+	ErrOtherDatabase = errors.New("the transaction is on another database than the store")
 	// ErrUnfit says that the server can't keep a store's promise; the message tells
 	// which setting is to blame.
 	ErrUnfit = errors.New("server is not fit for a replay store")
@@ -45,6 +48,7 @@ const (
 	stateIsolation = "SB002"
 	stateRestored  = "SB003"
 	statePurged    = "SB004"
+	stateOther     = "SB006"
 	stateFull      = "53100"
 	stateForbidden = "42501"
 	stateNoSchema  = "3F000"
@@ -91,6 +95,8 @@ func plain(err error) error {
 		return errIsolation
 	case stateRestored:
 		return ErrRestored
+	case stateOther:
+		return ErrOtherDatabase
 	case stateLocked:
 		return replay.ErrHeld
 	case stateFull:

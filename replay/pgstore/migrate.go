@@ -27,7 +27,9 @@ const migrationLock = 0x7365616c626c6f62
 
 // Migrate makes the schema "sealedblob" in the database at url, or brings an older
 // one up to date, in one transaction. Who logs in becomes the owner of what is
-// made; it should be nobody whom a web node can log in as. It may run on
+// made; it should be nobody whom a web node can log in as. Grants on it are brought in
+// order, also if it is up to date: those whom admit let in have what it gives, and
+// nobody else has anything, whatever the owner's default privileges say. It may run on
 // many nodes at once. It returns an error wrapping [ErrSchema] if the schema is
 // newer than this program.
 func Migrate(ctx context.Context, url string) error {
@@ -77,6 +79,18 @@ func advance(ctx context.Context, tx pgx.Tx, migrations []string) error {
 			return err
 		}
 	}
+	admitted := "SELECT NULL::oid WHERE false"
+	if known {
+		admitted = sqlAdmitted
+	}
+	rows, err := tx.Query(ctx, admitted)
+	if err != nil {
+		return err
+	}
+	roles, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
+	if err != nil {
+		return err
+	}
 	var version int
 	if err := tx.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM sealedblob.migrations").Scan(&version); err != nil {
 		return err
@@ -92,7 +106,44 @@ func advance(ctx context.Context, tx pgx.Tx, migrations []string) error {
 			return err
 		}
 	}
-	return run(ctx, tx, "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sealedblob FROM PUBLIC")
+	return grant(ctx, tx, roles)
+}
+
+// sqlAdmitted are the roles that were admitted.
+const sqlAdmitted = `SELECT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
+	WHERE p.pronamespace = to_regnamespace('sealedblob') AND p.proname = 'arrive' AND a.grantee <> 0 AND a.grantee <> p.proowner`
+
+// sqlTakeBack leaves to the owner alone what others were given, also by the owner's
+// default privileges.
+const sqlTakeBack = `DO $$
+DECLARE
+  g record;
+BEGIN
+  FOR g IN
+    SELECT DISTINCT CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name, a.grantee
+    FROM pg_class c, aclexplode(c.relacl) a
+    WHERE c.relnamespace = to_regnamespace('sealedblob') AND c.relkind IN ('r', 'p', 'v', 'S') AND a.grantee <> c.relowner
+    UNION ALL
+    SELECT DISTINCT 'FUNCTION', p.oid::regprocedure::text, a.grantee
+    FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+    WHERE p.pronamespace = to_regnamespace('sealedblob') AND a.grantee <> p.proowner
+  LOOP
+    EXECUTE format('REVOKE ALL ON %s %s FROM %s', g.kind, g.name,
+      CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END);
+  END LOOP;
+END $$`
+
+// grant gives the roles what admit gives, and nobody anything else.
+func grant(ctx context.Context, tx pgx.Tx, roles []uint32) error {
+	if err := run(ctx, tx, sqlTakeBack); err != nil {
+		return err
+	}
+	for _, role := range roles {
+		if _, err := tx.Exec(ctx, "SELECT sealedblob.admit(rolname) FROM pg_roles WHERE oid = $1", role); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run executes a script of ours, which has no parameters.

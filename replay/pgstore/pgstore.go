@@ -94,6 +94,7 @@ type Store struct {
 	timeout  time.Duration
 	lockWait time.Duration
 	witness  witness
+	place    *atomic.Int64 // the database's, as of the latest connection
 
 	claims *group.Group[claim, answer]
 	alone  chan struct{} // a place for each statement that is not of claims in company
@@ -133,12 +134,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.hooks.purgeEvery <= 0 {
 		cfg.hooks.purgeEvery = time.Minute
 	}
-	pool, err := connect(ctx, cfg)
+	place := new(atomic.Int64)
+	pool, err := connect(ctx, cfg, place)
 	if err != nil {
 		return nil, fmt.Errorf("replay/pgstore: open: %w", err)
 	}
 	s := &Store{
 		pool:     pool,
+		place:    place,
 		timeout:  cfg.Timeout,
 		lockWait: min(cfg.LockWait, cfg.Timeout),
 		alone:    make(chan struct{}, cfg.MaxConns-workers),

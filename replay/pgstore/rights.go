@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -37,9 +38,13 @@ func (s *Store) Claim(ctx context.Context, owner replay.Owner, rights ...replay.
 			return outcomeOf(int16(got))
 		}
 	}
+	epoch := s.witness.under()
 	var got int16
 	if err := s.call(within, "claim", sqlClaimAll, s.claimArgs(within, false, owner, rights), &got); err != nil {
 		return replay.Lost, err
+	}
+	if got == answerWon {
+		s.witness.prove(epoch, rights[0])
 	}
 	return outcomeOf(got)
 }
@@ -74,6 +79,7 @@ func (s *Store) claimTogether(batch []claim, answers []answer) error {
 		l.add(c.right)
 		owners = append(owners, uuid(c.owner))
 	}
+	epoch := s.witness.under()
 	var got []int16
 	var mark []int64
 	err := s.pool.QueryRow(ctx, sqlClaim, s.witness.arg(), l.ids, owners, l.issued, l.keep).Scan(&got, &mark)
@@ -93,6 +99,9 @@ func (s *Store) claimTogether(batch []claim, answers []answer) error {
 	s.witness.note(mark)
 	for i := range answers {
 		answers[i] = answer(got[i])
+	}
+	if i := slices.Index(got, answerWon); i >= 0 {
+		s.witness.prove(epoch, batch[i].right)
 	}
 	return nil
 }
@@ -122,7 +131,8 @@ func uuids(ids []replay.ID) []pgtype.UUID {
 // else tx does, and free again if it does not. It never commits or rolls back.
 //
 // Tx must be READ COMMITTED, PostgreSQL's default, on the Store's database, as a role
-// that was admitted. Until it ends, who asks for the same right waits, and gets
+// that was admitted; another database is [ErrOtherDatabase]. If its commit were not to wait
+// for the disk (synchronous_commit) it does from then on. Until it ends, who asks for the same right waits, and gets
 // [replay.ErrHeld] after [Config.LockWait]; so does who restores, renews or revokes
 // the session that took it. Keep it short. A right that others hold, or that is refused,
 // leaves tx usable; any other error aborts it, and the end of ctx ends its connection.
@@ -163,6 +173,7 @@ func (x *spender) Take(ctx context.Context, by replay.Place, owner replay.Owner,
 func (x *spender) call(ctx context.Context, op, sql string, args []any, dest ...any) error {
 	var mark []int64
 	args = append([]any{mode(x.tx)}, args...)
+	args[1] = x.s.witness.argAt(x.s.place.Load())
 	return x.s.fault(ctx, op, x.tx.QueryRow(ctx, sql, args...).Scan(append(dest, &mark)...))
 }
 

@@ -83,7 +83,12 @@ func (s *Store) Take(ctx context.Context, by replay.Place, owner replay.Owner, r
 	if err := s.ready(ctx); err != nil {
 		return replay.Refused, replay.Lost, err
 	}
-	return take(ctx, s, s.call, false, by, owner, right)
+	epoch := s.witness.under()
+	v, o, err := take(ctx, s, s.call, false, by, owner, right)
+	if o == replay.Won {
+		s.witness.prove(epoch, right)
+	}
+	return v, o, err
 }
 
 // caller runs a statement: [Store.call], or that of a caller's own transaction.

@@ -84,17 +84,25 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()
 $$;
 
+-- Place is the same as one number, but for the timeline.
+CREATE FUNCTION sealedblob.place() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT hashtextextended(concat_ws(' ', system, database, relation), 0) FROM sealedblob.whereabouts()
+$$;
+
 INSERT INTO sealedblob.memory (epoch, rights_horizon, horizon, started, began, system, timeline, database, relation)
 SELECT sealedblob.latest() + 1, '-9223372036854775808', '-9223372036854775808', sealedblob.started(), sealedblob.began(), w.* FROM sealedblob.whereabouts() w;
 SELECT sealedblob.sign();
 
--- Arrive is called on each new connection: the first one after the server was
--- started notes where it began.
-CREATE FUNCTION sealedblob.arrive() RETURNS void
+-- Arrive is called on each new connection and tells the place: the first one after the
+-- server was started notes where it began.
+CREATE FUNCTION sealedblob.arrive() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF pg_is_in_recovery() OR NOT EXISTS (SELECT FROM sealedblob.memory WHERE started <> sealedblob.started()) THEN
-    RETURN;
+  IF pg_is_in_recovery() THEN
+    RETURN 0;
+  END IF;
+  IF NOT EXISTS (SELECT FROM sealedblob.memory WHERE started <> sealedblob.started()) THEN
+    RETURN sealedblob.place();
   END IF;
   UPDATE sealedblob.memory m SET started = sealedblob.started(), began = sealedblob.began()
   FROM (SELECT one FROM sealedblob.memory WHERE started <> sealedblob.started() AND written = xmin FOR UPDATE SKIP LOCKED) o
@@ -102,13 +110,18 @@ BEGIN
   IF FOUND THEN
     PERFORM sealedblob.sign();
   END IF;
+  RETURN sealedblob.place();
 END
 $$;
 
 -- Recall tells epoch, horizons and the latest date, or refuses to know anything. The witness is
 -- {epoch, xid, started}: the newest transaction that its bearer knows to be
 -- committed, and by which server. One that was started since has it only if it
--- began after it: on a copy that was put back others soon have later numbers.
+-- began after it: on a copy that was put back others soon have later numbers, and after
+-- a checkpoint it may seem to have begun later than it did. So there may follow a right
+-- that the bearer was told is spent, in two halves and with its end, which must be there.
+-- Before that stands the place of the store, from one who asks in a transaction of his
+-- own, or 0. His commit waits for the disk, as his store's own do.
 -- Who reads records and finds none must ask for the horizon after that, in another
 -- statement: a purge notes it in the transaction in which it deletes.
 CREATE FUNCTION sealedblob.recall(p_witness bigint[],
@@ -133,8 +146,20 @@ BEGIN
           ELSE sealedblob.began() > p_witness[2] END)
   INTO STRICT epoch, rights_horizon, horizon, now, latest, here
   FROM sealedblob.memory m, pg_control_system() c, pg_database d WHERE d.datname = current_database();
+  IF here AND epoch = p_witness[1] AND sealedblob.started() <> p_witness[3] AND p_witness[7] > greatest(now, rights_horizon) THEN
+    here := EXISTS (SELECT FROM sealedblob.rights r
+      WHERE r.id = (lpad(to_hex(p_witness[5]), 16, '0') || lpad(to_hex(p_witness[6]), 16, '0'))::uuid);
+  END IF;
   IF here IS NOT TRUE THEN
     RAISE EXCEPTION 'restored or put back: raise the epoch' USING ERRCODE = 'SB003';
+  END IF;
+  IF p_witness[4] <> 0 THEN
+    IF p_witness[4] <> sealedblob.place() THEN
+      RAISE EXCEPTION 'another database than the store''s' USING ERRCODE = 'SB006';
+    END IF;
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+      PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
   END IF;
 END
 $$;
