@@ -80,9 +80,10 @@ type Config struct {
 	// Content-Length, that of a request that came by the http.Server before. What else
 	// comes is given back.
 	//
-	// Middleware sees the first connects of a connection and no more, as it sees of a
-	// WebSocket the upgrade alone: what it would refuse later it is not asked. If it
-	// sets headers of the response it sees all. Zero: off.
+	// Middleware, and a mux, see the first connects of a connection and no more, as they
+	// see of a WebSocket the upgrade alone: what they would refuse, or pass to another
+	// handler, later they are not asked. Middleware that sets headers of the response
+	// sees all. Zero: off.
 	RepeatPolls bool
 
 	// HandshakeTimeout bounds the hooks of one handshake, and the wait for the
