@@ -289,14 +289,3 @@ func (f *fleet) answered() bool {
 	}
 	return true
 }
-
-func (f *fleet) close() {
-	for _, m := range append(f.members, f.publisher) {
-		f.poller.drop(m.link)
-	}
-	for _, p := range f.posts {
-		if p.link != nil {
-			f.poller.drop(p.link)
-		}
-	}
-}
