@@ -17,6 +17,7 @@ var (
 	// the one that was checked.
 	errOtherServer = errors.New("server was not checked")
 	errAnswer      = errors.New("answer is not one to this question")
+	errDamaged     = errors.New("record is damaged")
 	errVersion     = errors.New("store is of a later version")
 	errMoving      = errors.New("a Cluster is moving the store to another server")
 	errReadOnly    = errors.New("store is open for reading only")
@@ -31,6 +32,7 @@ var refusals = map[string]error{
 	"full":     replay.ErrFull,
 	"owner":    replay.ErrNoOwner,
 	"far":      errFarCut,
+	"damaged":  errDamaged,
 	"gone":     ErrGone,
 	"back":     ErrWentBack,
 	"era":      errOtherServer,

@@ -2,6 +2,8 @@ package redisstore
 
 import (
 	"crypto/rand"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,8 +52,13 @@ func TestDamaged(t *testing.T) {
 	server.Redis("HSET", key("s:"+string(session[:])), "keep", "9999999999", "fence", "x")
 	server.Redis("HSET", key("u:"+string(subject[:])), "cut", "x")
 	before := said(server, "HGET", s.meta, "seq")
+	place := func(id replay.ID, subject replay.ID) replay.Place {
+		return replay.Place{Session: id, KeepUntil: late.KeepUntil, Login: replay.Login{Subject: subject, Since: late.Issued}}
+	}
 	for name, err := range map[string]error{
 		"Revoke":        s.Revoke(t.Context(), session, late.KeepUntil),
+		"Protect":       second(s.Protect(t.Context(), place(session, replay.ID{}))),
+		"of a subject":  second(s.Protect(t.Context(), place(newRight(s).ID, subject))),
 		"RevokeSubject": s.RevokeSubject(t.Context(), subject, time.Now(), late.KeepUntil),
 	} {
 		if err == nil || isFinal(err) || len(err.Error()) > 200 {
@@ -61,4 +68,24 @@ func TestDamaged(t *testing.T) {
 	if said(server, "HGET", s.meta, "seq") != before {
 		t.Error("a damaged record was written to")
 	}
+
+	// What is purged by who asks about it stays counted, and the horizon is known.
+	past := newRight(s)
+	past.KeepUntil = time.Now().Add(time.Second)
+	expect(t, s, newOwner(), past, replay.Won, nil)
+	count := said(server, "HGET", s.meta, "r")
+	time.Sleep(2500 * time.Millisecond)
+	if _, err := s.Protect(t.Context(), place(session, replay.ID{})); !errors.Is(err, errDamaged) {
+		t.Errorf("Protect = %v", err)
+	}
+	if said(server, "HGET", s.meta, "r") == count {
+		t.Error("what was purged is still counted")
+	}
+	expect(t, s, newOwner(), past, replay.Lost, replay.ErrBeyondHorizon)
+	verdicts, err := s.Acknowledge(t.Context(), place(session, replay.ID{}), place(newRight(s).ID, replay.ID{}))
+	if err != nil || !slices.Equal(verdicts, []replay.Verdict{replay.Refused, replay.Granted}) {
+		t.Errorf("Acknowledge of a damaged one and another = %v, %v", verdicts, err)
+	}
 }
+
+func second[T any](_ T, err error) error { return err }

@@ -25,7 +25,7 @@ end
 
 local function read(...)
   local r = redis.pcall(...)
-  if type(r) ~= 'table' then return r end
+  if type(r) ~= 'table' or not r.err then return r end
   return string.find(r.err, 'WRONGTYPE', 1, true) and '' or error(r)
 end
 

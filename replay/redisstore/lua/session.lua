@@ -8,19 +8,30 @@ end
 
 local function take_number() return tonumber(take()) end
 
--- whole reads a number of a record, before anything is written.
-local function whole(text) return number(text) or error('record is damaged') end
-
 local fields = { 'fence', 'floor', 'watermark', 'attempt', 'set_fence', 'set_gen', 'behind', 'revoked', 'next', 'keep' }
 
+-- numbers reads the numbers of a record; with one that is none the record is damaged.
+local function numbers(...)
+  local list = { ... }
+  for i = 1, select('#', ...) do
+    list[i] = number(list[i])
+    if not list[i] then return false end
+  end
+  return true, unpack(list)
+end
+
+-- load returns a session's record, or nothing and "damaged".
 local function load(id)
-  local r = call('HMGET', prefix .. 's:' .. id, unpack(fields))
+  local r = read('HMGET', prefix .. 's:' .. id, unpack(fields))
+  if r == '' then return nil, 'damaged' end
   if not r[10] then
     return { fence = 0, floor = 0, watermark = 0, attempt = nobody, set_fence = 0, set_gen = 0,
       behind = '0', revoked = '0', next = nobody, keep = false }
   end
-  return { fence = whole(r[1]), floor = whole(r[2]), watermark = whole(r[3]), attempt = r[4],
-    set_fence = whole(r[5]), set_gen = whole(r[6]), behind = r[7], revoked = r[8], next = r[9], keep = whole(r[10]) }
+  local whole, fence, floor, watermark, set_fence, set_gen, keep = numbers(r[1], r[2], r[3], r[5], r[6], r[10])
+  if not whole or not (r[4] and r[7] and r[8] and r[9]) then return nil, 'damaged' end
+  return { fence = fence, floor = floor, watermark = watermark, attempt = r[4],
+    set_fence = set_fence, set_gen = set_gen, behind = r[7], revoked = r[8], next = r[9], keep = keep }
 end
 
 -- put writes a session's record, for which there is room.
@@ -50,11 +61,12 @@ end
 -- enter returns a session's record, revoked if its login is void, or a refusal.
 local function enter(id, keep, subject, since)
   if not reach(keep, 's') then return nil, 'beyond' end
-  local s = load(id)
-  if subject == '' then return s end
+  local s, damaged = load(id)
+  if not s or subject == '' then return s, damaged end
   if since < epoch then return nil, 'before' end
-  local cut = call('HGET', prefix .. 'u:' .. subject, 'cut')
-  if cut and since <= tonumber(cut) then
+  local cut = read('HGET', prefix .. 'u:' .. subject, 'cut')
+  if cut and not number(cut) then return nil, 'damaged' end
+  if cut and since <= number(cut) then
     s.revoked, s.next = '1', nobody
   end
   return s
@@ -172,7 +184,8 @@ end
 local function revoke()
   local limit, id, keep = take_number(), take(), take()
   if not reach(keep, 's') then return 'beyond' end
-  local s = load(id)
+  local s, damaged = load(id)
+  if not s then return damaged end
   local changed = s.revoked ~= '1'
   s.revoked = '1'
   if not update(id, s, changed, keep, limit) then return 'full' end
@@ -184,8 +197,9 @@ local function revoke_subject()
   if not reach(keep, 's') then return 'beyond' end
   if far == '1' then return 'far' end
   local key = prefix .. 'u:' .. id
-  local was = call('HMGET', key, 'cut', 'keep')
-  local was_cut, was_keep = was[1] and whole(was[1]), was[1] and whole(was[2])
+  local was, whole, was_cut, was_keep = read('HMGET', key, 'cut', 'keep'), true, nil, nil
+  if was == '' or was[1] then whole, was_cut, was_keep = numbers(was[1], was[2]) end
+  if not whole then return 'damaged' end
   if not room('u', was_cut and 0 or 1, limit) or not begin() then return 'full' end
   cut = max(cut, epoch) -- who logged in just after it was raised is dated at the epoch
   if was_cut then
