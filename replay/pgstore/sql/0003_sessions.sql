@@ -194,7 +194,7 @@ BEGIN
   WITH won AS (
     INSERT INTO sealedblob.rights (id, owner, keep)
     SELECT DISTINCT ON (a.id) a.id, p_owner, a.keep FROM unnest(p_ids, p_issued, p_keeps) a(id, issued, keep)
-    WHERE a.issued BETWEEN m.epoch AND m.latest AND a.keep >= m.now AND a.keep > m.rights_horizon ORDER BY a.id, a.keep DESC
+    WHERE a.issued >= m.epoch AND a.keep >= m.now AND a.keep > m.rights_horizon ORDER BY a.id, a.keep DESC
     ON CONFLICT (id) DO NOTHING
     RETURNING id, keep
   )
