@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 func load(dir string) error {
 	h := realHooks()
 	h.minLog = 4096
-	s, err := open(dir, Config{}, h)
+	s, err := open(dir, Config{LockWait: time.Minute}, h)
 	if err != nil {
 		return err
 	}
