@@ -99,7 +99,8 @@ func openRedis(ctx context.Context, text string, may access) (replay.Store, erro
 	if err != nil {
 		return nil, err
 	}
-	if may == mayWrite || may == mayAdopt { // opening makes what is not there
+	cfg.Tend = may == mayWrite
+	if may == mayAdopt { // opening makes what is not there
 		cfg.ReadOnly = true
 		store, err := redisstore.Open(ctx, cfg)
 		if err != nil {

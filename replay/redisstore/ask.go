@@ -18,6 +18,8 @@ var (
 	errOtherServer = errors.New("server was not checked")
 	errAnswer      = errors.New("answer is not one to this question")
 	errDamaged     = errors.New("record is damaged")
+	errAgain       = errors.New("server was started again or replaced since a node last looked, and what it lost is not known: raise the epoch, or say KeepOnRestart as the nodes do")
+	errUnsynced    = fmt.Errorf("%w: KeepOnRestart until the append-only file, which was off, is whole", ErrUnfit)
 	errVersion     = errors.New("store is of a later version")
 	errMoving      = errors.New("a Cluster is moving the store to another server")
 	errReadOnly    = errors.New("store is open for reading only")
@@ -33,6 +35,8 @@ var refusals = map[string]error{
 	"owner":    replay.ErrNoOwner,
 	"far":      errFarCut,
 	"damaged":  errDamaged,
+	"again":    errAgain,
+	"unsynced": errUnsynced,
 	"gone":     ErrGone,
 	"back":     ErrWentBack,
 	"era":      errOtherServer,

@@ -150,8 +150,8 @@ func (i serverInfo) fit() error {
 // enter is the first check.
 func (s *Store) enter(ctx context.Context) error {
 	mode := "make"
-	if s.cfg.ReadOnly {
-		mode = "look"
+	if s.cfg.ReadOnly || s.cfg.Tend {
+		mode = s.again()
 	}
 	if _, err := s.check(ctx, mode); err != nil || s.cfg.LeavePurge || s.cfg.ReadOnly {
 		return err
@@ -184,8 +184,11 @@ func (s *Store) checked(ctx context.Context) (*server, error) {
 
 // again is how a store is joined that was open before.
 func (s *Store) again() string {
-	if s.cfg.ReadOnly {
+	switch {
+	case s.cfg.ReadOnly:
 		return "look"
+	case s.cfg.Tend:
+		return "tend"
 	}
 	return "join"
 }
@@ -256,10 +259,11 @@ func (s *Store) prepare(ctx context.Context) (*server, error) {
 		}
 		return nil, err
 	}
-	if !srv.info.cluster {
-		srv.sync = appendfsync(ctx, s.client)
-	}
+	srv.sync = s.appendfsync(ctx, srv.info)
 	if err := s.keeps(srv); err != nil {
+		if s.cfg.KeepOnRestart && !srv.info.aof && !s.cfg.ReadOnly {
+			err = cmp.Or(s.eval(ctx, s.scripts["open"], s.opening(srv, "unsynced")).err, err)
+		}
 		return nil, err
 	}
 	srv.sha, err = s.load(ctx, srv.info)
@@ -297,6 +301,20 @@ func (s *Store) eval(ctx context.Context, script string, q question) reply {
 	tag := s.tag()
 	c := s.client.B().Eval().Script(script).Numkeys(1).Key(s.meta).Arg(tag, e.known(), itoa(e.seq.Load()), q.operation).Arg(q.args...).Build()
 	return s.ask(ctx, nil, []call{{question: q, command: command{c, tag}}})[0]
+}
+
+// appendfsync is that of the server, or of all in a Cluster, since each of its masters may
+// get the store: the worst that is known.
+func (s *Store) appendfsync(ctx context.Context, info serverInfo) (worst string) {
+	if !info.cluster {
+		return appendfsync(ctx, s.client)
+	}
+	for _, node := range s.client.Nodes() {
+		if sync := appendfsync(ctx, node); worst == "" || worst == "always" && sync != "" {
+			worst = sync
+		}
+	}
+	return worst
 }
 
 // appendfsync asks for what INFO does not say, if the account may. With no-appendfsync-on-rewrite
@@ -348,7 +366,14 @@ func (s *Store) join(ctx context.Context, srv *server, mode string) error {
 	}
 	if name != known.name {
 		if known.name != "" && epoch <= s.granted() {
-			return fmt.Errorf("%w: another one has its name", ErrWentBack)
+			// Whoever began it had a clock that is behind, or what was put back is older. An epoch after all
+			// that this node was granted is safe in both cases, and all nodes come to the latest of theirs.
+			if mode != "join" {
+				return fmt.Errorf("%w: another one has its name", ErrWentBack)
+			}
+			if name, epoch, seq, err = s.present(ctx, srv, "raise"); err != nil {
+				return err
+			}
 		}
 		srv.era = newEra(name, epoch, seq)
 		s.known.Store(srv.era)
@@ -369,18 +394,21 @@ func (s *Store) granted() int64 {
 
 // present asks the store for its era, or makes one.
 func (s *Store) present(ctx context.Context, srv *server, mode string) (era string, epoch, seq int64, err error) {
-	var on string
-	if known := s.known.Load(); known != nil {
-		on = known.replid
-	}
-	q := question{operation: mode, args: []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.granted()), flag(s.cfg.KeepOnRestart), on}}
-	r := s.eval(ctx, s.scripts["open"], q)
+	r := s.eval(ctx, s.scripts["open"], s.opening(srv, mode))
 	if r.err != nil {
 		return "", 0, 0, r.err
 	}
 	era, errEra := r.text(0)
 	epoch, errEpoch := r.number(1)
 	return era, epoch, r.seq, errors.Join(errEra, errEpoch)
+}
+
+func (s *Store) opening(srv *server, mode string) question {
+	var on string
+	if known := s.known.Load(); known != nil {
+		on = known.replid
+	}
+	return question{operation: mode, args: []string{srv.info.run, srv.info.replid, itoa(srv.info.evicted), rand.Text(), itoa(s.granted()), flag(s.cfg.KeepOnRestart), on}}
 }
 
 // RaiseEpoch makes the epoch that of a store that begins now, by the server's clock, or later,

@@ -179,16 +179,75 @@ func TestEpochIsAfterWhatWasAnswered(t *testing.T) {
 	expectSoon(t, s, newOwner(), ahead, replay.Lost, replay.ErrBeforeEpoch)
 }
 
-// Another's new store is not joined if its epoch is not after all that was answered.
-func TestBehindEpochIsNotJoined(t *testing.T) {
+// Another's new store whose epoch is not after all that was answered, as on a server
+// whose clock is behind, gets one that is, and both nodes go on.
+func TestBehindEpochIsRaised(t *testing.T) {
 	t.Parallel()
 	server := services.Redis(t)
 	s := skewed(t, configOf(server.Addr, "test"))
 	skew(server, 500)
 	expect(t, s, newOwner(), newRight(s), replay.Won, nil)
+	right := newRight(s)
+	right.Issued = time.Now().Add(504 * time.Second)
+	expect(t, s, newOwner(), right, replay.Won, nil)
 	server.Redis("FLUSHALL")
-	mustOpen(t, configOf(server.Addr, "test"))
-	expect(t, s, newOwner(), newRight(s), replay.Lost, ErrWentBack)
+	other := mustOpen(t, configOf(server.Addr, "test"))
+	expect(t, s, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+	for _, s := range []*Store{s, other} {
+		epoch, err := s.Epoch(t.Context())
+		if err != nil || epoch.Before(time.Now().Add(500*time.Second)) {
+			t.Errorf("Epoch = %v, %v", epoch, err)
+		}
+		expect(t, s, newOwner(), newRight(s), replay.Won, nil)
+	}
+}
+
+// A tool that does not know how the nodes are set up begins no epoch where they would.
+func TestTend(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t, services.Durable()...)
+	tend := configOf(server.Addr, "test")
+	tend.Tend = true
+	if _, err := Open(t.Context(), tend); !errors.Is(err, ErrGone) {
+		t.Errorf("Open where there is no store = %v", err)
+	}
+	cfg := configOf(server.Addr, "test")
+	cfg.KeepOnRestart = true
+	node := mustOpen(t, cfg)
+	owner, right := newOwner(), newRight(node)
+	expect(t, node, owner, right, replay.Won, nil)
+	must(t, mustOpen(t, tend).Purge(t.Context()))
+	must(t, node.Close())
+	server.Kill()
+	server.Start()
+	if _, err := Open(t.Context(), tend); !errors.Is(err, errAgain) || isFinal(err) {
+		t.Errorf("Open after a restart = %v", err)
+	}
+	node = mustOpen(t, cfg)
+	expect(t, node, owner, right, replay.Mine, nil)
+	must(t, mustOpen(t, tend).Purge(t.Context()))
+	expect(t, node, owner, right, replay.Mine, nil)
+}
+
+// While the append-only file was off nothing was kept: what was answered then is
+// refused, once the file is whole again.
+func TestAppendOnlyOff(t *testing.T) {
+	t.Parallel()
+	server := services.Redis(t, services.Durable()...)
+	cfg := configOf(server.Addr, "test")
+	cfg.KeepOnRestart = true
+	node := mustOpen(t, cfg)
+	server.Redis("CONFIG", "SET", "appendonly", "no")
+	right := newRight(node)
+	expect(t, node, newOwner(), right, replay.Won, nil)
+	node.recheck()
+	expect(t, node, newOwner(), newRight(node), replay.Lost, ErrUnfit)
+	server.Redis("CONFIG", "SET", "appendonly", "yes")
+	expectSoon(t, node, newOwner(), right, replay.Lost, replay.ErrBeforeEpoch)
+	expect(t, node, newOwner(), newRight(node), replay.Won, nil)
+	if said(server, "HGET", node.meta, "unsynced") != "" {
+		t.Error("it is still noted")
+	}
 }
 
 // But it is joined at any later time.

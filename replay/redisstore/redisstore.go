@@ -125,6 +125,11 @@ type Config struct {
 	// else must call Purge before the store is full.
 	LeavePurge bool
 
+	// Tend is for an operator's tool beside the nodes: it neither makes a store nor, where a
+	// node would, begins a new epoch, since it may not know how the nodes are set up; then
+	// Open, or a call, fails. RaiseEpoch does what it says.
+	Tend bool
+
 	// ReadOnly makes nothing and writes nothing: Open fails if there is no store,
 	// and all but Spent, SubjectCut, Epoch and Status returns an error.
 	ReadOnly bool

@@ -82,7 +82,7 @@ func TestReshard(t *testing.T) {
 				}
 				m.rest()
 				rejoin(t, s)
-				time.Sleep(200 * time.Millisecond)
+				time.Sleep(time.Second) // also where much else runs
 				all := stop()
 				after := checkWon(t, s, all)
 				if after == 0 || keep != (after == len(all)) {

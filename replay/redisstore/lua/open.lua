@@ -1,7 +1,7 @@
 -- What is done with a store as a whole, by whoever checks the server.
 --
--- ARGV: tag, the era known and its epoch, the highest seq seen in it, info, make, join, look or
--- raise, then its arguments.
+-- ARGV: tag, the era known and its epoch, the highest seq seen in it, info, make, join, tend, look,
+-- raise or unsynced, then its arguments. Tend is join by who must not begin an era.
 -- Answer: tag, "ok" or a refusal, seq, now, era, epoch; to info, what INFO says.
 local meta, call, max = KEYS[1], redis.call, math.max
 local tag, mode = ARGV[1], ARGV[4]
@@ -12,15 +12,19 @@ local run, replid, evicted, new_era, granted = ARGV[5], ARGV[6], tonumber(ARGV[7
 if string.match(call('INFO', 'server'), 'run_id:(%x+)') ~= run then return { tag, 'era' } end
 if string.match(call('INFO', 'replication'), 'master_replid:(%x+)') ~= replid then return { tag, 'era' } end
 if type(redis.pcall('EXISTS', meta, string.sub(meta, 1, -5) .. 'none')) ~= 'number' then return { tag, 'moving' } end -- as in head.lua
-local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted', 'replid', 'began')
+local m = call('HMGET', meta, 'version', 'era', 'epoch', 'seq', 'run', 'evicted', 'replid', 'began', 'unsynced')
 local version, era, epoch, seq = m[1], m[2], tonumber(m[3] or 0), tonumber(m[4] or 0)
+if mode == 'unsynced' then
+  if era then call('HSET', meta, 'unsynced', 1) end
+  return { tag, 'ok', 0, now }
+end
 
 -- raise begins a new era under the present run of the server, with an epoch after all
 -- that was granted before, which is dated up to that many seconds ahead.
 local function raise()
   epoch = max(epoch, now + @AHEAD@, granted) + 1 -- what was granted may be dated so
   seq = call('HINCRBY', meta, 'seq', 1)
-  call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'replid', replid, 'evicted', evicted, 'began', replid .. ':' .. seq .. ' ')
+  call('HSET', meta, 'era', new_era, 'epoch', epoch, 'run', run, 'replid', replid, 'evicted', evicted, 'unsynced', '', 'began', replid .. ':' .. seq .. ' ')
   return { tag, 'ok', seq, now, new_era, epoch }
 end
 
@@ -58,6 +62,16 @@ if mode ~= 'look' then
   -- may be in neither number. For an era without a name see head.lua.
   local again = m[5] == run
   if era == '' or evicted ~= (again and tonumber(m[6]) or 0) or again and m[7] ~= replid or not again and ARGV[10] ~= '1' then
+    if mode == 'tend' then return { tag, 'again' } end
+    return raise()
+  end
+  -- What was written while nothing was kept on disk is there for good once all of it was written anew.
+  if m[9] == '1' and ARGV[10] == '1' then
+    local said = call('INFO', 'persistence')
+    local whole = string.find(said, 'aof_enabled:1', 1, true) and string.find(said, 'aof_rewrite_in_progress:0', 1, true)
+      and string.find(said, 'aof_rewrite_scheduled:0', 1, true) and string.find(said, 'aof_last_bgrewrite_status:ok', 1, true)
+    if not whole then return { tag, 'unsynced' } end
+    if mode == 'tend' then return { tag, 'again' } end
     return raise()
   end
 end
