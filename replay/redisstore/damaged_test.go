@@ -74,7 +74,7 @@ func TestDamaged(t *testing.T) {
 	past.KeepUntil = time.Now().Add(time.Second)
 	expect(t, s, newOwner(), past, replay.Won, nil)
 	count := said(server, "HGET", s.meta, "r")
-	time.Sleep(2500 * time.Millisecond)
+	time.Sleep(time.Until(time.Unix(keepSecond(past.KeepUntil)+1, 0))) // past is what ended before this second
 	if _, err := s.Protect(t.Context(), place(session, replay.ID{})); !errors.Is(err, errDamaged) {
 		t.Errorf("Protect = %v", err)
 	}
