@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -27,6 +29,7 @@ type Broker interface {
 
 const (
 	brokerQueue = 1024        // messages that wait for Publish
+	brokerBytes = 16 << 20    // of those, and of those that it has
 	brokerBatch = 128         // messages of one call
 	brokerPause = time.Second // between two calls of Receive
 )
@@ -42,9 +45,22 @@ var errBrokerMessage = errors.New("bayeux: not a broadcast of another node")
 
 // cluster is a server's side of its broker.
 type cluster struct {
-	node  string // random: tells this node's own messages
-	queue chan []byte
-	stop  context.CancelFunc
+	node string // random: tells this node's own messages
+	stop context.CancelFunc
+	sent chan struct{} // closed when nothing more will be sent
+
+	mu      sync.Mutex
+	changed sync.Cond // of queue or closed
+	queue   []broadcast
+	bytes   int // of the queue, and of what is being sent
+	sending int
+	closed  bool
+}
+
+// broadcast waits for the broker. Its bytes are shared with sessions.
+type broadcast struct {
+	rendered []byte
+	lazy     bool
 }
 
 // join starts the two goroutines that serve the broker, which end with leave.
@@ -53,53 +69,101 @@ func (s *Server) join() {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s.cluster = &cluster{node: randomID(), queue: make(chan []byte, brokerQueue), stop: stop}
+	s.cluster = &cluster{node: randomID(), stop: stop, sent: make(chan struct{})}
+	s.cluster.changed.L = &s.cluster.mu
 	go s.sendToBroker(ctx)
 	go s.receiveFromBroker(ctx)
 }
 
-func (s *Server) leave() {
-	if s.cluster != nil {
-		s.cluster.stop()
+// leave gives the broker until ctx ends to take what waits, and counts what it does
+// not take.
+func (s *Server) leave(ctx context.Context) error {
+	if s.cluster == nil {
+		return nil
+	}
+	defer s.cluster.stop()
+	if s.cluster.close() {
+		return nil
+	}
+	select {
+	case <-s.cluster.sent:
+		return nil
+	case <-ctx.Done():
+		s.observe(CountBroker, s.cluster.drop())
+		return ctx.Err()
 	}
 }
 
 // forward queues a rendered broadcast for the other nodes. While the broker does
 // not keep up they miss it: to wait would be to stop delivery here as well.
 func (s *Server) forward(rendered []byte, lazy bool) {
-	if s.cluster == nil {
-		return
-	}
-	header := brokerPlain
-	if lazy {
-		header = brokerLazy
-	}
-	b := make([]byte, 0, len(header)+len(s.cluster.node)+len(rendered))
-	b = append(append(append(b, header...), s.cluster.node...), rendered...)
-	select {
-	case s.cluster.queue <- b:
-	default:
+	if s.cluster != nil && !s.cluster.push(broadcast{rendered, lazy}) {
 		s.observe(CountBroker, 1)
 	}
 }
 
+// push reports whether there is room. One message may be longer than all that may wait.
+func (c *cluster) push(b broadcast) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.queue) >= brokerQueue || c.bytes > 0 && c.bytes+len(b.rendered) > brokerBytes {
+		return false
+	}
+	c.queue = append(c.queue, b)
+	c.bytes += len(b.rendered)
+	c.changed.Signal()
+	return true
+}
+
+// close lets nothing more in, and reports whether all was sent.
+func (c *cluster) close() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.changed.Signal()
+	return c.bytes == 0
+}
+
+// drop forgets what waits, and says how much it was.
+func (c *cluster) drop() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, c.queue = len(c.queue), nil
+	return n
+}
+
+// next waits for broadcasts after the last ones were sent, and makes the messages of
+// one call. Nil: there will be none.
+func (c *cluster) next() (batch [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bytes -= c.sending
+	c.sending = 0
+	for len(c.queue) == 0 && !c.closed {
+		c.changed.Wait()
+	}
+	n := min(len(c.queue), brokerBatch)
+	for _, b := range c.queue[:n] {
+		batch = append(batch, c.envelope(b))
+		c.sending += len(b.rendered)
+	}
+	c.queue = slices.Delete(c.queue, 0, n)
+	return batch
+}
+
+func (c *cluster) envelope(b broadcast) []byte {
+	header := brokerPlain
+	if b.lazy {
+		header = brokerLazy
+	}
+	out := make([]byte, 0, len(header)+len(c.node)+len(b.rendered))
+	return append(append(append(out, header...), c.node...), b.rendered...)
+}
+
 func (s *Server) sendToBroker(ctx context.Context) {
-	for down := false; ; {
-		batch := make([][]byte, 0, brokerBatch)
-		select {
-		case b := <-s.cluster.queue:
-			batch = append(batch, b)
-		case <-ctx.Done():
-			return
-		}
-		for more := true; more && len(batch) < brokerBatch; {
-			select {
-			case b := <-s.cluster.queue:
-				batch = append(batch, b)
-			default:
-				more = false
-			}
-		}
+	defer close(s.cluster.sent)
+	down := false
+	for batch := s.cluster.next(); len(batch) > 0; batch = s.cluster.next() {
 		down = s.publishBatch(ctx, batch, down)
 	}
 }

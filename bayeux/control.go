@@ -3,7 +3,7 @@ package bayeux
 // Dismiss ends the session so that its client shakes hands again at once: a
 // held connect is answered, after the messages that wait, with 402 and the
 // advice to do so. Use it when the client belongs elsewhere by now.
-func (s *ServerSession) Dismiss() { s.server.remove(s, pollLost, false) }
+func (s *ServerSession) Dismiss() { s.server.remove(s, pollLost, CountEnded) }
 
 // Reopen is Dismiss for a client whose connection speaks for it no longer: a
 // WebSocket has the cookies of the moment it was opened. It is closed behind what waits.

@@ -34,8 +34,15 @@ const (
 	CountPublished EventKind = "published" // broadcasts that started at this node
 	CountDelivered EventKind = "delivered" // messages put into a session's queue
 	CountDropped   EventKind = "dropped"   // messages for which a queue had no room
-	CountExpired   EventKind = "expired"   // sessions whose client fell silent
 	CountBroker    EventKind = "broker"    // broadcasts that did not go to other nodes
+)
+
+// The counters of sessions that are gone: each is in one of them.
+const (
+	CountDisconnected EventKind = "disconnected" // by their clients
+	CountExpired      EventKind = "expired"      // whose clients fell silent
+	CountOverflowed   EventKind = "overflowed"   // whose queues had no room
+	CountEnded        EventKind = "ended"        // by the application, a refusing hook, or Shutdown
 )
 
 func (s *Server) observe(kind EventKind, n int) {

@@ -207,7 +207,7 @@ func (x *exchange) handshake(m *Message) {
 	r.Advice = s.retryAdvice()
 	s.runHandshakeHooks(x.ctx, h)
 	if h.refused {
-		s.remove(sess, pollDisconnect, false)
+		s.remove(sess, pollDisconnect, CountEnded)
 		x.deny(r)
 		return
 	}
@@ -372,7 +372,7 @@ func (p *poll) response() [][]byte {
 
 func (x *exchange) disconnect(sess *ServerSession, m *Message) {
 	x.answer(sess, reply(sess, m))
-	x.server.remove(sess, pollDisconnect, false)
+	x.server.remove(sess, pollDisconnect, CountDisconnected)
 }
 
 func (x *exchange) subscribe(sess *ServerSession, m *Message) {

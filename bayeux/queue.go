@@ -51,8 +51,8 @@ func (q *queue) settled() {
 	}
 }
 
-// enqueue takes a rendered message that may be shared: it is never written to. A
-// lazy one waits for the next response, or for MaxLazyTimeout.
+// enqueue takes a rendered message that fits ([Server.fits]) and may be shared: it is
+// never written to. A lazy one waits for the next response, or for MaxLazyTimeout.
 func (s *ServerSession) enqueue(b []byte, lazy bool) error {
 	s.mu.Lock()
 	if s.removed {
@@ -81,9 +81,6 @@ func (s *ServerSession) makeRoom(n int) bool {
 	if cfg.QueueFull != QueueDropOldest {
 		return len(q.messages) < cfg.MaxQueue && q.bytes+n <= cfg.MaxQueueBytes
 	}
-	if n > cfg.MaxQueueBytes {
-		return false
-	}
 	over := 0
 	for left := q.bytes; len(q.messages)-over >= cfg.MaxQueue || left+n > cfg.MaxQueueBytes; over++ {
 		left -= len(q.messages[over])
@@ -103,10 +100,11 @@ func (s *ServerSession) overflow() error {
 		return ErrQueueFull
 	}
 	s.server.cfg.Logger.Debug("bayeux: session removed", "why", "queue full")
-	s.server.remove(s, pollLost, false)
-	if sock != nil {
-		sock.abort()
-	}
+	s.server.removeElsewhere(s, pollLost, CountOverflowed, func() {
+		if sock != nil {
+			sock.abort()
+		}
+	})
 	return ErrQueueFull
 }
 

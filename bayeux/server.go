@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +33,10 @@ type Server struct {
 	mu       sync.Mutex
 	closed   bool
 	sessions map[string]*ServerSession
+	leaving  int              // sessions that are gone but for their OnRemove functions
+	left     sync.Cond        // tells of each that is gone for good
+	later    []func()         // work of the server's own goroutine, in order
+	atWork   bool             // there is that goroutine
 	browsers map[string]int   // sessions of each
 	polls    map[string]int   // connects held over HTTP/1 for each
 	sockets  map[*socket]bool // false while the upgrade is under way
@@ -60,6 +66,7 @@ func NewServer(cfg Config) (*Server, error) {
 		repeats:  make(map[*parked]struct{}),
 		services: make(map[string]serviceHandler),
 	}
+	s.left.L = &s.mu
 	for _, ch := range cfg.LazyChannels {
 		s.lazy[ch] = true
 	}
@@ -100,7 +107,7 @@ func (s *Server) Session(id string) *ServerSession {
 // Publish sends data to every session subscribed to channel or to a wildcard
 // that covers it, once to each. It waits for nobody: a loop that publishes without a
 // pause fills the queues of healthy clients too, and by QueueDisconnect they lose
-// their sessions. data is encoded as by [ServerSession.Deliver].
+// their sessions ([CountOverflowed]). data is encoded as by [ServerSession.Deliver].
 // It returns an error wrapping [ErrChannel] for a meta or service channel, or
 // [ErrTooLarge]; then nobody got the message.
 func (s *Server) Publish(channel string, data any) error {
@@ -201,43 +208,46 @@ func (s *Server) unsendable(m *Message) {
 
 // Shutdown ends all sessions: held connects are answered with the advice to
 // shake hands again, elsewhere, and WebSockets are closed. Requests after that
-// get 503. It waits for the WebSockets until ctx ends; held requests end
-// with the http.Server's own Shutdown, which calls this one if it was given to
-// RegisterOnShutdown.
+// get 503. It waits for the WebSockets, for OnRemove functions, and then for the
+// broker to take what waits for other nodes, until ctx ends; what it did not take is
+// counted ([CountBroker]). Held requests end with the http.Server's own Shutdown.
+//
+// It returns ctx's error if not all of that was done.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.leave()
-	s.mu.Lock()
-	s.closed = true
-	sessions := make([]*ServerSession, 0, len(s.sessions))
-	for _, sess := range s.sessions {
-		sessions = append(sessions, sess)
-	}
-	sockets := make([]*socket, 0, len(s.sockets))
-	for sock, open := range s.sockets {
-		if open {
-			sockets = append(sockets, sock)
-		}
-	}
-	s.mu.Unlock()
+	sessions, sockets := s.close()
 	for _, sess := range sessions {
-		s.remove(sess, pollLost, false)
+		s.removeElsewhere(sess, pollLost, CountEnded, nil)
 	}
 	for _, sock := range sockets {
 		go sock.goAway()
 	}
 	s.endRepeats()
 	done := make(chan struct{})
-	go func() { s.idle.Wait(); close(done) }()
+	go func() { s.idle.Wait(); s.awaitRemovals(); close(done) }()
 	defer s.shutDoors()
 	select {
 	case <-done:
-		return nil
+		return s.leave(ctx)
 	case <-ctx.Done():
 		for _, sock := range sockets {
 			sock.abort()
 		}
+		_ = s.leave(ctx)
 		return ctx.Err()
 	}
+}
+
+// close lets nobody in any more, and lists who is there.
+func (s *Server) close() (sessions []*ServerSession, sockets []*socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for sock, open := range s.sockets {
+		if open {
+			sockets = append(sockets, sock)
+		}
+	}
+	return slices.Collect(maps.Values(s.sessions)), sockets
 }
 
 func (s *Server) isClosed() bool {
@@ -251,7 +261,7 @@ func (s *Server) admit(browser string) (*ServerSession, bool) {
 	sess := newSession(s, browser)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.sessions) >= s.cfg.MaxSessions || s.browsers[browser] >= s.cfg.MaxSessionsPerBrowser {
+	if s.closed || len(s.sessions)+s.leaving >= s.cfg.MaxSessions || s.browsers[browser] >= s.cfg.MaxSessionsPerBrowser {
 		return nil, false
 	}
 	s.sessions[sess.id] = sess
@@ -260,43 +270,12 @@ func (s *Server) admit(browser string) (*ServerSession, bool) {
 	return sess, true
 }
 
-// remove ends sess once; further calls do nothing.
-func (s *Server) remove(sess *ServerSession, why pollEnd, expired bool) {
-	sess.mu.Lock()
-	if sess.removed {
-		sess.mu.Unlock()
-		return
-	}
-	sess.removed, sess.expired, sess.dismissed = true, expired, why == pollDisconnect
-	if sess.timer != nil {
-		sess.timer.Stop()
-	}
-	sess.queue.settled()
-	p := sess.takePoll(why)
-	sock := sess.socket
-	hooks := sess.onRemove
-	sess.onRemove = nil
-	sess.mu.Unlock()
-
-	s.forget(sess)
-	s.observe(GaugeSessions, -1)
-	if expired {
-		s.observe(CountExpired, 1)
-	}
-	p.finish()
-	if sock != nil {
-		sock.kick()
-	}
-	for _, f := range hooks {
-		s.safely("OnRemove", func() { f(expired) })
-	}
-}
-
 func (s *Server) forget(sess *ServerSession) {
 	s.registry.dropAll(sess)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.id)
+	s.leaving++
 	if s.browsers[sess.browser]--; s.browsers[sess.browser] <= 0 {
 		delete(s.browsers, sess.browser)
 	}

@@ -109,6 +109,13 @@ func (s *ServerSession) DeliverMessage(m *Message) error {
 // OnRemove calls f once the session is gone: with true if it lapsed, with false
 // after a disconnect, an overflow or a shutdown. If it is gone already, f is
 // called at once.
+//
+// f is called by who ends the session: within Disconnect, Dismiss or Reopen, or by a
+// goroutine of the request that brought the client's disconnect or of the time that
+// ran out. It is never called within Publish or Deliver: after an overflow or a
+// shutdown a goroutine of the server calls such functions, one after the other, so that
+// one that waits holds up others. Until f returned the session counts for
+// [Config.MaxSessions].
 func (s *ServerSession) OnRemove(f func(expired bool)) {
 	s.mu.Lock()
 	if !s.removed {
@@ -124,7 +131,7 @@ func (s *ServerSession) OnRemove(f func(expired bool)) {
 // Disconnect ends the session. A held connect is answered, with the messages
 // that wait and the advice not to come back. A client that is between two
 // connects finds itself unknown at the next, and shakes hands again.
-func (s *ServerSession) Disconnect() { s.server.remove(s, pollDisconnect, false) }
+func (s *ServerSession) Disconnect() { s.server.remove(s, pollDisconnect, CountEnded) }
 
 // send runs the extensions for this session and queues the message.
 func (s *ServerSession) send(m *Message) error {
@@ -255,5 +262,5 @@ func (s *ServerSession) due() {
 		p.finish()
 		return
 	}
-	s.server.remove(s, pollLost, true)
+	s.server.remove(s, pollLost, CountExpired)
 }

@@ -120,7 +120,7 @@ func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) bool {
 		e.mu.Lock()
 		delete(e.clients, to.ID())
 		e.mu.Unlock()
-		go s.Detach(c) // a push that overflows the queue comes here under the session's lock
+		go s.Detach(c) // other removals need not wait while the session is at work
 	})
 	return true
 }
