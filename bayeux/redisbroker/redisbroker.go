@@ -36,8 +36,15 @@ type Broker struct {
 	option  rueidis.ClientOption
 
 	mu     sync.Mutex
-	client rueidis.Client // nil until it is needed
+	dialed *dialing // nil until it is needed, and after it failed
 	closed bool
+}
+
+// dialing is an attempt to connect, which several callers wait for.
+type dialing struct {
+	done   chan struct{} // closed once the rest is set
+	client rueidis.Client
+	err    error
 }
 
 var errClosed = errors.New("redisbroker: closed")
@@ -57,7 +64,7 @@ func New(option rueidis.ClientOption, channel string) (*Broker, error) {
 
 // Publish implements bayeux.Broker.
 func (b *Broker) Publish(ctx context.Context, messages [][]byte) error {
-	client, err := b.connected()
+	client, err := b.connected(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,7 +83,7 @@ func (b *Broker) Publish(ctx context.Context, messages [][]byte) error {
 
 // Receive implements bayeux.Broker.
 func (b *Broker) Receive(ctx context.Context, f func(message []byte)) error {
-	client, err := b.connected()
+	client, err := b.connected(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,30 +91,67 @@ func (b *Broker) Receive(ctx context.Context, f func(message []byte)) error {
 	return client.Receive(ctx, subscribe, func(m rueidis.PubSubMessage) { f([]byte(m.Message)) })
 }
 
-// connected returns the client, after making it the first time.
-func (b *Broker) connected() (rueidis.Client, error) {
+// connected returns the client, after making it the first time. Who gives up leaves the
+// attempt to those who come later.
+func (b *Broker) connected(ctx context.Context) (rueidis.Client, error) {
+	d, err := b.dial()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-d.done:
+		return d.client, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (b *Broker) dial() (*dialing, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, errClosed
 	}
-	if b.client == nil {
-		client, err := rueidis.NewClient(b.option)
-		if err != nil {
-			return nil, err
-		}
-		b.client = client
+	if b.dialed == nil {
+		b.dialed = &dialing{done: make(chan struct{})}
+		go b.finish(b.dialed)
 	}
-	return b.client, nil
+	return b.dialed, nil
 }
 
-// Close ends the connections. Call it after bayeux.Server.Shutdown; from then on
-// Publish and Receive return errors.
-func (b *Broker) Close() {
+// finish ends the attempt, within the Dialer's time.
+func (b *Broker) finish(d *dialing) {
+	client, err := rueidis.NewClient(b.option)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = true
-	if b.client != nil {
-		b.client.Close()
+	defer close(d.done)
+	switch {
+	case err != nil:
+		d.err, b.dialed = err, nil
+	case b.closed:
+		d.err = errClosed
+		go client.Close()
+	default:
+		d.client = client
+	}
+}
+
+// Close ends the connections, or those of an attempt under way once it is over. It
+// waits about a second for a server that does not answer. Call it after
+// bayeux.Server.Shutdown; from then on Publish and Receive return errors.
+func (b *Broker) Close() {
+	b.mu.Lock()
+	d := b.dialed
+	b.dialed, b.closed = nil, true
+	b.mu.Unlock()
+	if d == nil {
+		return
+	}
+	select {
+	case <-d.done:
+		if d.client != nil {
+			d.client.Close()
+		}
+	default: // finish closes what comes of it
 	}
 }

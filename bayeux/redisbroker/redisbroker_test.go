@@ -2,8 +2,10 @@ package redisbroker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -238,6 +240,34 @@ func TestMisuse(t *testing.T) {
 	}
 	b.Close()
 	if b.Publish(t.Context(), [][]byte{[]byte("x")}) == nil || b.Receive(t.Context(), func([]byte) {}) == nil {
+		t.Error("a closed broker works")
+	}
+}
+
+// A Redis that accepts connections and says nothing holds nobody up.
+func TestSilentRedis(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	b, err := redisbroker.New(option(ln.Addr().String()), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick := func(what string, f func() error, want error) {
+		t.Helper()
+		start := time.Now()
+		if err := f(); !errors.Is(err, want) || time.Since(start) > time.Second {
+			t.Errorf("%s = %v after %v", what, err, time.Since(start))
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	quick("Publish", func() error { return b.Publish(ctx, [][]byte{[]byte("x")}) }, context.DeadlineExceeded)
+	quick("Receive", func() error { return b.Receive(ctx, func([]byte) {}) }, context.DeadlineExceeded)
+	quick("Close", func() error { b.Close(); return nil }, nil)
+	if b.Publish(t.Context(), [][]byte{[]byte("x")}) == nil {
 		t.Error("a closed broker works")
 	}
 }
