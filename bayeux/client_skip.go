@@ -78,11 +78,13 @@ func lenient(b []byte) *jsontext.Decoder {
 func isDelivery(raw []byte) bool {
 	dec := lenient(raw)
 	channel := ""
-	for tok, err := dec.ReadToken(); err == nil && dec.PeekKind() == '"'; {
-		if tok, err = dec.ReadToken(); err != nil {
+	_, err := dec.ReadToken()
+	for err == nil && dec.PeekKind() == '"' {
+		var name string
+		if name, err = readString(dec); err != nil {
 			break
 		}
-		switch tok.String() {
+		switch name {
 		case "successful":
 			return false
 		case "channel":

@@ -12,7 +12,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
+
+// closeTimeout bounds the sending of a close frame.
+const closeTimeout = time.Second
 
 // errNotSent marks failures before anything was sent.
 var errNotSent = errors.New("bayeux: connection lost")
@@ -25,7 +29,7 @@ var errUpgradeRefused = errors.New("bayeux: no WebSocket")
 type socketLink struct {
 	client *Client
 	out    frameWriter
-	turn   chan struct{} // full while a batch is written
+	turn   chan struct{} // full while something is written
 
 	mu      sync.Mutex
 	waiting []*socketCall
@@ -157,14 +161,31 @@ func (l *socketLink) alive() bool {
 func (l *socketLink) close() { l.fail(net.ErrClosed) }
 
 func (l *socketLink) loop(src *bufio.Reader) {
-	f := &frameReader{src: src, limit: l.client.cfg.MaxReply,
-		pong: func(payload []byte) error { return l.out.write(opPong, payload) }}
+	f := &frameReader{src: src, limit: l.client.cfg.MaxReply, pong: l.pong}
 	err := error(closeError(closeInternal))
 	l.client.events.safely("websocket", func() { err = f.each(l.receive) })
 	if code, ok := err.(closeError); ok {
-		l.out.close(code)
+		l.sayWhy(code)
 	}
 	l.fail(err)
+}
+
+func (l *socketLink) pong(payload []byte) error {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	return l.out.write(opPong, payload)
+}
+
+// sayWhy sends a close frame, if that can be done soon: callers wait for the end of
+// the link.
+func (l *socketLink) sayWhy(code closeError) {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+		defer time.AfterFunc(closeTimeout, func() { _ = l.out.conn.Close() }).Stop()
+		l.out.close(code)
+	default:
+	}
 }
 
 // fail ends the link, and everything that waits on it, once.
