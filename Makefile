@@ -2,9 +2,9 @@
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
 # make postgres-versions V='13 18': only these.
 # make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
-.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop peers browser demo headless bench services postgres-versions
+.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop peers browser demo headless bench services soak postgres-versions
 
-# make model and make drain are the larger forms of tests that are among "go".
+# make model, make drain and make soak are the larger forms of tests that are among "go".
 test: need lint go programs durable adapters keyservice fuzz client interop peers browser headless ## everything
 
 need:     ; ci/need.sh
@@ -15,6 +15,7 @@ adapters: ; ci/adapters.sh
 model:    ; DEEP=$(DEEP) ci/model.sh
 programs: ; ci/programs.sh
 drain:    ; ci/drain.sh
+soak:     ; ci/soak.sh
 keyservice: ; ci/keyservice.sh
 fuzz:     ; ci/fuzz.sh
 client:   ; ci/client.sh
