@@ -126,7 +126,23 @@ func (w *objectWriter) name(s string) {
 }
 
 // quote replaces invalid UTF-8, which cannot come from a peer: parse refused it.
-func (w *objectWriter) quote(s string) { w.b, _ = jsontext.AppendQuote(w.b, s) }
+func (w *objectWriter) quote(s string) {
+	if isPlain(s) {
+		w.b = append(append(append(w.b, '"'), s...), '"')
+		return
+	}
+	w.b, _ = jsontext.AppendQuote(w.b, s)
+}
+
+// isPlain reports whether s is printable ASCII that needs no escapes.
+func isPlain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
 
 func (w *objectWriter) str(name, s string) {
 	if s != "" {

@@ -24,7 +24,8 @@ type parked struct {
 	callback string
 	head     []byte // the response's header, but for what depends on when it is sent
 	door     *door
-	repeat   *repeat // nil if net/http is to read the next request
+	deadline time.Time // for writing, as last set
+	repeat   *repeat   // nil if net/http is to read the next request
 	one      [1]byte
 }
 
@@ -154,7 +155,8 @@ func (k *parked) respond(batch [][]byte) bool {
 	b := append((*buf)[:0], "HTTP/1.1 200 OK\r\n"...)
 	b = append(b, k.head...)
 	b = append(b, "Date: "...)
-	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	now := time.Now()
+	b = now.UTC().AppendFormat(b, http.TimeFormat)
 	if last {
 		b = append(b, "\r\nConnection: close"...)
 	}
@@ -167,12 +169,21 @@ func (k *parked) respond(batch [][]byte) bool {
 		b = strconv.AppendInt(b, int64(len(script)), 10)
 		b = append(append(b, "\r\n\r\n"...), script...)
 	}
-	_ = k.conn.SetWriteDeadline(time.Now().Add(k.server.cfg.WriteTimeout))
+	k.extendDeadline(now)
 	_, err := k.conn.Write(b)
 	if *buf = b; cap(b) <= maxPooledBuffer {
 		messageBuffers.Put(buf)
 	}
 	return err == nil && !last
+}
+
+// extendDeadline is as that of a [frameWriter].
+func (k *parked) extendDeadline(now time.Time) {
+	timeout := k.server.cfg.WriteTimeout
+	if k.deadline.Sub(now) < timeout-timeout/4 {
+		k.deadline = now.Add(timeout)
+		_ = k.conn.SetWriteDeadline(k.deadline)
+	}
 }
 
 // door is the listener by which an http.Server gets its connections back.

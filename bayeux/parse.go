@@ -44,6 +44,13 @@ var knownMembers = []string{
 //
 // Nothing of b is kept.
 func parseMessages(b []byte, maxDepth, maxBatch int) ([]*Message, error) {
+	if m := parsePlain(b); m != nil && maxDepth > 1 && maxBatch > 0 {
+		return []*Message{m}, nil
+	}
+	return decodeMessages(b, maxDepth, maxBatch)
+}
+
+func decodeMessages(b []byte, maxDepth, maxBatch int) ([]*Message, error) {
 	if err := checkDepth(b, maxDepth); err != nil {
 		return nil, err
 	}
