@@ -94,26 +94,25 @@ func validCallback(name string) bool {
 
 // checkReferer stands in for the check of the Origin, which browsers do not send
 // when they load a script: a page of another origin must be on the list. A
-// browser says by Sec-Fetch-Site that a page did it; old ones send a Referer
-// alone, and other programs neither.
+// browser says by Sec-Fetch-Site that a page did it, but to a server without TLS, as
+// old ones do, by the Referer alone: who sends neither is refused.
 func (s *Server) checkReferer(r *http.Request) bool {
 	if r.Header.Get("Origin") != "" {
 		return true // checked as everywhere
 	}
-	site := r.Header.Get("Sec-Fetch-Site")
-	if site == "same-origin" {
+	if r.Header.Get("Sec-Fetch-Site") == "same-origin" {
 		return true
 	}
 	referers := r.Header.Values("Referer")
-	if len(referers) == 0 {
-		return site == ""
+	if len(referers) != 1 {
+		return false
 	}
 	u, err := url.Parse(referers[0])
-	if err != nil || len(referers) > 1 {
+	if err != nil {
 		return false
 	}
 	origin, ok := canonicalOrigin(u.Scheme + "://" + u.Host)
-	return ok && (sameOrigin(origin, r) || slices.Contains(s.cfg.AllowedOrigins, origin))
+	return ok && (s.sameOrigin(origin, r) || slices.Contains(s.cfg.AllowedOrigins, origin))
 }
 
 // lineSeparators are legal in JSON, and were none in JavaScript before 2019.

@@ -18,6 +18,9 @@ func (p *peer) get(query string, header http.Header) (status int, h http.Header,
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	if header == nil {
+		header = http.Header{"Sec-Fetch-Site": {"same-origin"}}
+	}
 	for k, v := range header {
 		r.Header[k] = v
 	}
@@ -171,7 +174,7 @@ func TestCallbackOrigins(t *testing.T) {
 		referer    []string
 		allowed    bool
 	}{
-		{"no browser", "", nil, true},
+		{"neither", "", nil, false},
 		{"same origin", "same-origin", nil, true},
 		{"same origin by referer", "", []string{"http://bayeux.test/page?x#y"}, true},
 		{"listed", "cross-site", []string{"https://app.example.com/"}, true},

@@ -110,7 +110,10 @@ type Config struct {
 	// not come by TLS: set it behind a TLS-terminating proxy. Zero: Secure only
 	// on TLS requests.
 	SecureCookie bool
-	// CookieSameSite is the browser cookie's SameSite mode. Zero means Lax.
+	// CookieSameSite is the browser cookie's SameSite mode. Zero means Lax, with which
+	// pages of another site (another registrable domain) never send the cookie back,
+	// and have no session: where AllowedOrigins has such, it must be
+	// http.SameSiteNoneMode, with which the cookie is Secure.
 	CookieSameSite http.SameSite
 	// InsecureTrustClientID lets the clientId alone speak for a session, for
 	// clients that keep no cookies. Whoever learns a clientId can then take the

@@ -53,7 +53,7 @@ func (s *Server) newBrowserCookie(r *http.Request) *http.Cookie {
 		Value:    randomID(),
 		Path:     "/",
 		HttpOnly: true,
-		Secure:   s.cfg.SecureCookie || r.TLS != nil,
+		Secure:   s.cfg.SecureCookie || r.TLS != nil || s.cfg.CookieSameSite == http.SameSiteNoneMode,
 		SameSite: s.cfg.CookieSameSite,
 	}
 }

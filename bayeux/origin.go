@@ -49,18 +49,18 @@ func (s *Server) checkOrigin(r *http.Request, script bool) (cross string, ok boo
 	if !ok {
 		return "", false
 	}
-	if sameOrigin(origin, r) {
+	if s.sameOrigin(origin, r) {
 		return "", true
 	}
 	return values[0], slices.Contains(s.cfg.AllowedOrigins, origin)
 }
 
 // sameOrigin compares with the request's Host. Without TLS here the scheme is
-// not known, as a proxy may have ended it; with TLS a plain page is another
-// origin.
-func sameOrigin(origin string, r *http.Request) bool {
+// not known, as a proxy may have ended it; with TLS, or where SecureCookie says
+// that there is some in front, a plain page is another origin.
+func (s *Server) sameOrigin(origin string, r *http.Request) bool {
 	scheme, host, _ := strings.Cut(origin, "://")
-	if r.TLS != nil && scheme != "https" {
+	if (r.TLS != nil || s.cfg.SecureCookie) && scheme != "https" {
 		return false
 	}
 	return host == canonicalHost(scheme, r.Host)

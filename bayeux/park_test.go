@@ -238,7 +238,7 @@ func TestParkedPollAndEarlyRequests(t *testing.T) {
 func TestParkedCallbackPoll(t *testing.T) {
 	r := newParkRig(t, bayeux.Config{CallbackPolling: true}, false, nil)
 	p := r.raw()
-	p.write("GET /bayeux?jsonp=f&message=" + escape(p.message(bayeux.MetaConnect)) + " HTTP/1.1\r\nHost: x\r\nCookie: " + p.cookie + "\r\n\r\n")
+	p.write("GET /bayeux?jsonp=f&message=" + escape(p.message(bayeux.MetaConnect)) + " HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nCookie: " + p.cookie + "\r\n\r\n")
 	r.wantParked(1)
 	r.bayeux.Session(p.id).Deliver("/news", 1)
 	h, body := p.read()
@@ -279,7 +279,7 @@ func TestPollsThatAreNotParked(t *testing.T) {
 			return strings.Replace(p.post(p.message(bayeux.MetaConnect), "Connection: keep-alive"), "HTTP/1.1", "HTTP/1.0", 1)
 		}},
 		{"a GET with a body", nil, func(p *rawPeer) string {
-			return "GET /bayeux?message=" + escape(p.message(bayeux.MetaConnect)) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nCookie: " + p.cookie + "\r\n\r\nxyz"
+			return "GET /bayeux?message=" + escape(p.message(bayeux.MetaConnect)) + " HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 3\r\nCookie: " + p.cookie + "\r\n\r\nxyz"
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package bayeux
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,8 +21,12 @@ type exchange struct {
 	greeted  bool // it was handled
 	astray   bool // the WebSocket came too early: what it says is not answered
 	replies  [][]byte
-	carried  *ServerSession // of the first connect: its messages alone are taken along
-	hold     *poll          // the lone connect to be held, over HTTP
+
+	cookieless  bool // a session's client does not send its cookie back
+	subscribing int  // channels that were to be subscribed to so far
+
+	carried *ServerSession // of the first connect: its messages alone are taken along
+	hold    *poll          // the lone connect to be held, over HTTP
 }
 
 // run handles a batch in order. A connect is held only if it came alone, and
@@ -100,6 +105,7 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 	if !here && !x.server.cfg.InsecureTrustClientID && !sameSecret(sess.browser, x.browser) && !sameSecret(sess.browser, cookieID(x.req, socketCookie)) {
 		x.server.cfg.Logger.Debug("bayeux: clientId from another browser")
 		x.astray = x.astray || x.strays(sess)
+		x.forgetCookieless(sess)
 		return nil
 	}
 	return sess
@@ -118,6 +124,21 @@ func (x *exchange) strays(sess *ServerSession) bool {
 	first := !sess.strayed
 	sess.strayed = true
 	return first
+}
+
+// forgetCookieless removes a session whose client does not send its browser's cookie
+// back: it never will, and would shake hands again and again.
+func (x *exchange) forgetCookieless(sess *ServerSession) {
+	if x.socket != nil || x.browser != "" {
+		return
+	}
+	x.cookieless = true
+	sess.mu.Lock()
+	begun := sess.connected
+	sess.mu.Unlock()
+	if !begun {
+		x.server.remove(sess, pollLost, CountEnded)
+	}
 }
 
 // reply starts the answer to m, which names the client it goes to; nil if there
@@ -146,6 +167,10 @@ func (x *exchange) refuse(to *ServerSession, m *Message, errorText string) {
 	x.answer(to, r)
 }
 
+// cookielessInterval is how long a client waits that sends no cookie, before it shakes
+// hands again.
+const cookielessInterval = 5 * time.Second
+
 // unknown answers 402. Only a connect is told to shake hands: clients keep the
 // last advice they saw, and one that follows it into a successful connect can
 // stall.
@@ -160,6 +185,9 @@ func (x *exchange) unknown(m *Message, dismissed bool) {
 		r.Advice = &Advice{Reconnect: ReconnectNone}
 	case m.Channel == MetaConnect:
 		r.Advice = x.server.handshakeAdvice()
+		if x.cookieless {
+			*r.Advice.Interval = max(*r.Advice.Interval, cookielessInterval.Milliseconds())
+		}
 	}
 	x.answer(nil, r)
 }
@@ -401,7 +429,9 @@ func (x *exchange) checkSubscription(sess *ServerSession, m *Message) string {
 	if len(m.Subscription) == 0 {
 		return errorSubscriptionMissing
 	}
-	if len(m.Subscription) > x.server.cfg.MaxSubscriptions {
+	// Each channel may cost its policy much: so many in a request, and none twice.
+	x.subscribing += len(m.Subscription)
+	if x.subscribing > x.server.cfg.MaxSubscriptions {
 		m.Subscription = nil
 		return errorSubscribeFailed
 	}
@@ -412,7 +442,10 @@ func (x *exchange) checkSubscription(sess *ServerSession, m *Message) string {
 		}
 	}
 	policy := x.server.cfg.Policy
-	for _, ch := range m.Subscription {
+	for i, ch := range m.Subscription {
+		if slices.Contains(m.Subscription[:i], ch) {
+			continue
+		}
 		if isMeta(ch) {
 			return errorSubscribeDenied
 		}
@@ -430,6 +463,11 @@ func (x *exchange) checkSubscription(sess *ServerSession, m *Message) string {
 func (x *exchange) unsubscribe(sess *ServerSession, m *Message) {
 	if len(m.Subscription) == 0 {
 		x.refuse(sess, m, errorSubscriptionMissing)
+		return
+	}
+	if len(m.Subscription) > x.server.cfg.MaxSubscriptions {
+		m.Subscription = nil
+		x.refuse(sess, m, errorSubscriptionInvalid)
 		return
 	}
 	for _, ch := range m.Subscription {

@@ -88,21 +88,20 @@ func (r *registry) subscribers(channel string) []*ServerSession {
 		}
 	})
 	list := make([]*ServerSession, 0, total)
-	for i, set := range sets {
+	var seen map[*ServerSession]struct{}
+	if len(sets) > 1 {
+		seen = make(map[*ServerSession]struct{}, total)
+	}
+	for _, set := range sets {
 		for sess := range set {
-			if !inAny(sets[:i], sess) {
-				list = append(list, sess)
+			if seen != nil {
+				if _, twice := seen[sess]; twice {
+					continue
+				}
+				seen[sess] = struct{}{}
 			}
+			list = append(list, sess)
 		}
 	}
 	return list
-}
-
-func inAny(sets []map[*ServerSession]struct{}, sess *ServerSession) bool {
-	for _, set := range sets {
-		if _, ok := set[sess]; ok {
-			return true
-		}
-	}
-	return false
 }

@@ -257,10 +257,17 @@ func (s *ServerSession) due() {
 		return
 	}
 	p := s.takePoll(pollTimeout)
-	s.mu.Unlock()
 	if p != nil {
+		s.mu.Unlock()
 		p.finish()
 		return
 	}
+	sock := s.socket
+	s.mu.Unlock()
 	s.server.remove(s, pollLost, CountExpired)
+	// Its messages are handled one by one: who waits for the context of one that never
+	// ends would keep the socket's place, whether the client is there or not.
+	if sock != nil && sock.handling.Load() {
+		sock.abort()
+	}
 }

@@ -29,6 +29,7 @@ func isUpgrade(r *http.Request) bool {
 func wellFormedUpgrade(r *http.Request) bool {
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
 	return err == nil && len(key) == 16 && r.Header.Get("Sec-WebSocket-Version") == "13" &&
+		r.ContentLength == 0 && len(r.TransferEncoding) == 0 && // a body would be read as frames
 		r.ProtoMajor == 1 && hasToken(r.Header, "Connection", "upgrade")
 }
 

@@ -39,6 +39,8 @@ type socket struct {
 	// cookieless: the upgrade had no cookie, and browser is new.
 	cookieless bool
 	session    atomic.Pointer[ServerSession]
+	handling   atomic.Bool // a message is being handled
+	deadline   time.Time   // for the next message; read loop only
 
 	wmu     sync.Mutex
 	replies [][]byte      // to be written next
@@ -81,7 +83,8 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		_ = nc.Close()
 		return
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
+	sock.deadline = time.Now().Add(s.cfg.HandshakeTimeout)
+	_ = nc.SetReadDeadline(sock.deadline)
 	out := &frameWriter{conn: nc, timeout: s.cfg.WriteTimeout}
 	if !s.socketOpen(sock, out) {
 		s.closeSocket(sock)
@@ -178,7 +181,7 @@ func (c *socket) resting(src *bufio.Reader) bool {
 	if src.Buffered() > 0 {
 		return false
 	}
-	_ = c.out.conn.SetReadDeadline(time.Now().Add(idleAfter))
+	_ = c.out.conn.SetReadDeadline(earlier(c.deadline, time.Now().Add(idleAfter)))
 	_, err := src.Peek(1)
 	c.extendDeadline()
 	return errors.Is(err, os.ErrDeadlineExceeded)
@@ -235,7 +238,8 @@ func (c *socket) release(next *ServerSession) {
 
 // receive handles one message of the read loop. It does not keep b.
 func (c *socket) receive(b []byte) error {
-	c.extendDeadline()
+	c.handling.Store(true)
+	defer c.handling.Store(false)
 	msgs, err := parseMessages(b, c.server.cfg.MaxDepth, c.server.cfg.MaxBatch)
 	if err != nil {
 		c.server.observe(CountBad, 1)
@@ -245,16 +249,42 @@ func (c *socket) receive(b []byte) error {
 	x := &exchange{server: c.server, ctx: c.ctx, req: c.req, socket: c, browser: c.browser}
 	x.run(msgs)
 	c.flush(x.replies)
+	if !c.extendDeadline() {
+		return closeError(closeGoingAway)
+	}
 	if x.astray {
 		return closeError(closeTryAgain)
 	}
 	return nil
 }
 
-// extendDeadline: a living client connects at least once in this time.
-func (c *socket) extendDeadline() {
-	cfg := &c.server.cfg
-	_ = c.out.conn.SetReadDeadline(time.Now().Add(cfg.Timeout + cfg.Interval + cfg.MaxInterval + cfg.WriteTimeout))
+// extendDeadline: a living client connects at least once in this time. Without a
+// session it has no more than it had when it lost it, which it reports to be over by false.
+func (c *socket) extendDeadline() bool {
+	if c.lives() {
+		cfg := &c.server.cfg
+		c.deadline = time.Now().Add(cfg.Timeout + cfg.Interval + cfg.MaxInterval + cfg.WriteTimeout)
+	}
+	_ = c.out.conn.SetReadDeadline(c.deadline)
+	return time.Now().Before(c.deadline)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// lives reports whether the socket's session is there.
+func (c *socket) lives() bool {
+	sess := c.session.Load()
+	if sess == nil {
+		return false
+	}
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	return !sess.removed
 }
 
 // post queues replies from outside the read loop.
@@ -379,5 +409,9 @@ func (c *socket) goAway() {
 	c.out.close(closeGoingAway)
 }
 
-// abort drops the connection without ceremony.
-func (c *socket) abort() { _ = c.out.conn.Close() }
+// abort drops the connection without ceremony, and ends the context of what is being
+// handled.
+func (c *socket) abort() {
+	c.cancel()
+	_ = c.out.conn.Close()
+}

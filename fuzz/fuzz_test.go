@@ -256,6 +256,9 @@ func (s *shop) same(ext []byte) bool {
 type noEpoch struct{ replay.Store }
 
 func (n noEpoch) Restore(ctx context.Context, r replay.RestoreRequest) (replay.Restored, error) {
-	r.Issued = time.Now().Add(time.Hour)
+	var err error
+	if r.Issued, err = n.Store.Epoch(ctx); err != nil {
+		return replay.Restored{}, err
+	}
 	return n.Store.Restore(ctx, r)
 }
