@@ -3,7 +3,7 @@
 // a program asks for it, callback-polling.
 //
 // Most people want two calls. [NewServer] gives an [http.Handler]; mount it at
-// a path and everything below it, and send with [Server.Publish] or, to one
+// a path and everything below it ("/bayeux" and "/bayeux/"), and send with [Server.Publish] or, to one
 // client, [ServerSession.Deliver]. [NewClient] gives a client that stays
 // connected: it reconnects, shakes hands again when the server does not know it
 // any more, and renews its subscriptions.
@@ -19,9 +19,9 @@
 // Serve over TLS. Say in a [SecurityPolicy] who may do what: by default
 // everybody may publish and subscribe on every broadcast channel. List other
 // origins in [Config.AllowedOrigins]; by default only pages of the server's own
-// origin are served. Give [Server.Shutdown] to RegisterOnShutdown of the
-// http.Server, which by itself waits for held connects and does not know of
-// WebSockets. Delivery is at most once: a message written
+// origin are served. Call [Server.Shutdown] first and then that of the http.Server,
+// which by itself waits for held connects and does not know of WebSockets; what is
+// given to its RegisterOnShutdown is not waited for. Delivery is at most once: a message written
 // to a connection that dies is lost, unless the client asks for acknowledged
 // delivery ([Config.Acknowledge]).
 //

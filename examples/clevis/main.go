@@ -52,7 +52,8 @@ func main() {
 	// A node gives keys to session.Config.Keys. This one only tells whether it can work.
 	http.Handle("GET /health", health(keys))
 	log.Printf("http://%s/health", *listen)
-	log.Fatal(http.ListenAndServe(*listen, nil))
+	server := &http.Server{Addr: *listen, ReadHeaderTimeout: 10 * time.Second}
+	log.Fatal(server.ListenAndServe())
 }
 
 // follow is a seal.Source that has the key service open the identity every interval. If the

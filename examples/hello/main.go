@@ -40,12 +40,14 @@ func main() {
 	messages := must(bayeux.NewServer(bayeux.Config{}))
 	messages.AddExtension(sessionext.New(sessions, slog.Default()))
 
+	http.Handle("/bayeux", messages) // a WebSocket follows no redirect
 	http.Handle("/bayeux/", messages)
 	http.Handle("/sealedblob/", http.StripPrefix("/sealedblob/", http.FileServerFS(client.Files)))
 	http.Handle("POST /click", sessions.Middleware(http.HandlerFunc(click)))
 	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) })
 	log.Printf("open http://%s/", *listen)
-	log.Fatal(http.ListenAndServe(*listen, nil))
+	server := &http.Server{Addr: *listen, ReadHeaderTimeout: 10 * time.Second}
+	log.Fatal(server.ListenAndServe())
 }
 
 func click(w http.ResponseWriter, r *http.Request) {

@@ -45,7 +45,7 @@ func main() {
 // the patience of whoever stops the program (systemd: TimeoutStopSec).
 func serve(ctx context.Context, l net.Listener, sessions *session.Manager, h http.Handler) error {
 	go sessions.Run(ctx)
-	server, failed := &http.Server{Handler: h}, make(chan error, 1)
+	server, failed := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}, make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {
 	case err := <-failed:

@@ -45,7 +45,8 @@ func main() {
 	http.HandleFunc("POST /invite", shop.invite)
 	http.Handle("/voucher", sessions.Middleware(&session.GrantPage[string]{Manager: shop.manager, Right: voucher, Use: shop.redeem}))
 	log.Printf("curl -c jar -b jar -d item=tea http://%s/add", *listen)
-	log.Fatal(http.ListenAndServe(*listen, nil))
+	server := &http.Server{Addr: *listen, ReadHeaderTimeout: 10 * time.Second}
+	log.Fatal(server.ListenAndServe())
 }
 
 type shop struct{ manager *session.Manager }

@@ -15,9 +15,11 @@ import (
 	"time"
 )
 
-func blocks(t *testing.T, language string) (out []string) {
+const readme = "../../README.md"
+
+func blocks(t *testing.T, page, language string) (out []string) {
 	t.Helper()
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +31,7 @@ func blocks(t *testing.T, language string) (out []string) {
 		out = append(out, block)
 	}
 	if len(out) == 0 {
-		t.Fatalf("the README has no %s block", language)
+		t.Fatalf("%s has no %s block", page, language)
 	}
 	return out
 }
@@ -43,7 +45,24 @@ func TestGoCodeIsTheExample(t *testing.T) {
 		}
 		examples = append(examples, example...)
 	}
-	for _, block := range blocks(t, "go") {
+	for _, block := range blocks(t, readme, "go") {
+		if !bytes.Contains(examples, []byte(block)) {
+			t.Errorf("no example has:\n%s", block)
+		}
+	}
+}
+
+// The Go code of docs/bayeux.md is that of the package's examples.
+func TestGoCodeOfBayeux(t *testing.T) {
+	var examples []byte
+	for _, name := range []string{"example_test.go", "example_serve_test.go"} {
+		example, err := os.ReadFile("../../bayeux/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples = append(examples, example...)
+	}
+	for _, block := range blocks(t, "../../docs/bayeux.md", "go") {
 		if !bytes.Contains(examples, []byte(block)) {
 			t.Errorf("no example has:\n%s", block)
 		}
@@ -101,7 +120,7 @@ func TestShellSessionRuns(t *testing.T) {
 		t.Fatalf("building blobctl: %v\n%s", err, out)
 	}
 	ran := 0
-	for _, block := range blocks(t, "console") {
+	for _, block := range blocks(t, readme, "console") {
 		for _, line := range strings.Split(strings.TrimSpace(block), "\n") {
 			command, ok := strings.CutPrefix(line, "$ ")
 			if !ok {

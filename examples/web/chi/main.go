@@ -33,7 +33,8 @@ func main() {
 	}))
 	go sessions.Run(ctx)
 	log.Printf("open http://%s/", *listen)
-	log.Fatal(http.ListenAndServe(*listen, routes(sessions)))
+	server := &http.Server{Addr: *listen, Handler: routes(sessions), ReadHeaderTimeout: 10 * time.Second}
+	log.Fatal(server.ListenAndServe())
 }
 
 func routes(sessions *session.Manager) http.Handler {
