@@ -19,7 +19,9 @@ func TestMorePrivilegesRefused(t *testing.T) {
 	t.Parallel()
 	server := services.Postgres(t)
 	r := newRoles(t, server)
-	t.Cleanup(func() { sql(t, server.DSN, "DROP OWNED BY "+r.owner+" CASCADE; DROP OWNED BY "+r.web+"; DROP ROLE "+r.owner+", "+r.web) })
+	t.Cleanup(func() {
+		sql(t, server.DSN, "DROP OWNED BY "+r.owner+" CASCADE; DROP OWNED BY "+r.web+"; DROP ROLE "+r.owner+", "+r.web)
+	})
 	s := bareSite(t, server, r)
 	sql(t, s.owner, "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO "+r.web+"; ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO "+r.web)
 	s.migrate(t)
@@ -45,7 +47,9 @@ func TestCommitsWaitForTheDisk(t *testing.T) {
 	t.Parallel()
 	server := services.Postgres(t)
 	r := newRoles(t, server)
-	t.Cleanup(func() { sql(t, server.DSN, "DROP OWNED BY "+r.owner+" CASCADE; DROP OWNED BY "+r.web+"; DROP ROLE "+r.owner+", "+r.web) })
+	t.Cleanup(func() {
+		sql(t, server.DSN, "DROP OWNED BY "+r.owner+" CASCADE; DROP OWNED BY "+r.web+"; DROP ROLE "+r.owner+", "+r.web)
+	})
 	s := siteOn(t, server, r)
 	for set, want := range map[string]string{"local": "on", "remote_write": "on", "remote_apply": "remote_apply"} {
 		sql(t, s.web, "ALTER ROLE "+r.web+" SET synchronous_commit = "+set)
