@@ -81,6 +81,14 @@ func (x *exchange) authorized(op Operation, channel string, from *ServerSession,
 	return granted || !asked
 }
 
+// Overlaps reports whether a channel exists that both cover; each is a channel or a
+// wildcard. A [SecurityPolicy] that keeps a part of the channels from somebody asks it
+// about subscriptions, as a wildcard reaches into that part without its name: /**
+// overlaps /secret/**. What is no channel overlaps everything.
+func Overlaps(a, b string) bool {
+	return !validChannel(a) || !validChannel(b) || overlap(a, b)
+}
+
 // overlap reports whether a channel exists that both patterns cover. Both are
 // valid; a channel covers itself alone.
 func overlap(a, b string) bool {

@@ -15,8 +15,10 @@ type SecurityPolicy interface {
 	// CanCreate is asked, before CanSubscribe or CanPublish, when nobody is
 	// subscribed to channel.
 	CanCreate(ctx context.Context, from *ServerSession, channel string, m *Message) bool
-	// CanSubscribe is asked for each channel of a subscription, wildcards
-	// included.
+	// CanSubscribe is asked for each channel of a subscription, with wildcards as
+	// they are: who may not read /secret/plans may not read /secret/*, /secret/** or
+	// /** either. Compare with [Overlaps] and not by prefix, or put an [Authorizer]
+	// in charge, who is asked about wildcards that reach in.
 	CanSubscribe(ctx context.Context, from *ServerSession, channel string, m *Message) bool
 	// CanPublish is asked for broadcast and service channels.
 	CanPublish(ctx context.Context, from *ServerSession, channel string, m *Message) bool

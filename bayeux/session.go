@@ -33,6 +33,7 @@ type ServerSession struct {
 	dismissed  bool                        // removed with the wish that the client gives up
 	ack        *acknowledgement            // nil unless the client asked for it
 	extensions atomic.Pointer[[]Extension] // never changed in place
+	attributes map[string]any
 }
 
 // poll is a /meta/connect that is held. It ends once: whoever takes it from

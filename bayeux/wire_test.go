@@ -157,6 +157,14 @@ func TestOverlap(t *testing.T) {
 		if overlap(tt.a, tt.b) != tt.want || overlap(tt.b, tt.a) != tt.want {
 			t.Errorf("overlap(%q, %q) is not %v", tt.a, tt.b, tt.want)
 		}
+		if Overlaps(tt.a, tt.b) != tt.want {
+			t.Errorf("Overlaps(%q, %q) is not %v", tt.a, tt.b, tt.want)
+		}
+	}
+	for _, bad := range []string{"", "/", "a", "secret/**", "/a/", "/**/a", "/a*"} {
+		if !Overlaps(bad, "/b") || !Overlaps("/b", bad) {
+			t.Errorf("%q, which is no channel, does not overlap everything", bad)
+		}
 	}
 }
 
