@@ -250,7 +250,7 @@ func (f *fleet) publish(seq int) error {
 		return f.publisher.link.send(out)
 	}
 	for _, p := range f.posts {
-		if !p.waiting && (p.seq < 0 || f.current.left[p.seq] == 0) {
+		if !p.waiting && f.current.left[p.seq] == 0 {
 			return f.publishOver(p, seq, out)
 		}
 	}
@@ -264,7 +264,7 @@ func (f *fleet) publishOver(p *post, seq int, request []byte) (err error) {
 		if p.link, err = dial(f.addr); err != nil {
 			return err
 		}
-		p.link.ended = func(*link) { p.link = nil }
+		p.link.ended = func(*link) { p.link = nil } // while it is idle
 		p.link.handle = func(_ *link, answer []byte, _ time.Time) error {
 			p.waiting = false
 			if failed(answer) {
@@ -278,6 +278,17 @@ func (f *fleet) publishOver(p *post, seq int, request []byte) (err error) {
 	}
 	p.seq, p.waiting = seq, true
 	return p.link.send(request)
+}
+
+// forgetPosts closes the connections for publications. Node.js ends those that were idle
+// for five seconds, and a publication on its way then would be lost.
+func (f *fleet) forgetPosts() {
+	for _, p := range f.posts {
+		if p.link != nil {
+			f.poller.drop(p.link)
+		}
+	}
+	f.posts = nil
 }
 
 // answered reports whether every publication over HTTP has its answer.

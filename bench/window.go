@@ -49,9 +49,7 @@ func (f *fleet) measure(p pace, wall time.Duration, used func() (time.Duration, 
 	for _, m := range f.members {
 		clear(m.seen)
 	}
-	for _, post := range f.posts {
-		post.seq = -1
-	}
+	f.forgetPosts()
 	server, err := used()
 	if err != nil {
 		return s, err
