@@ -157,7 +157,8 @@ type Config struct {
 	MaxDepth int
 	// MaxSubscriptions bounds one session's subscriptions. Zero means 1,000.
 	MaxSubscriptions int
-	// MaxSessions bounds the sessions of the server, and its open WebSockets.
+	// MaxSessions bounds the sessions of the server, those whose OnRemove functions
+	// have not returned included, and its open WebSockets.
 	// Zero means 100,000.
 	MaxSessions int
 	// MaxSessionsPerBrowser bounds the sessions of one browser cookie. Zero
