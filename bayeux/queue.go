@@ -183,7 +183,8 @@ func (s *ServerSession) take(via *socket, budget int) (taken [][]byte, rest int)
 		return nil, 0
 	}
 	q := &s.queue
-	if n := leading(q.messages, budget); q.bytes > budget && n < len(q.messages) {
+	if q.bytes > budget && len(q.messages) > 1 {
+		n := leading(q.messages, budget)
 		taken = slices.Clone(q.messages[:n])
 		q.drop(n)
 		return taken, q.bytes
