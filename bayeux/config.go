@@ -75,7 +75,7 @@ type Config struct {
 	// connects are held as ever. Zero: off.
 	ParkPolls bool
 	// RepeatPolls, with ParkPolls, lets the connection of a parked connect take its
-	// client's next connects itself, for less than half of the processor's time: as long
+	// client's next connects itself, for half of the processor's time: as long
 	// as each comes alone, and with a head that is, byte for byte but for the
 	// Content-Length, that of a request that came by the http.Server before. What else
 	// comes is given back.
