@@ -283,6 +283,7 @@ func TestClientSkipsNoReplies(t *testing.T) {
 		`{"channel":"/a","successful":true,"data":` + deep + `}`,
 		`{"data":` + deep + `}`,
 		`{"channel":"/a","channel":"/meta/connect","data":` + deep + `}`,
+		`{"channel":"/meta/connect","channel":"/a","data":` + deep + `}`,
 		`{"channel":"\u002fmeta/connect","data":` + deep + `}`,
 		`{"channel":7,"data":` + deep + `}`,
 		`[{"channel":"/a","data":1}]`,
