@@ -427,3 +427,35 @@ func TestRaiseEpoch(t *testing.T) {
 		last = epoch
 	}
 }
+
+// A session whose record is made after an acknowledgement locked those that it is to
+// raise, and is then restored, is judged anew.
+func TestAcknowledgeBesideRestore(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store := mustOpen(t, Config{URL: s.web, LockWait: 10 * time.Second, Timeout: 15 * time.Second})
+	at := func(session replay.ID, gen uint64) replay.Place {
+		return replay.Place{Session: session, Version: replay.Version{Gen: gen}, KeepUntil: time.Now().Add(time.Hour)}
+	}
+	held, restored := newID(), newID()
+	must(t, second(store.Acknowledge(t.Context(), at(held, 1))))
+	holder, restorer := dial(t, s.owner), dial(t, s.owner)
+	must(t, second(runSQL(holder, "BEGIN; SELECT id FROM sealedblob.sessions WHERE id = '"+hexOf(held)+"' FOR UPDATE")))
+	got := make(chan []replay.Verdict, 1)
+	go func() {
+		v, err := store.Acknowledge(context.Background(), at(held, 2), at(restored, 5))
+		if err != nil {
+			t.Error(err)
+		}
+		got <- v
+	}()
+	s.awaitWaiting(t, 1)
+	must(t, second(store.Acknowledge(t.Context(), at(restored, 1))))
+	must(t, second(runSQL(restorer, "BEGIN; UPDATE sealedblob.sessions SET fence = 1, floor = 0 WHERE id = '"+hexOf(restored)+"'")))
+	must(t, second(runSQL(holder, "COMMIT")))
+	s.awaitWaiting(t, 1)
+	must(t, second(runSQL(restorer, "COMMIT")))
+	if v := <-got; len(v) != 2 || v[0] != replay.Granted || v[1] != replay.Superseded {
+		t.Errorf("Acknowledge = %v, want %v, %v", v, replay.Granted, replay.Superseded)
+	}
+}

@@ -304,6 +304,7 @@ DECLARE
   m record;
   raises boolean;
   absent bigint;
+  ahead bigint;
   made bigint;
 BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
@@ -324,14 +325,17 @@ BEGIN
       LEFT JOIN sealedblob.subjects c ON c.id = a.subject
     )
     SELECT array_agg(verdict ORDER BY n), bool_or(verdict = 5 AND gen > coalesce(floor, 0)),
-           count(DISTINCT id) FILTER (WHERE verdict = 5 AND gen > 0 AND floor IS NULL)
-    INTO verdicts, raises, absent FROM judged;
+           count(DISTINCT id) FILTER (WHERE verdict = 5 AND gen > 0 AND floor IS NULL),
+           count(DISTINCT id) FILTER (WHERE verdict = 5 AND gen > floor)
+    INTO verdicts, raises, absent, ahead FROM judged;
     CONTINUE WHEN m.horizon <> (SELECT r.horizon FROM sealedblob.recall(p_witness) r); -- what was absent may have been purged
     EXIT WHEN raises IS NOT TRUE;
     UPDATE sealedblob.sessions s SET floor = x.gen, keep = greatest(s.keep, x.keep)
     FROM (SELECT id, fence, max(gen) AS gen, max(keep) AS keep
           FROM unnest(p_ids, p_fences, p_gens, p_keeps, verdicts) a(id, fence, gen, keep, verdict) WHERE verdict = 5 GROUP BY id, fence) x
     WHERE s.id = x.id AND s.fence = x.fence AND s.floor < x.gen AND NOT s.revoked;
+    GET DIAGNOSTICS made = ROW_COUNT;
+    CONTINUE WHEN made < ahead; -- one that was not locked at first moved meanwhile
     EXIT WHEN absent = 0;
     INSERT INTO sealedblob.sessions
     SELECT b.id, x.keep, b.fence, x.gen, b.watermark, b.attempt, b.set_fence, b.set_gen, b.behind, b.revoked, b.next
@@ -350,7 +354,8 @@ BEGIN
 END
 $$;
 
--- Revoke_subject: p_far says that the cut is later than what is kept.
+-- Revoke_subject: p_far says that the cut is later than what is kept. No caller's cut
+-- is years ahead; one that a taken login dates there could not be raised any more.
 CREATE FUNCTION sealedblob.revoke_subject(p_witness bigint[], p_wait integer, p_id uuid, p_cut bigint, p_keep bigint, p_far boolean,
   OUT refused smallint, OUT mark bigint[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
@@ -359,7 +364,7 @@ DECLARE
 BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
   SELECT * INTO m FROM sealedblob.recall(p_witness);
-  refused := CASE WHEN p_keep < m.now OR p_keep <= m.horizon THEN 4 WHEN p_far THEN 6 ELSE 0 END;
+  refused := CASE WHEN p_keep < m.now OR p_keep <= m.horizon THEN 4 WHEN p_far OR p_cut > m.now + 315360000 THEN 6 ELSE 0 END;
   IF refused = 0 THEN
     INSERT INTO sealedblob.subjects AS s (id, cut, keep) VALUES (p_id, greatest(p_cut, m.epoch), p_keep)
     ON CONFLICT (id) DO UPDATE SET cut = greatest(excluded.cut, s.cut + 1), keep = greatest(excluded.keep, s.keep);
