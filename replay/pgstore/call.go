@@ -39,13 +39,20 @@ var statements = []string{
 // witness is the newest transaction of this process that the server said it
 // committed, under which epoch, and when that server was started. A server that has not
 // come so far went back, and so did one that was started later and began before it, or
-// that lacks the right that this process last heard is spent.
+// that lacks one of the rights that this process heard are spent.
 type witness struct {
 	mu                  sync.Mutex
 	epoch, xid, started int64
-	spent               replay.ID
-	until               int64 // when that right is past; 0 if there is none
+	spent               []spent // the last one, and before it those that are kept for longer
 }
+
+type spent struct {
+	right replay.ID
+	until int64
+}
+
+// mostSpent bounds what a call says of them.
+const mostSpent = 8
 
 func (w *witness) arg() []int64 { return w.argAt(0) }
 
@@ -54,7 +61,11 @@ func (w *witness) argAt(place int64) []int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	half := func(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }
-	return []int64{w.epoch, w.xid, w.started, place, half(w.spent[:8]), half(w.spent[8:]), w.until}
+	arg := []int64{w.epoch, w.xid, w.started, place}
+	for _, s := range w.spent {
+		arg = append(arg, half(s.right[:8]), half(s.right[8:]), s.until)
+	}
+	return arg
 }
 
 // under is the epoch so far, for prove.
@@ -65,13 +76,17 @@ func (w *witness) under() int64 {
 }
 
 // prove notes a right of which the server said that it is spent, to somebody who asked
-// when the epoch was that. Under a later one it may have been put back since.
+// when the epoch was that. Under a later one it may have been put back since. A copy
+// that lacks an earlier one lacks it too, so that they count only once it is past.
 func (w *witness) prove(epoch int64, right replay.Right) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if epoch == w.epoch {
-		w.spent, w.until = right.ID, ceil(right.KeepUntil)
+	if epoch != w.epoch {
+		return
 	}
+	last := spent{right.ID, ceil(right.KeepUntil)}
+	w.spent = slices.DeleteFunc(w.spent, func(s spent) bool { return s.until <= last.until })
+	w.spent = append(w.spent[:min(len(w.spent), mostSpent-1)], last)
 }
 
 // note takes the mark of a transaction that is committed. Those that wrote
@@ -83,7 +98,7 @@ func (w *witness) note(mark []int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if mark[0] > w.epoch {
-		w.epoch, w.xid, w.started, w.until = mark[0], 0, 0, 0
+		w.epoch, w.xid, w.started, w.spent = mark[0], 0, 0, nil
 	}
 	if len(mark) == 3 && mark[0] == w.epoch && mark[1] > w.xid {
 		w.xid, w.started = mark[1], mark[2]

@@ -11,11 +11,7 @@ import (
 func TestGrants(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	insert := "INSERT INTO sealedblob.rights (id, owner, keep) VALUES (gen_random_uuid(), gen_random_uuid(), 1)"
 	for _, allowed := range []string{
-		insert,
-		insert + " ON CONFLICT (id) DO NOTHING",
-		"SELECT count(*) FROM sealedblob.rights",
 		"SELECT max(version) FROM sealedblob.migrations",
 		"SELECT sealedblob.status()",
 	} {
@@ -29,15 +25,14 @@ func TestGrants(t *testing.T) {
 			"CREATE TRIGGER t BEFORE INSERT ON "+name+" FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
 			"DO 'BEGIN LOCK TABLE "+name+" IN ACCESS EXCLUSIVE MODE; END'", "SELECT * FROM "+name+" FOR UPDATE",
 			"CREATE POLICY p ON "+name)
-		if table != "rights" {
-			refused = append(refused, "INSERT INTO "+name+" DEFAULT VALUES")
-		}
-		if table == "sessions" || table == "subjects" || table == "memory" {
-			refused = append(refused, "SELECT * FROM "+name)
+		refused = append(refused, "INSERT INTO "+name+" DEFAULT VALUES")
+		if table != "migrations" {
+			refused = append(refused, "SELECT * FROM "+name, "SELECT count(*) FROM "+name)
 		}
 	}
 	refused = append(refused,
-		"INSERT INTO sealedblob.rights (id, owner, keep) VALUES (gen_random_uuid(), gen_random_uuid(), 1) ON CONFLICT (id) DO UPDATE SET keep = 2",
+		"SELECT sealedblob.lengthen('{}', '{}', '{}')", "SELECT sealedblob.spend(gen_random_uuid(), '{}', '{}')",
+		"DO 'BEGIN LOCK TABLE sealedblob.migrations IN SHARE UPDATE EXCLUSIVE MODE; END'",
 		"SELECT sealedblob.raise_epoch()", "SELECT sealedblob.accept_failover()", "SELECT sealedblob.admit('"+s.roles.web+"')",
 		"SELECT sealedblob.whereabouts()", "SELECT sealedblob.clock()", "SELECT sealedblob.latest()", "SELECT sealedblob.put(true, NULL, NULL, 1)",
 		"SELECT sealedblob.enter('{0,0}', true, gen_random_uuid(), 0, 1, NULL, NULL)",
@@ -56,29 +51,33 @@ func TestGrants(t *testing.T) {
 
 var column = map[string]string{"rights": "keep", "sessions": "fence", "subjects": "cut", "memory": "epoch", "migrations": "version"}
 
-// The one change that a web node's login can make to a right is a later end, which it
-// could have given it at first.
+// The one change that a web node's login can make to a right is a later end, as its owner.
 func TestLengthenOnly(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	id, owner, other := hexOf(newID()), hexOf(newOwner()), hexOf(newOwner())
-	web := dial(t, s.web)
-	read := "SELECT id || ' ' || owner || ' ' || keep FROM sealedblob.rights"
-	_, err := runSQL(web, "INSERT INTO sealedblob.rights VALUES ('"+id+"', '"+owner+"', 4000000000)")
-	must(t, err)
-	was, err := runSQL(web, read)
-	must(t, err)
-	for _, to := range [][2]string{{owner, "3999999999"}, {other, "5000000000"}, {"NULL", "5000000000"}, {owner, "NULL"}} {
-		_, err := runSQL(web, "SELECT sealedblob.lengthen('{"+id+"}', '{"+to[0]+"}', '{"+to[1]+"}')")
+	web, reader := dial(t, s.web), dial(t, s.owner)
+	claim := func(owner, keep string) {
+		t.Helper()
+		_, err := runSQL(web, "SELECT sealedblob.claim('{0,0}', '{"+id+"}', '{"+owner+"}', ARRAY[extract(epoch FROM now())::bigint], '{"+keep+"}')")
 		must(t, err)
 	}
-	if got, err := runSQL(web, read); got != was || err != nil {
-		t.Errorf("the right is %s, %v, and was %s", got, err, was)
+	read := func() string {
+		t.Helper()
+		got, err := runSQL(reader, "SELECT id || ' ' || owner || ' ' || keep FROM sealedblob.rights")
+		must(t, err)
+		return got
 	}
-	_, err = runSQL(web, "SELECT sealedblob.lengthen('{"+id+"}', '{"+owner+"}', '{5000000000}')")
-	must(t, err)
-	if got, err := runSQL(web, read); got != strings.Replace(was, "4000000000", "5000000000", 1) || err != nil {
-		t.Errorf("the right is %s, %v, and was %s", got, err, was)
+	claim(owner, "4000000000")
+	was := read()
+	claim(owner, "3999999999")
+	claim(other, "5000000000")
+	if got := read(); got != was {
+		t.Errorf("the right is %s, and was %s", got, was)
+	}
+	claim(owner, "5000000000")
+	if got := read(); got != strings.Replace(was, "4000000000", "5000000000", 1) {
+		t.Errorf("the right is %s, and was %s", got, was)
 	}
 }
 

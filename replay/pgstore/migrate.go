@@ -123,7 +123,11 @@ BEGIN
     SELECT DISTINCT CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name, a.grantee
     FROM pg_class c, aclexplode(c.relacl) a
     WHERE c.relnamespace = to_regnamespace('sealedblob') AND c.relkind IN ('r', 'p', 'v', 'S') AND a.grantee <> c.relowner
-    UNION ALL
+    UNION
+    SELECT 'TABLE', t.attrelid::regclass::text, a.grantee
+    FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+    WHERE c.relnamespace = to_regnamespace('sealedblob') AND a.grantee <> c.relowner
+    UNION
     SELECT DISTINCT 'FUNCTION', p.oid::regprocedure::text, a.grantee
     FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
     WHERE p.pronamespace = to_regnamespace('sealedblob') AND a.grantee <> p.proowner

@@ -107,6 +107,14 @@ func TestCopyPutBackAfterCheckpoint(t *testing.T) {
 			_, _, err := store.Take(t.Context(), replay.Place{Session: newID(), KeepUntil: r.KeepUntil}, newOwner(), r)
 			return err
 		},
+		"claim before one that is past": func(store *Store, r replay.Right) error {
+			_, err := store.Claim(t.Context(), newOwner(), r)
+			soon := newRight()
+			soon.KeepUntil = time.Now().Add(time.Second)
+			_, too := store.Claim(t.Context(), newOwner(), soon)
+			time.Sleep(time.Until(soon.KeepUntil.Add(2 * time.Second)))
+			return errors.Join(err, too)
+		},
 	} {
 		store := mustOpen(t, Config{URL: s.web, hooks: hooks{purgeEvery: time.Hour}})
 		server.Stop()
@@ -138,4 +146,41 @@ func TestCopyPutBackAfterCheckpoint(t *testing.T) {
 		must(t, mustOpen(t, Config{URL: s.owner, Restored: true}).RaiseEpoch(t.Context()))
 		claims(t, store, newOwner(), replay.Won, rightOf(t, store)) // what was put back proves nothing any more
 	}
+}
+
+// What a web node's login can hold up ends with its connections, and purging is not
+// among it.
+func TestTakenLogin(t *testing.T) {
+	t.Parallel()
+	server := services.Postgres(t)
+	r := newRoles(t, server)
+	t.Cleanup(func() {
+		sql(t, server.DSN, "DROP OWNED BY "+r.owner+" CASCADE; DROP OWNED BY "+r.web+"; DROP ROLE "+r.owner+", "+r.web)
+	})
+	s := siteOn(t, server, r)
+	owner := mustOpen(t, Config{URL: s.owner, LockWait: time.Second, hooks: hooks{purgeEvery: time.Hour}})
+	sql(t, s.owner, "INSERT INTO sealedblob.rights VALUES (gen_random_uuid(), gen_random_uuid(), 1)")
+	taken := dial(t, s.web)
+	must(t, second(runSQL(taken, "SELECT pg_advisory_lock(21314, 0)")))
+	must(t, owner.Purge(t.Context()))
+	sql(t, s.owner, "INSERT INTO sealedblob.rights VALUES (gen_random_uuid(), gen_random_uuid(), 1)")
+	must(t, second(runSQL(taken, "BEGIN; SELECT sealedblob.purge(1000, 1)")))
+	if err := owner.Purge(t.Context()); !errors.Is(err, replay.ErrHeld) {
+		t.Errorf("Purge beside one that is not over = %v, want %v", err, replay.ErrHeld)
+	}
+	sql(t, server.DSN, "ALTER ROLE "+r.web+" NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '"+r.web+"'")
+	must(t, owner.Purge(t.Context()))
+	must(t, owner.RaiseEpoch(t.Context()))
+}
+
+// A cut that nobody could raise any more is nobody's.
+func TestFarCutRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	store, subject := mustOpen(t, Config{URL: s.web}), newID()
+	ever := time.Unix(1<<62, 0)
+	if err := store.RevokeSubject(t.Context(), subject, ever, ever); !errors.Is(err, replay.ErrArgument) {
+		t.Errorf("RevokeSubject for ever = %v, want %v", err, replay.ErrArgument)
+	}
+	must(t, store.RevokeSubject(t.Context(), subject, time.Now(), ever))
 }

@@ -118,9 +118,9 @@ $$;
 -- {epoch, xid, started}: the newest transaction that its bearer knows to be
 -- committed, and by which server. One that was started since has it only if it
 -- began after it: on a copy that was put back others soon have later numbers, and after
--- a checkpoint it may seem to have begun later than it did. So there may follow a right
--- that the bearer was told is spent, in two halves and with its end, which must be there.
--- Before that stands the place of the store, from one who asks in a transaction of his
+-- a checkpoint it may seem to have begun later than it did. So there may follow rights
+-- that the bearer was told are spent, each in two halves and with its end, which must be there.
+-- Before them stands the place of the store, from one who asks in a transaction of his
 -- own, or 0. His commit waits for the disk, as his store's own do.
 -- Who reads records and finds none must ask for the horizon after that, in another
 -- statement: a purge notes it in the transaction in which it deletes.
@@ -146,9 +146,10 @@ BEGIN
           ELSE sealedblob.began() > p_witness[2] END)
   INTO STRICT epoch, rights_horizon, horizon, now, latest, here
   FROM sealedblob.memory m, pg_control_system() c, pg_database d WHERE d.datname = current_database();
-  IF here AND epoch = p_witness[1] AND sealedblob.started() <> p_witness[3] AND p_witness[7] > greatest(now, rights_horizon) THEN
-    here := EXISTS (SELECT FROM sealedblob.rights r
-      WHERE r.id = (lpad(to_hex(p_witness[5]), 16, '0') || lpad(to_hex(p_witness[6]), 16, '0'))::uuid);
+  IF here AND epoch = p_witness[1] AND sealedblob.started() <> p_witness[3] THEN
+    here := NOT EXISTS (SELECT FROM generate_series(5, cardinality(p_witness) - 2, 3) i
+      WHERE p_witness[i + 2] > greatest(now, rights_horizon) AND NOT EXISTS (SELECT FROM sealedblob.rights r
+        WHERE r.id = (lpad(to_hex(p_witness[i]), 16, '0') || lpad(to_hex(p_witness[i + 1]), 16, '0'))::uuid));
   END IF;
   IF here IS NOT TRUE THEN
     RAISE EXCEPTION 'restored or put back: raise the epoch' USING ERRCODE = 'SB003';
@@ -173,6 +174,6 @@ $$;
 -- waiting for the standbys, which then lack it. What writes nothing waits for
 -- none; a transaction with a message does.
 CREATE FUNCTION sealedblob.settle() RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   SELECT pg_logical_emit_message(true, 'sealedblob', '') WHERE current_setting('synchronous_standby_names') <> ''
 $$;

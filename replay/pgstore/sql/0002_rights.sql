@@ -4,7 +4,7 @@
 
 -- Lengthen keeps rights that their owners hold until later.
 CREATE FUNCTION sealedblob.lengthen(p_ids uuid[], p_owners uuid[], p_keeps bigint[]) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sealedblob.rights r SET keep = a.keep
   FROM (SELECT id, owner, max(keep) AS keep FROM unnest(p_ids, p_owners, p_keeps) u(id, owner, keep) GROUP BY id, owner) a
   WHERE r.id = a.id AND r.owner = a.owner AND r.keep < a.keep
@@ -15,7 +15,7 @@ $$;
 -- was purged meanwhile.
 CREATE FUNCTION sealedblob.claim(p_witness bigint[], p_ids uuid[], p_owners uuid[], p_issued bigint[], p_keeps bigint[],
   OUT answers smallint[], OUT mark bigint[])
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m record;
   soonest bigint;
@@ -63,7 +63,7 @@ $$;
 
 -- Unpurged refuses what was won where a purge deleted the winner's row meanwhile.
 CREATE FUNCTION sealedblob.unpurged(p_soonest bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF p_soonest <= (SELECT rights_horizon FROM sealedblob.memory) THEN
     RAISE EXCEPTION 'purged meanwhile' USING ERRCODE = 'SB004';
@@ -115,7 +115,7 @@ $$;
 CREATE FUNCTION sealedblob.claim_all(p_witness bigint[], p_wait integer, p_hold boolean,
   p_owner uuid, p_ids uuid[], p_issued bigint[], p_keeps bigint[],
   OUT answer smallint, OUT mark bigint[])
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 DECLARE
   m record;
   bad record;
@@ -153,7 +153,7 @@ END
 $$;
 
 CREATE FUNCTION sealedblob.spent(p_witness bigint[], p_ids uuid[], OUT spent boolean[], OUT mark bigint[])
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   SELECT ARRAY[epoch, 0] INTO mark FROM sealedblob.recall(p_witness);
   SELECT coalesce(array_agg(r.id IS NOT NULL ORDER BY a.n), '{}') INTO spent

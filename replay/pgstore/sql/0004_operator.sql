@@ -12,7 +12,9 @@ DECLARE
   u record;
 BEGIN
   PERFORM set_config('lock_timeout', p_wait::text, true);
-  PERFORM pg_advisory_xact_lock(21314, 0); -- one at a time
+  -- One at a time. Any login may take an advisory lock, and nobody but the owner this one,
+  -- which no reader, writer or VACUUM of records waits for.
+  LOCK TABLE sealedblob.migrations IN SHARE UPDATE EXCLUSIVE MODE;
   past := sealedblob.clock();
   WITH due AS (SELECT id FROM sealedblob.rights WHERE keep < past ORDER BY keep LIMIT p_most FOR UPDATE SKIP LOCKED),
        gone AS (DELETE FROM sealedblob.rights t USING due WHERE t.id = due.id RETURNING t.keep)
@@ -74,18 +76,16 @@ BEGIN
 END
 $$;
 
--- Admit lets a web node's role do what web nodes do: insert and read rights, and
--- call the functions that decide. It may change and delete nothing by itself, but for
--- the end of a right, to a later one: like all that it inserts it may keep that for ever.
+-- Admit lets a web node's role do what web nodes do: call the functions that decide. It
+-- may read, insert, change and delete no record by itself: whoever reads the owners of
+-- rights can repeat what others did.
 CREATE FUNCTION sealedblob.admit(p_role name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA sealedblob TO %I', p_role);
-  EXECUTE format('GRANT INSERT, SELECT ON sealedblob.rights TO %I', p_role);
   EXECUTE format('GRANT SELECT ON sealedblob.migrations TO %I', p_role);
-  EXECUTE format('GRANT EXECUTE ON FUNCTION sealedblob.arrive, sealedblob.recall, sealedblob.started, sealedblob.mark, sealedblob.claim, sealedblob.claim_all, '
-    'sealedblob.spend, sealedblob.unpurged, sealedblob.settle, sealedblob.lengthen, sealedblob.spent, sealedblob.restore, sealedblob.protect, '
-    'sealedblob.take, sealedblob.acknowledge, sealedblob.renew, sealedblob.revoke, sealedblob.revoke_subject, '
-    'sealedblob.subject_cut, sealedblob.purge, sealedblob.status TO %I', p_role);
+  EXECUTE format('GRANT EXECUTE ON FUNCTION sealedblob.arrive, sealedblob.recall, sealedblob.claim, sealedblob.claim_all, '
+    'sealedblob.spent, sealedblob.restore, sealedblob.protect, sealedblob.take, sealedblob.acknowledge, sealedblob.renew, '
+    'sealedblob.revoke, sealedblob.revoke_subject, sealedblob.subject_cut, sealedblob.purge, sealedblob.status TO %I', p_role);
 END
 $$;
