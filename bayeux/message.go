@@ -36,8 +36,7 @@ const (
 //
 // A member that is absent, or null, is the zero value; Data alone tells null
 // (the four bytes) from absent (nil). Parts whose shape is the application's
-// affair stay raw: read them with [Message.DecodeData] and
-// [Message.DecodeExt], which are strict.
+// affair stay raw: read them with [Message.DecodeData] and [Message.DecodeExt].
 //
 // A Message is not safe for concurrent use.
 type Message struct {
@@ -90,22 +89,31 @@ type Advice struct {
 	MultipleClients bool   // the server saw more clients of one browser than it likes
 }
 
-// DecodeData decodes m.Data into into.
+// DecodeData decodes m.Data into into. A field gets the member of exactly its name:
+// for {"text": …} it is tagged `json:"text"`. Members that into has no field for, as a
+// newer sender may add, are left out.
 //
-// Unknown and duplicate members, members in the wrong case and invalid UTF-8
-// are refused.
-func (m *Message) DecodeData(into any) error {
+// Duplicate members and invalid UTF-8 are refused.
+func (m *Message) DecodeData(into any) error { return m.decodeData(into) }
+
+// DecodeDataStrict is DecodeData for formats that are agreed upon: it refuses members
+// that into has no field for.
+func (m *Message) DecodeDataStrict(into any) error {
+	return m.decodeData(into, json.RejectUnknownMembers(true))
+}
+
+func (m *Message) decodeData(into any, opts ...json.Options) error {
 	if m.Data == nil {
 		return errors.New("bayeux: message has no data")
 	}
-	if err := strictDecode(m.Data, into); err != nil {
+	if err := decode(m.Data, into, opts...); err != nil {
 		return fmt.Errorf("bayeux: data: %w", err)
 	}
 	return nil
 }
 
 // DecodeExt decodes the member name of m.Ext into into, and says whether there
-// was one. It is as strict as [Message.DecodeData].
+// was one. It is as strict as [Message.DecodeDataStrict].
 func (m *Message) DecodeExt(name string, into any) (present bool, err error) {
 	raw, ok := m.Ext[name]
 	if !ok {
@@ -194,10 +202,14 @@ func (m *Message) shallowClone() *Message {
 	return &c
 }
 
-// strictDecode relies on json's defaults: names are case-sensitive, duplicate
-// members and invalid UTF-8 are errors.
 func strictDecode(raw jsontext.Value, into any) error {
-	err := json.Unmarshal(raw, into, json.RejectUnknownMembers(true))
+	return decode(raw, into, json.RejectUnknownMembers(true))
+}
+
+// decode relies on json's defaults: names are case-sensitive, duplicate
+// members and invalid UTF-8 are errors.
+func decode(raw jsontext.Value, into any, opts ...json.Options) error {
+	err := json.Unmarshal(raw, into, opts...)
 	if err == nil {
 		return nil
 	}

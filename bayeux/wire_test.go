@@ -174,15 +174,15 @@ func TestDecodeIsStrict(t *testing.T) {
 		S string `json:"s"`
 	}
 	tests := []struct {
-		raw string
-		ok  bool
+		raw        string
+		ok, strict bool
 	}{
-		{`{"v":1,"s":"x"}`, true},
-		{`{"v":1}`, true},
-		{`{"v":1,"w":2}`, false},
-		{`{"V":1}`, false},
-		{`{"v":"1"}`, false},
-		{`[]`, false},
+		{`{"v":1,"s":"x"}`, true, true},
+		{`{"v":1}`, true, true},
+		{`{"v":1,"w":2}`, true, false},
+		{`{"v":1,"V":2}`, true, false},
+		{`{"v":"1"}`, false, false},
+		{`[]`, false, false},
 	}
 	for _, tt := range tests {
 		m := &Message{Data: []byte(tt.raw)}
@@ -190,13 +190,19 @@ func TestDecodeIsStrict(t *testing.T) {
 		if err := m.DecodeData(&v); (err == nil) != tt.ok {
 			t.Errorf("DecodeData(%s) = %v, want ok %v", tt.raw, err, tt.ok)
 		}
+		if err := m.DecodeDataStrict(new(value)); (err == nil) != tt.strict {
+			t.Errorf("DecodeDataStrict(%s) = %v, want ok %v", tt.raw, err, tt.strict)
+		}
+		if tt.ok && v.V != 1 {
+			t.Errorf("DecodeData(%s) gave %+v", tt.raw, v)
+		}
 		if _, err := parseMessages([]byte(`{"ext":{"x":`+tt.raw+`}}`), 8, 1); err != nil {
 			t.Fatal(err)
 		}
 		m.Ext = map[string]jsontext.Value{"x": []byte(tt.raw)}
 		present, err := m.DecodeExt("x", &v)
-		if !present || (err == nil) != tt.ok {
-			t.Errorf("DecodeExt(%s) = %v, %v, want ok %v", tt.raw, present, err, tt.ok)
+		if !present || (err == nil) != tt.strict {
+			t.Errorf("DecodeExt(%s) = %v, %v, want ok %v", tt.raw, present, err, tt.strict)
 		}
 		if err != nil && strings.Contains(err.Error(), `"`) {
 			t.Errorf("error quotes its input: %v", err)
@@ -204,6 +210,11 @@ func TestDecodeIsStrict(t *testing.T) {
 	}
 	if present, err := new(Message).DecodeExt("x", new(value)); present || err != nil {
 		t.Errorf("DecodeExt of an absent member = %v, %v", present, err)
+	}
+	for _, raw := range []string{`{"v":1,"v":1}`, "{\"s\":\"\xff\"}", `{"v":1}{}`, `{`} {
+		if (&Message{Data: []byte(raw)}).DecodeData(new(value)) == nil {
+			t.Errorf("DecodeData(%s) = nil", raw)
+		}
 	}
 	if err := new(Message).DecodeData(new(value)); err == nil {
 		t.Error("DecodeData without data = nil")

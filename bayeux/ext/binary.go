@@ -48,7 +48,7 @@ func ReadBinary(m *bayeux.Message) (d BinaryData, binary bool, err error) {
 		return BinaryData{}, false, nil
 	}
 	var w binaryWire
-	if m.DecodeData(&w) != nil || w.Data == nil {
+	if m.DecodeDataStrict(&w) != nil || w.Data == nil {
 		return BinaryData{}, true, errors.New("ext: not the data of a binary message")
 	}
 	b, err := DecodeZ85(*w.Data)

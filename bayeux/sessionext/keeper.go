@@ -153,7 +153,7 @@ func (k *Keeper) Incoming(m *bayeux.Message) bool {
 			return true // the answer to a publication, no push
 		}
 		var u Update
-		if m.DecodeData(&u) == nil && u.V == wireVersion {
+		if m.DecodeDataStrict(&u) == nil && u.V == wireVersion {
 			k.update(u)
 		}
 		return false
