@@ -3,10 +3,10 @@
 //
 // Its owner calls [Migrate] once and at each update, and admits the role of the web
 // nodes: SELECT sealedblob.admit('web'). The nodes call [Open] and give the [Store]
-// to session.New. Web nodes insert and read rights, and call functions of the owner
-// that decide by the table of docs/SPEC.md §8; they change and delete nothing by
-// themselves. A node that was taken over can spend, log out and have what it wrote
-// kept for ever, which fills the disk. It can't unspend.
+// to session.New. Web nodes call functions of the owner that decide by the table of
+// docs/SPEC.md §8; they read, write and delete no record by themselves. A node that was
+// taken over can spend, log out, have what it wrote kept for ever, which fills the disk,
+// and stop the store, by locks for example. It can't unspend.
 //
 // A claim is committed before it is answered, and as durable as the server is.
 // Concurrent claims of one right each share one statement and one commit. Each
@@ -16,7 +16,8 @@
 // What the package does not promise: nothing that was lost by a failover to a server
 // that had not received it, which is why another timeline is refused until an
 // operator decides; and nothing after a file-level copy was put back while no node
-// ran that had seen more. Then call [Store.RaiseEpoch].
+// ran that had seen more. If others' transactions and a checkpoint came before the first
+// node, it refuses only for rights that it won itself. Then call [Store.RaiseEpoch].
 //
 // A store has no bounds but the disk: an exact count would be a row that every
 // writer waits for, until the longest of the callers' own transactions ends. When
@@ -63,8 +64,9 @@ type Config struct {
 	Restored bool
 
 	// UnsafeAsyncCommit opens a server with synchronous_commit off: what it answered
-	// in the last moments before a crash may be forgotten, and spent again; who lived
-	// through it and was answered more returns ErrRestored.
+	// in the last moments before a crash may be forgotten, and spent again. Who lived
+	// through it and was answered more returns ErrRestored, but not if the crash was of one
+	// process of the server, which then goes on as if it had not ended.
 	UnsafeAsyncCommit bool
 
 	// UnsafeNoSync opens a server with fsync or full_page_writes off. A crash of its
@@ -184,7 +186,8 @@ func (s *Store) Status(ctx context.Context) (status replay.Status, err error) {
 }
 
 // Purge forgets all records that are past their KeepUntil, in steps of some
-// thousand in a transaction each.
+// thousand in a transaction each. It returns [replay.ErrHeld] while another purge is
+// held open.
 func (s *Store) Purge(ctx context.Context) error {
 	for {
 		gone, err := s.purge(ctx)
@@ -200,7 +203,8 @@ func (s *Store) purge(ctx context.Context) (gone int64, err error) {
 }
 
 // purgeNowAndThen purges while others do something else, until the Store is closed.
-// What fails is tried again the next time.
+// What fails is tried again the next time; that nothing is purged shows in the horizon,
+// and Purge says why.
 func (s *Store) purgeNowAndThen(every time.Duration) {
 	defer close(s.stopped)
 	ctx, cancel := context.WithCancel(context.Background())
