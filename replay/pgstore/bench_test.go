@@ -39,7 +39,7 @@ func benchClaim(b *testing.B, s site, callers int) {
 }
 
 func benchPlain(b *testing.B, s site, callers, conns int) {
-	cfg, err := pgxpool.ParseConfig(s.web)
+	cfg, err := pgxpool.ParseConfig(s.owner)
 	must(b, err)
 	cfg.MaxConns = int32(conns)
 	pool, err := pgxpool.NewWithConfig(b.Context(), cfg)

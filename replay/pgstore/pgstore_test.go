@@ -103,8 +103,9 @@ func TestNoDeadlock(t *testing.T) {
 		for i := range rights {
 			rights[i].ID[0] = byte(i)
 		}
-		holder := begin(t, s, pgx.TxOptions{})
-		_, err := holder.Exec(t.Context(), "INSERT INTO sealedblob.rights VALUES ($1, $1, 4000000000)", uuid(rights[1].ID))
+		holder, err := dial(t, s.owner).Begin(t.Context())
+		must(t, err)
+		_, err = holder.Exec(t.Context(), "INSERT INTO sealedblob.rights VALUES ($1, $1, 4000000000)", uuid(rights[1].ID))
 		must(t, err)
 		var wins atomic.Int64
 		var wg sync.WaitGroup
@@ -243,8 +244,9 @@ func TestClaimOfPurged(t *testing.T) {
 	spent.ID[0], other.ID[0] = 1, 2
 	other.KeepUntil = other.KeepUntil.Add(9 * time.Hour)
 	claims(t, store, newOwner(), replay.Won, spent)
-	holder := begin(t, s, pgx.TxOptions{})
-	_, err := holder.Exec(t.Context(), "INSERT INTO sealedblob.rights VALUES ($1, $1, 4000000000)", uuid(other.ID))
+	holder, err := dial(t, s.owner).Begin(t.Context())
+	must(t, err)
+	_, err = holder.Exec(t.Context(), "INSERT INTO sealedblob.rights VALUES ($1, $1, 4000000000)", uuid(other.ID))
 	must(t, err)
 	got := make(chan answered, 1)
 	go func() {
