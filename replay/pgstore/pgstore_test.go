@@ -225,7 +225,7 @@ func (s site) awaitWaiting(t *testing.T, n int) {
 	for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(time.Millisecond) {
 		var err error
 		got, err = runSQL(conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-			AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '60 ms'`)
+			AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '250 ms'`)
 		must(t, err)
 	}
 	if got != want {
