@@ -7,14 +7,20 @@ import (
 	"github.com/sealedblob/sealedblob/replay"
 )
 
+// maxClients bounds the clients of a session: each change is sent to each.
+const maxClients = 64
+
 // Attach connects a client to the session. What it holds is unknown until it
 // says so ([Session.Acknowledge]); changes are pushed from now on. The error is
-// [ErrEnded] or [ErrMoved].
+// [ErrEnded], [ErrMoved] or, if 64 others are attached, [ErrTooManyClients].
 func (s *Session) Attach(c Client) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil {
 		return s.ended
+	}
+	if _, attached := s.clients[c]; !attached && len(s.clients) >= maxClients {
+		return ErrTooManyClients
 	}
 	s.clients[c] = nil
 	s.alone = time.Time{}

@@ -36,6 +36,9 @@ var (
 	// ErrOtherStore says that a right was to be spent in a transaction of another
 	// store than the manager's, which knows nothing of that. It is the caller's mistake.
 	ErrOtherStore = errors.New("session: the transaction is of another store than the manager's")
+	// ErrTooManyClients says that a session has as many clients as it may. Those that
+	// left make room, at the latest when they lapse.
+	ErrTooManyClients = errors.New("session: too many clients")
 	// ErrEnded says that this session was logged out or has expired.
 	ErrEnded = errors.New("session: ended")
 	// ErrMoved says that the session lives on another node by now, or was renewed or

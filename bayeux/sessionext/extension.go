@@ -10,6 +10,7 @@ package sessionext
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -99,19 +100,28 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 			wait = timeToSign
 		}
 		h.Refuse("503::try_again", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
-	} else if s != nil && e.attach(h.Session, s) {
-		reply.Gen = session.FormatVersion(s.Version())
+	} else if s != nil {
+		switch err := e.attach(h.Session, s); {
+		case err == nil:
+			reply.Gen = session.FormatVersion(s.Version())
+		case errors.Is(err, session.ErrTooManyClients):
+			wait := untilOneLapses.Milliseconds()
+			h.Refuse("503::too_many_clients", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
+		}
 	}
 	if err := h.Reply.SetExt(ExtName, reply); err != nil {
 		e.log.Error("handshake reply not encoded", "err", err)
 	}
 }
 
+// untilOneLapses is how long a client waits whose session has too many.
+const untilOneLapses = 10 * time.Second
+
 // attach connects a Bayeux client with its session until one of them is gone.
-func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) bool {
+func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) error {
 	c := &client{to: to, session: s}
-	if s.Attach(c) != nil {
-		return false
+	if err := s.Attach(c); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	e.clients[to.ID()] = c
@@ -122,7 +132,7 @@ func (e *Extension) attach(to *bayeux.ServerSession, s *session.Session) bool {
 		e.mu.Unlock()
 		go s.Detach(c) // other removals need not wait while the session is at work
 	})
-	return true
+	return nil
 }
 
 // Incoming implements bayeux.Extension: each connect says which set the client
