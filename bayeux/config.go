@@ -101,6 +101,10 @@ type Config struct {
 	// the public origin here. Requests without an Origin are not a browser's
 	// cross-site requests and are let in.
 	AllowedOrigins []string
+	// AllowedHeaders lists the header fields that pages of AllowedOrigins may send
+	// besides Content-Type, as Authorization: CometD's requestHeaders. There are no
+	// wildcards.
+	AllowedHeaders []string
 	// CallbackPolling serves the callback-polling transport too: GET requests,
 	// answered by a script, for pages whose browsers or proxies let nothing else
 	// through. Pages of other origins than AllowedOrigins are told apart by the
@@ -236,6 +240,11 @@ func (c Config) withDefaults() (Config, error) {
 	for _, ch := range c.LazyChannels {
 		if !validChannel(ch) {
 			return c, fmt.Errorf("bayeux: LazyChannels: %q is not a channel", ch)
+		}
+	}
+	for _, name := range c.AllowedHeaders {
+		if !validHeaderName(name) {
+			return c, fmt.Errorf("bayeux: AllowedHeaders: %q is not a header's name", name)
 		}
 	}
 	if c.CookieSameSite == 0 {

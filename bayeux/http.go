@@ -41,7 +41,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case r.Method == http.MethodPost:
 			s.servePost(w, r)
 		case r.Method == http.MethodOptions:
-			preflight(w)
+			s.preflight(w)
 		default:
 			h.Set("Allow", s.allow())
 			httpError(w, http.StatusMethodNotAllowed)
