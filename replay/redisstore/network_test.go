@@ -235,7 +235,8 @@ func TestNames(t *testing.T) {
 		}
 	}
 	a, b := mustOpen(t, configOf(addr, "a")), mustOpen(t, configOf(addr, "b"))
-	right := newRight(b)
+	right := newRight(a)
 	expect(t, a, newOwner(), right, replay.Won, nil)
+	right.Issued = newRight(b).Issued
 	expect(t, b, newOwner(), right, replay.Won, nil)
 }
