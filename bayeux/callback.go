@@ -29,7 +29,7 @@ func (s *Server) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	clearDeadlines(rc)
-	s.serveBatch(w, r, rc, msgs, callback)
+	s.serveBatch(w, r, rc, msgs, callback, true)
 }
 
 // readQuery returns the callback and the batch, or an HTTP status that refuses

@@ -35,7 +35,9 @@ func serveMem(t *testing.T, h http.Handler) *memNet {
 }
 
 func newServer(t *testing.T, cfg bayeux.Config) *bayeux.Server {
-	cfg.Logger = silent
+	if cfg.Logger == nil {
+		cfg.Logger = silent
+	}
 	s, err := bayeux.NewServer(parking(cfg))
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package bayeux
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"slices"
 	"strconv"
@@ -65,6 +66,9 @@ type frameReader struct {
 	window   time.Time
 }
 
+// errControl: there was no message yet, and nothing is to be kept until there is.
+var errControl = errors.New("bayeux: control frame")
+
 type frameHeader struct {
 	fin    bool
 	opcode byte
@@ -95,8 +99,11 @@ func (f *frameReader) one(handle func(message []byte) error) error {
 	}
 	buf := messageBuffers.Get().(*[]byte)
 	message, err := f.next((*buf)[:0])
-	if err == nil {
+	switch err {
+	case nil:
 		err = handle(message)
+	case errControl:
+		err = nil
 	}
 	if *buf = message; cap(message) <= maxPooledBuffer {
 		messageBuffers.Put(buf)
@@ -115,6 +122,9 @@ func (f *frameReader) next(buf []byte) ([]byte, error) {
 		if h.opcode >= opClose {
 			if err := f.readControl(h); err != nil {
 				return buf, err
+			}
+			if fragments == 0 {
+				return buf, errControl
 			}
 			continue
 		}

@@ -124,13 +124,28 @@ func TestFramesOfAServer(t *testing.T) {
 func TestControlFramesAreBounded(t *testing.T) {
 	in := strings.Repeat(strings.Repeat(raw(0x89, ""), controlLimit)+raw(0x81, "a"), 3) + strings.Repeat(raw(0x8a, ""), controlLimit+1)
 	f := &frameReader{src: bufio.NewReader(strings.NewReader(in)), limit: 1000, masked: true, pong: func([]byte) error { return nil }}
+	message := func() (got []byte, err error) {
+		for err = errControl; err == errControl; {
+			got, err = f.next(nil)
+		}
+		return got, err
+	}
 	for range 3 {
-		if got, err := f.next(nil); string(got) != "a" || err != nil {
+		if got, err := message(); string(got) != "a" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
 	}
-	if _, err := f.next(nil); err != closeError(closePolicy) {
+	if _, err := message(); err != closeError(closePolicy) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A silent peer that pings keeps no buffer for a message that may never come.
+func TestPingsKeepNoBuffer(t *testing.T) {
+	handled := false
+	f := &frameReader{src: bufio.NewReader(strings.NewReader(raw(0x89, "p"))), limit: 1000, masked: true, pong: func([]byte) error { return nil }}
+	if err := f.one(func([]byte) error { handled = true; return nil }); err != nil || handled {
+		t.Errorf("a ping alone: %v, handled %v", err, handled)
 	}
 }
 

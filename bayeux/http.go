@@ -17,8 +17,12 @@ import (
 // ServeHTTP implements [http.Handler] for all transports.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
+	dressed := len(h) > 0
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	if s.cfg.RepeatPolls && dressed {
+		r = r.WithContext(context.WithValue(r.Context(), dressedKey{}, true))
+	}
 	callback := s.cfg.CallbackPolling && r.Method == http.MethodGet && !isUpgrade(r)
 	cross, ok := s.checkOrigin(r, callback)
 	if !ok {
@@ -70,18 +74,18 @@ func httpError(w http.ResponseWriter, code int) {
 // connect held until there is news.
 func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	msgs, status := s.readPost(w, r, rc)
+	msgs, whole, status := s.readPost(w, r, rc)
 	if status != 0 {
 		_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
 		httpError(w, status)
 		return
 	}
-	s.serveBatch(w, r, rc, msgs, "")
+	s.serveBatch(w, r, rc, msgs, "", whole)
 }
 
 // serveBatch handles a batch that came by HTTP. A callback means that the answer
 // is a script.
-func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, msgs []*Message, callback string) {
+func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, msgs []*Message, callback string, whole bool) {
 	x := &exchange{server: s, req: r, browser: browserID(r)}
 	x.ctx = context.WithValue(r.Context(), requestKey{}, r)
 	if x.browser == "" && hasHandshake(msgs) {
@@ -94,14 +98,14 @@ func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, rc *http.Res
 		x.respond(w, rc, callback)
 		return
 	}
-	s.hold(w, r, rc, x.hold, callback)
+	s.hold(w, r, rc, x.hold, callback, whole)
 }
 
 // hold answers a connect once it ends. It refers to nothing else of the request,
 // so that what it was read into is free while it waits.
-func (s *Server) hold(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, p *poll, callback string) {
+func (s *Server) hold(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, p *poll, callback string, whole bool) {
 	s.observe(GaugePolls, 1)
-	if s.cfg.ParkPolls && s.park(w, r, rc, p, callback) {
+	if s.cfg.ParkPolls && whole && s.park(w, r, rc, p, callback) {
 		return
 	}
 	here := p.wait(r.Context())
@@ -165,15 +169,17 @@ func setBodyHeaders(h http.Header, callback string) {
 	h.Set("Content-Disposition", `attachment; filename="bayeux.js"`) // not to be opened as a page
 }
 
-// readPost returns the batch, or an HTTP status that refuses it.
-func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.ResponseController) ([]*Message, int) {
+// readPost returns the batch, or an HTTP status that refuses it. Whole says that the body
+// is known to be all of what the client sent as such: what another handler kept back of it,
+// or a chunked body's end, must not be taken for the next request.
+func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.ResponseController) (msgs []*Message, whole bool, status int) {
 	form, ok := contentType(r)
 	if !ok {
-		return nil, http.StatusUnsupportedMediaType
+		return nil, false, http.StatusUnsupportedMediaType
 	}
 	limit := int64(s.cfg.MaxBody)
 	if r.ContentLength > limit {
-		return nil, http.StatusRequestEntityTooLarge
+		return nil, false, http.StatusRequestEntityTooLarge
 	}
 	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 	buf := messageBuffers.Get().(*[]byte)
@@ -185,22 +191,22 @@ func (s *Server) readPost(w http.ResponseWriter, r *http.Request, rc *http.Respo
 	}()
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return nil, http.StatusRequestEntityTooLarge
+			return nil, false, http.StatusRequestEntityTooLarge
 		}
-		return nil, http.StatusBadRequest
+		return nil, false, http.StatusBadRequest
 	}
 	clearDeadlines(rc)
-	msgs, err := s.parseBody(body, form)
+	msgs, err = s.parseBody(body, form)
 	switch {
 	case errors.Is(err, errTooMany):
 		s.observe(CountBad, 1)
-		return nil, http.StatusRequestEntityTooLarge
+		return nil, false, http.StatusRequestEntityTooLarge
 	case err != nil:
 		s.observe(CountBad, 1)
 		s.cfg.Logger.Debug("bayeux: request refused", "error", err)
-		return nil, http.StatusBadRequest
+		return nil, false, http.StatusBadRequest
 	}
-	return msgs, 0
+	return msgs, int64(len(body)) == r.ContentLength, 0
 }
 
 // readAll appends all of src to buf, which grows as it comes.

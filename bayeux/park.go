@@ -57,7 +57,11 @@ func (s *Server) park(w http.ResponseWriter, r *http.Request, rc *http.ResponseC
 	var head bytes.Buffer
 	_ = w.Header().Write(&head)
 	k.head = head.Bytes()
-	go k.wait()
+	go func() {
+		if !s.safely("parked connect", k.wait) {
+			_ = k.conn.Close()
+		}
+	}()
 	return true
 }
 
@@ -194,6 +198,12 @@ type door struct {
 	once  sync.Once
 }
 
+// doorKey: a BaseContext may tell listeners apart by their address.
+type doorKey struct {
+	web  *http.Server
+	addr string
+}
+
 // doorOf returns the door of web, and counts one parked poll in; nil if the server
 // ends.
 func (s *Server) doorOf(web *http.Server, addr net.Addr) *door {
@@ -202,15 +212,19 @@ func (s *Server) doorOf(web *http.Server, addr net.Addr) *door {
 	if s.closed {
 		return nil
 	}
-	d := s.doors[web]
+	key := doorKey{web, ""}
+	if addr != nil {
+		key.addr = addr.String()
+	}
+	d := s.doors[key]
 	if d == nil {
 		d = &door{addr: addr, conns: make(chan net.Conn), shut: make(chan struct{})}
-		s.doors[web] = d
+		s.doors[key] = d
 		go func() {
 			_ = web.Serve(d) // until it ends, or Shutdown shuts the door
 			_ = d.Close()
 			s.mu.Lock()
-			delete(s.doors, web)
+			delete(s.doors, key)
 			s.mu.Unlock()
 		}()
 	}

@@ -299,7 +299,7 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 		timeout = 0
 	}
 	sess.acknowledge(m)
-	p := &poll{session: sess, channel: m.sentOn, id: m.ID, request: m, socket: x.socket}
+	p := &poll{session: sess, channel: m.sentOn, id: m.ID, request: m, socket: x.socket, bare: x.carried != nil}
 
 	sess.mu.Lock()
 	if sess.removed {
@@ -343,7 +343,7 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	if x.socket != nil {
 		x.socket.bind(sess)
 	}
-	if p.bare = x.carried != nil; !p.bare {
+	if !p.bare {
 		x.carried = sess
 	}
 	switch {

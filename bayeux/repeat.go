@@ -33,11 +33,14 @@ var repeatableHeaders = []string{
 	"Access-Control-Allow-Credentials", "Access-Control-Allow-Origin", "Cache-Control", "Content-Type", "Vary", "X-Content-Type-Options",
 }
 
+// dressedKey marks a request to whose response a handler around this one set headers.
+type dressedKey struct{}
+
 // repeatable reports whether what comes with r's head may be answered with h. A handler
 // around this one that sets headers must see each request.
 func repeatable(h http.Header, r *http.Request) bool {
 	form, ok := contentType(r)
-	if form || !ok || r.Method != http.MethodPost || r.Header.Get("Expect") != "" {
+	if form || !ok || r.Method != http.MethodPost || r.Header.Get("Expect") != "" || r.Context().Value(dressedKey{}) != nil {
 		return false
 	}
 	for name := range h {
@@ -110,7 +113,9 @@ func (k *parked) takeConnect(request []byte) bool {
 	if err != nil || len(msgs) != 1 || msgs[0].Channel != MetaConnect {
 		return false
 	}
-	x := &exchange{server: s, ctx: k.repeat.ctx, req: k.repeat.req, browser: k.repeat.browser}
+	ctx, cancel := context.WithTimeout(k.repeat.ctx, s.cfg.Timeout) // nobody watches the client meanwhile
+	defer cancel()
+	x := &exchange{server: s, ctx: ctx, req: k.repeat.req, browser: k.repeat.browser}
 	x.run(msgs)
 	if k.poll = x.hold; k.poll != nil {
 		s.observe(GaugePolls, 1)
@@ -155,8 +160,9 @@ func splitHead(b []byte) *requestHead {
 	head, _, _ := bytes.Cut(b, []byte(headEnd))
 	lower := bytes.ToLower(head)
 	at := bytes.Index(lower, lengthName)
-	if at < 0 || bytes.Count(lower, lengthName) != 1 {
-		return nil
+	if at < 0 || bytes.Count(lower, lengthName[2:]) != 1 || bytes.Contains(lower, []byte("\ntransfer-encoding")) ||
+		bytes.Count(head, []byte("\n")) != bytes.Count(head, []byte("\r\n")) {
+		return nil // net/http may see another request, or two
 	}
 	at += len(lengthName)
 	for at < len(head) && head[at] == ' ' {

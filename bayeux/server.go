@@ -41,9 +41,9 @@ type Server struct {
 	polls    map[string]int   // connects held over HTTP/1 for each
 	sockets  map[*socket]bool // false while the upgrade is under way
 	services map[string]serviceHandler
-	doors    map[*http.Server]*door // of those with parked polls
-	repeats  map[*parked]struct{}   // connections that take their next connects
-	idle     sync.WaitGroup         // open sockets, and parked polls
+	doors    map[doorKey]*door    // of those with parked polls
+	repeats  map[*parked]struct{} // connections that take their next connects
+	idle     sync.WaitGroup       // open sockets, and parked polls
 }
 
 type serviceHandler func(ctx context.Context, from *ServerSession, m *Message)
@@ -62,7 +62,7 @@ func NewServer(cfg Config) (*Server, error) {
 		polls:    make(map[string]int),
 		lazy:     make(map[string]bool),
 		sockets:  make(map[*socket]bool),
-		doors:    make(map[*http.Server]*door),
+		doors:    make(map[doorKey]*door),
 		repeats:  make(map[*parked]struct{}),
 		services: make(map[string]serviceHandler),
 	}

@@ -106,6 +106,8 @@ func (s *Session) renew(ctx context.Context, l login) (renewed *Session, err err
 		return nil, err
 	}
 	defer s.taking.done()
+	s.setRenewing(true)
+	defer s.setRenewing(false)
 	next, err := s.retire(ctx)
 	if err != nil {
 		return nil, err
@@ -114,6 +116,13 @@ func (s *Session) renew(ctx context.Context, l login) (renewed *Session, err err
 		s.m.remember(s, replaced)
 	}
 	return renewed, err
+}
+
+// setRenewing notes that a renewal is under way: its successor's ID will be handed out.
+func (s *Session) setRenewing(on bool) {
+	s.mu.Lock()
+	s.underRenewal = on
+	s.mu.Unlock()
 }
 
 // loginUnborn logs in to a session whose ID nobody else has seen.
@@ -310,14 +319,19 @@ func (s *Session) Logout(ctx context.Context) (err error) {
 func (s *Session) revoke(ctx context.Context) error {
 	s.mu.Lock()
 	at, next := s.place(0), record(s.m.scope, "logout", s.id[:])
-	if s.next != (Holder{}) { // a renewal was not answered; nobody got its ID
+	if s.next != (Holder{}) && !s.underRenewal { // a renewal was not answered; nobody got its ID
 		next = s.m.sessionKey(s.next.Session)
 	}
 	s.mu.Unlock()
 	verdict, err := s.m.cfg.Store.Renew(ctx, at, next)
+	s.mu.Lock()
+	renewing := s.underRenewal
+	s.mu.Unlock()
 	switch {
 	case errors.Is(err, replay.ErrNoStore), err == nil && verdict == replay.Granted:
 		return nil
+	case err == nil && verdict == replay.Revoked && renewing:
+		return ErrMoved // the renewal that is under way was first, and goes on
 	case err == nil && verdict == replay.Revoked:
 		if err := s.m.revoked(ctx, s); !errors.Is(err, ErrEnded) {
 			return ErrMoved

@@ -31,24 +31,25 @@ type Session struct {
 
 	visit *visit // the one request of a [Stateless] session; nil for all others
 
-	mu      sync.Mutex
-	begin   func() error // non-nil until the session exists outside this request
-	ended   error        // why it is no longer usable here
-	login   login
-	key     string // thumbprint; empty: none
-	next    Holder // drawn for a renewal, and kept for its repetition
-	renewed bool   // it goes on as another session, of the ID of next
-	version Version
-	matters Version // the newest that did more than to move idle ends
-	used    time.Time
-	attrs   map[string]*attribute
-	replica replica
-	clients map[Client]*Version // what each connected client holds; nil: nothing known
-	stored  Version             // the floor that the store knows
-	checked time.Time           // when the store last said that the session lives here
-	alone   time.Time           // when the last client left
-	kept    Version             // what the last client that left held
-	leaving departure
+	mu           sync.Mutex
+	begin        func() error // non-nil until the session exists outside this request
+	ended        error        // why it is no longer usable here
+	login        login
+	key          string // thumbprint; empty: none
+	next         Holder // drawn for a renewal, and kept for its repetition
+	underRenewal bool
+	renewed      bool // it goes on as another session, of the ID of next
+	version      Version
+	matters      Version // the newest that did more than to move idle ends
+	used         time.Time
+	attrs        map[string]*attribute
+	replica      replica
+	clients      map[Client]*Version // what each connected client holds; nil: nothing known
+	stored       Version             // the floor that the store knows
+	checked      time.Time           // when the store last said that the session lives here
+	alone        time.Time           // when the last client left
+	kept         Version             // what the last client that left held
+	leaving      departure
 }
 
 // login is who is logged in, and since when in Unix seconds; zero if nobody is.
