@@ -71,8 +71,13 @@ type Config struct {
 	// request as for the first of a connection (ReadHeaderTimeout and not
 	// IdleTimeout), and does not wait for parked connects in its Shutdown, which
 	// [Server.Shutdown] does. Where a connection can't be hijacked or given back
-	// (HTTP/2, HTTP/1.0, a ResponseWriter without it, an encoded response)
-	// connects are held as ever. Zero: off.
+	// (HTTP/2, HTTP/1.0, a ResponseWriter without it, an encoded response), or the
+	// request's body is not known to be whole (chunked, or cut by middleware),
+	// connects are held as ever.
+	//
+	// ConnContext may get a wrapper in the place of the *net.TCPConn or *tls.Conn,
+	// and BaseContext a listener whose Addr is the connection's local address.
+	// SetKeepAlivesEnabled does not reach what is parked. Zero: off.
 	ParkPolls bool
 	// RepeatPolls, with ParkPolls, lets the connection of a parked connect take its
 	// client's next connects itself, for half of the processor's time: as long
