@@ -24,6 +24,11 @@ var rounds = flag.Int("rounds", 60, "clients of TestClientRounds, for each serve
 // good server and with one that does anything: of those that were closed nothing is
 // left, neither a goroutine nor a connection.
 func TestClientRounds(t *testing.T) {
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err != nil { // what Go opens with the first
+		t.Fatal(err)
+	} else {
+		l.Close()
+	}
 	s := newServer(t, bayeux.Config{Acknowledge: true, Timeout: 20 * time.Millisecond, MaxInterval: 200 * time.Millisecond})
 	for name, h := range map[string]func() http.Handler{
 		"ours":    func() http.Handler { return s },
@@ -73,6 +78,7 @@ func oneRound(t *testing.T, h http.Handler) {
 	web := httptest.NewUnstartedServer(h)
 	web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	web.Start()
+	defer web.Config.Close() // and the way back of what is parked, which httptest does not know of
 	defer web.Close()
 	defer web.CloseClientConnections()
 	var open atomic.Int64
