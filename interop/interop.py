@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from random import Random
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -182,6 +183,11 @@ class Blobctl:
     def reveal(self, envelope, tenant):
         return self.must(["open", *self.common, "--tenant", tenant, "--reveal"], envelope)
 
+    def epoch(self):
+        """Where the store's memory begins, some seconds ahead of when it was made."""
+        status = json.loads(self.must(["replay", "status", "--json", f"file:{self.spent}"]))
+        return int(datetime.fromisoformat(status["epoch"]).timestamp())
+
     def take(self, envelope):
         return self.run(["take", *self.common, "--replay", f"file:{self.spent}"], envelope).returncode
 
@@ -228,9 +234,9 @@ def our_header(enc, kid):
     return [("alg", "dir"), ("enc", enc), ("kid", kid)]
 
 
-def our_claims(attribute, value):
+def our_claims(attribute, value, earliest=0):
     """What §4 says, as text; the value is put in as it is written."""
-    now = int(time.time())
+    now = max(int(time.time()), earliest)
     claims = {"jti": new_id()}
     if attribute == "ticket":
         claims |= {"uid": new_id(), "iat": now, "exp": now + 600, "axp": now + 600}
@@ -264,7 +270,7 @@ def opens_ours(tool, blobctl, sealed, key, other_key, attribute, tenant, value):
 
 
 def seals_for_us(tool, tools, blobctl, key, attribute, tenant, value):
-    claims, text = our_claims(attribute, value)
+    claims, text = our_claims(attribute, value, blobctl.epoch() if attribute == "ticket" else 0)
     header = our_header(blobctl.enc, key["kid"])
     sealed = tool.seal(key, header, opener.pad(text.encode()))
     code, answer = blobctl.verify(sealed, tenant)
