@@ -1,6 +1,7 @@
 package bayeux_test
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -96,34 +97,42 @@ func TestEndConnect(t *testing.T) {
 	})
 }
 
-// A frame sent together with the upgrade is not lost.
-func TestEarlyFrame(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, bayeux.Config{})
-		nc, err := r.net.Dial(t.Context(), "", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		// A masked (with zeros) text frame: [] is answered with nothing, so an
-		// unknown client's connect it is.
-		body := `{"channel":"/meta/connect","clientId":"x"}`
-		frame := append([]byte{0x81, 0x80 | byte(len(body)), 0, 0, 0, 0}, body...)
-		go nc.Write(append([]byte("GET /bayeux HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"+
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"), frame...))
-		nc.SetReadDeadline(time.Now().Add(5 * time.Second))
-		var all []byte
-		for buf := make([]byte, 4096); ; {
-			n, err := nc.Read(buf)
-			all = append(all, buf[:n]...)
-			if err != nil {
-				break
-			}
-		}
-		if got := string(all); len(got) == 0 || !strings.Contains(got, "101 Switching") || !strings.Contains(got, "402::session_unknown") {
-			t.Errorf("got %.600q", got)
-		}
-	})
+// A frame that comes with the upgrade is not lost, nor one that comes a byte at a time
+// while the connection is taken for idle.
+func TestFramesInPieces(t *testing.T) {
+	// Masked with zeros.
+	body := `{"channel":"/meta/connect","clientId":"x"}`
+	frame := string([]byte{0x81, 0x80 | byte(len(body)), 0, 0, 0, 0}) + body
+	for name, pieces := range map[string][]string{
+		"all at once":     {upgradeRequest + "\r\n" + frame + frame},
+		"a byte early":    {upgradeRequest + "\r\n" + frame[:1], frame[1:] + frame},
+		"byte after byte": append(append([]string{upgradeRequest + "\r\n"}, strings.Split(frame, "")...), frame[:1], frame[1:]),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, bayeux.Config{})
+				nc, err := r.net.Dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+				written := make(chan struct{})
+				go func() {
+					defer close(written)
+					for _, piece := range pieces {
+						_, _ = io.WriteString(nc, piece)
+						time.Sleep(150 * time.Millisecond)
+					}
+				}()
+				_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+				all, _ := io.ReadAll(nc)
+				<-written
+				if got := string(all); !strings.Contains(got, "101 Switching") || strings.Count(got, "402::session_unknown") != 2 {
+					t.Errorf("got %.600q", got)
+				}
+			})
+		})
+	}
 }
 
 func TestClientStateString(t *testing.T) {

@@ -204,7 +204,7 @@ func BenchmarkFrames(b *testing.B) {
 	var err error
 	for i := 0; b.Loop(); i++ {
 		if i%500 == 0 {
-			f.src = bufio.NewReaderSize(strings.NewReader(some), socketReadBuffer)
+			f.src = bufio.NewReaderSize(strings.NewReader(some), clientReadBuffer)
 		}
 		if _, err = f.next(buf[:0]); err != nil {
 			b.Fatal(err)

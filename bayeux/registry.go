@@ -1,6 +1,9 @@
 package bayeux
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // registry knows who is subscribed to what. Publishing costs one look-up per
 // pattern that can cover the channel, whatever the number of subscriptions.
@@ -19,20 +22,18 @@ func (r *registry) add(sess *ServerSession, channels []string, limit int) bool {
 	if sess.removed {
 		return false
 	}
-	fresh := make(map[string]struct{}, len(channels))
-	for _, ch := range channels {
-		if _, have := sess.subs[ch]; !have {
-			fresh[ch] = struct{}{}
-		}
-	}
+	fresh := slices.DeleteFunc(slices.Clone(channels), func(ch string) bool {
+		_, have := slices.BinarySearch(sess.subs, ch)
+		return have
+	})
+	slices.Sort(fresh)
+	fresh = slices.Compact(fresh)
 	if len(sess.subs)+len(fresh) > limit {
 		return false
 	}
-	if sess.subs == nil {
-		sess.subs = make(map[string]struct{}, len(fresh))
-	}
-	for ch := range fresh {
-		sess.subs[ch] = struct{}{}
+	for _, ch := range fresh {
+		at, _ := slices.BinarySearch(sess.subs, ch)
+		sess.subs = slices.Insert(sess.subs, at, ch)
 		if r.channels[ch] == nil {
 			r.channels[ch] = make(map[*ServerSession]struct{}, 1)
 		}
@@ -56,13 +57,17 @@ func (r *registry) dropAll(sess *ServerSession) {
 	defer r.mu.Unlock()
 	sess.mu.Lock()
 	defer sess.mu.Unlock()
-	for ch := range sess.subs {
-		r.dropOne(sess, ch)
+	for n := len(sess.subs); n > 0; n = len(sess.subs) {
+		r.dropOne(sess, sess.subs[n-1])
 	}
 }
 
 func (r *registry) dropOne(sess *ServerSession, ch string) {
-	delete(sess.subs, ch)
+	at, have := slices.BinarySearch(sess.subs, ch)
+	if !have {
+		return
+	}
+	sess.subs = slices.Delete(sess.subs, at, at+1)
 	delete(r.channels[ch], sess)
 	if len(r.channels[ch]) == 0 {
 		delete(r.channels, ch)

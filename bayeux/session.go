@@ -22,10 +22,10 @@ type ServerSession struct {
 	adviceDue  bool          // the next connect reply must say "retry"
 	interval   time.Duration // between two connects, as last advised
 	queue      queue
-	poll       *poll   // the connect that is held, or nil
-	socket     *socket // the WebSocket the session lives on, or nil
-	strayed    bool    // no WebSocket without a cookie may be this client's; see strays
-	subs       map[string]struct{}
+	poll       *poll    // the connect that is held, or nil
+	socket     *socket  // the WebSocket the session lives on, or nil
+	strayed    bool     // no WebSocket without a cookie may be this client's; see strays
+	subs       []string // sorted: most sessions have a few, for which a map is large
 	onRemove   []func(expired bool)
 	timer      *time.Timer // ends a held connect, or the session
 	deadline   time.Time   // when it is to do so; it may come early

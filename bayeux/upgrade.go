@@ -20,6 +20,10 @@ import (
 // maxUpgradeReply bounds the answer to an upgrade, in bytes.
 const maxUpgradeReply = 64 << 10
 
+// clientReadBuffer is what a client's connection has for reading. Longer frames are read
+// past it.
+const clientReadBuffer = 512
+
 // isUpgrade reports whether r asks for a WebSocket.
 func isUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
@@ -74,7 +78,7 @@ func askUpgrade(nc net.Conn, req *http.Request) (*http.Response, *bufio.Reader, 
 		return nil, nil, err
 	}
 	bounded := &io.LimitedReader{R: nc, N: maxUpgradeReply}
-	src := bufio.NewReaderSize(bounded, socketReadBuffer)
+	src := bufio.NewReaderSize(bounded, clientReadBuffer)
 	resp, err := http.ReadResponse(src, req)
 	if err != nil {
 		return nil, nil, err

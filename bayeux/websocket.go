@@ -14,12 +14,11 @@ import (
 	"time"
 )
 
-// socketReadBuffer is what an idle connection has for reading: more than a connect
-// of most clients. Longer frames are read past it.
-const socketReadBuffer = 512
+// readBuffers are for connections that are not idle. Longer frames are read past them.
+var readBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 1<<10) }}
 
 // idleAfter is how long a connection must be silent to be taken for idle.
-const idleAfter = time.Second
+const idleAfter = 100 * time.Millisecond
 
 // frameBytes is about how much one frame holds, and with it what a client that does
 // not read takes of memory; a longer message is a frame of its own.
@@ -71,7 +70,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	sock.req = r.WithContext(ctx)
 	sock.req.Body = http.NoBody
 	sock.ctx, sock.cancel = context.WithValue(ctx, requestKey{}, sock.req), cancel
-	nc, br, err := hijack(w)
+	nc, early, err := hijack(w)
 	if err != nil {
 		s.closeSocket(sock)
 		httpError(w, http.StatusBadRequest) // HTTP/2, or a wrapper that hides the connection
@@ -92,22 +91,18 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A goroutine of its own lets net/http's, with its buffers, go.
-	go sock.await(&frameReader{src: br, limit: s.cfg.MaxBody, masked: true,
-		pong: func(payload []byte) error { return out.write(opPong, payload) }})
+	go sock.await(&frameReader{limit: s.cfg.MaxBody, masked: true,
+		pong: func(payload []byte) error { return out.write(opPong, payload) }}, early)
 }
 
 // hijack takes the connection over, with what the client sent early.
-func hijack(w http.ResponseWriter) (net.Conn, *bufio.Reader, error) {
+func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 	nc, brw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	var src io.Reader = nc
-	if n := brw.Reader.Buffered(); n > 0 {
-		early, _ := brw.Reader.Peek(n)
-		src = io.MultiReader(bytes.NewReader(bytes.Clone(early)), nc)
-	}
-	return nc, bufio.NewReaderSize(src, socketReadBuffer), nil
+	early, _ = brw.Reader.Peek(brw.Reader.Buffered())
+	return nc, bytes.Clone(early), nil
 }
 
 // reserveSocket counts a socket in before its upgrade, so that the limit holds.
@@ -145,25 +140,35 @@ func (s *Server) closeSocket(sock *socket) {
 	}
 }
 
-// await waits for a message on a fresh stack. One on which a message was handled is
-// twice as large for the rest of its goroutine's life.
-func (c *socket) await(f *frameReader) {
-	if _, err := f.src.Peek(1); err != nil {
-		c.end(err)
-		return
+// await waits for a message, on a fresh stack and without a buffer: a stack on which a
+// message was handled is twice as large for the rest of its goroutine's life. What came
+// with the upgrade is there already.
+func (c *socket) await(f *frameReader, early []byte) {
+	if len(early) == 0 {
+		early = make([]byte, 1)
+		if _, err := io.ReadFull(c.out.conn, early); err != nil {
+			c.end(err)
+			return
+		}
 	}
-	c.loop(f)
+	c.loop(f, early)
 }
 
-// loop handles messages until none comes for a while.
-func (c *socket) loop(f *frameReader) {
+// loop handles messages, the first of which begins with early, until none comes for a
+// while.
+func (c *socket) loop(f *frameReader, early []byte) {
+	f.src = readBuffers.Get().(*bufio.Reader)
+	f.src.Reset(io.MultiReader(bytes.NewReader(early), c.out.conn))
 	err := error(closeError(closeInternal))
 	c.server.safely("websocket", func() { err = c.read(f) })
+	f.src.Reset(nil)
+	readBuffers.Put(f.src)
+	f.src = nil
 	if err != nil {
 		c.end(err)
 		return
 	}
-	go c.await(f)
+	go c.await(f, nil)
 }
 
 // read is nil when the connection is idle.
