@@ -60,6 +60,7 @@ func TestRequestHead(t *testing.T) {
 		strings.Replace(request, "5", "", 1), strings.Replace(request, "5", "05", 1), strings.Replace(request, "5", "-5", 1),
 		strings.Replace(request, "5", "5 ", 1) + "x", strings.Replace(request, "5", "99999999999999999999", 1),
 		strings.Replace(request, "Host: x", "content-length: 5", 1), strings.Replace(request, "Content-Length: 5\r\n", "", 1),
+		strings.Replace(request, "a=b", "a=\xff", 1), strings.Replace(request, "a=b", "a=\u0130", 1), strings.Replace(request, "Host: x", "Host: \u00e9", 1),
 	} {
 		if splitHead([]byte(bad)) != nil {
 			t.Errorf("%q has a head", bad)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // repeat is what lets a parked connection take its client's next connects without
@@ -158,6 +159,9 @@ var lengthName = []byte("\r\ncontent-length:")
 // with a Content-Length, and nothing more.
 func splitHead(b []byte) *requestHead {
 	head, _, _ := bytes.Cut(b, []byte(headEnd))
+	if bytes.ContainsFunc(head, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return nil // in lower case it may have another length
+	}
 	lower := bytes.ToLower(head)
 	at := bytes.Index(lower, lengthName)
 	if at < 0 || bytes.Count(lower, lengthName[2:]) != 1 || bytes.Contains(lower, []byte("\ntransfer-encoding")) ||

@@ -234,3 +234,38 @@ func TestRepeatedConnectThatDoesNotCome(t *testing.T) {
 		t.Errorf("%s, %d by net/http", body, r.asked()-before)
 	}
 }
+
+// A connection that a proxy shares among its clients must not take a part of one's body
+// for the next request: what looks like a length in another header is none, however the
+// bytes before it are written.
+func TestLengthOfAnotherHeader(t *testing.T) {
+	r := repeatRig(t, false, nil)
+	p := r.raw()
+	short := p.message(bayeux.MetaConnect)
+	const hidden = "POST /hidden HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+	whole := len(short) + len(hidden)
+	// Mapped to lower case as runes these five bytes become fifteen: ten more, which is how
+	// far one length is from the other.
+	head := func(other int) string {
+		return fmt.Sprintf("POST /bayeux HTTP/1.1\r\nHost: x\r\nCookie: %s\r\nX-A: \xff\xff\xff\xff\xff\r\nContent-Length: %d\r\nX-B: %d\r\n\r\n",
+			p.cookie, whole, other)
+	}
+	for range 2 {
+		p.write(head(whole) + short + strings.Repeat(" ", whole-len(short)))
+		p.receive(r)
+	}
+	p.write(head(len(short)) + short)
+	time.Sleep(50 * time.Millisecond)
+	p.write(hidden)
+	resp, err := http.ReadResponse(p.in, nil)
+	if err != nil || resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("%v, %v; want 400", resp, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, req := range r.requests {
+		if req.URL.Path == "/hidden" {
+			t.Error("a part of a body was taken for a request")
+		}
+	}
+}
