@@ -5,10 +5,13 @@ import "fmt"
 const wantName = "is no name: want a lower-case letter, then up to 63 of [a-z0-9_.-]"
 
 // fault is what is wrong with one member of a rule, and what would be right.
-type fault struct{ member, text string }
+type fault struct {
+	member, text string
+	lacks        string // the member whose absence is wrong, if it is one's
+}
 
 func faultf(member, format string, args ...any) fault {
-	return fault{member, fmt.Sprintf(format, args...)}
+	return fault{member: member, text: fmt.Sprintf(format, args...)}
 }
 
 // malformed are the members that do not have the form, which only Go code can bring.
@@ -21,53 +24,52 @@ func malformed[R any](members []member[R], r R) (faults []fault) {
 	return faults
 }
 
-func (p *Policy) checkSession() (problems Problems) {
+func (p *Policy) checkSession(misread map[string]bool, problems *Problems) {
 	for _, f := range p.session.faults() {
-		problems.add(p.sessionFrom.of(f.member), "session", f.member, "%s", f.text)
+		if !misread[f.lacks] {
+			problems.add(p.sessionFrom.of(f.member), "session", f.member, "%s", f.text)
+		}
 	}
-	return problems
 }
 
 // checkRules checks each rule, and all of them together.
-func (p *Policy) checkRules() (problems Problems) {
+func (p *Policy) checkRules(problems *Problems) {
 	for _, name := range p.names {
 		r := p.rules[name]
 		for _, f := range r.faults(p.session) {
-			problems.add(r.from.of(f.member), quoted(name), f.member, "%s", f.text)
+			if !r.misread[f.lacks] {
+				problems.add(r.from.of(f.member), quoted(name), f.member, "%s", f.text)
+			}
 		}
 	}
 	if required := len(p.required); required > p.session.MaxAttributes {
 		problems.add(p.sessionFrom.of("max_attributes"), "session", "max_attributes", "%d is less than the %d attributes that are required", p.session.MaxAttributes, required)
 	}
-	return problems
 }
 
 func (s SessionRule) faults() []fault {
 	faults := malformed(sessionMembers, s)
 	if s.Idle == 0 {
-		faults = append(faults, fault{"idle", `is missing: want a duration such as "30m"`})
+		faults = append(faults, fault{"idle", `is missing: want a duration such as "30m"`, "idle"})
 	}
 	if s.Absolute == 0 {
-		faults = append(faults, fault{"absolute", `is missing: want a duration such as "12h"`})
+		faults = append(faults, fault{"absolute", `is missing: want a duration such as "12h"`, "absolute"})
 	}
-	if len(faults) == 0 && s.Idle > s.Absolute {
+	if s.Absolute > 0 && s.Idle > s.Absolute {
 		faults = append(faults, faultf("idle", "%s is over the session's absolute %s: want at most that", short(s.Idle), short(s.Absolute)))
 	}
 	return faults
 }
 
 func (r Rule) faults(s SessionRule) []fault {
+	faults := append(malformed(ruleMembers, r), r.timeFaults(s)...)
 	if !validName(r.Name) {
-		return []fault{{"", wantName}}
+		faults = append(faults, faultf("", wantName))
 	}
-	if faults := malformed(ruleMembers, r); len(faults) > 0 {
-		return faults
-	}
-	faults := r.timeFaults(s)
 	if r.Once {
 		faults = append(faults, r.onceFaults()...)
 	} else if r.Burn != BurnOnUse {
-		faults = append(faults, fault{"burn", "only a once-only attribute is spent: say once, or leave it out"})
+		faults = append(faults, fault{"burn", "only a once-only attribute is spent: say once, or leave it out", "once"})
 	}
 	if r.Required {
 		faults = append(faults, r.requiredFaults()...)
@@ -80,7 +82,7 @@ func (r Rule) faults(s SessionRule) []fault {
 
 func (r Rule) timeFaults(s SessionRule) (faults []fault) {
 	for _, m := range ruleMembers[:3] { // ttl, idle, absolute
-		if d := m.permits(r); m.given(r) && d > int64(s.Absolute) {
+		if d := m.permits(r); m.given(r) && s.Absolute > 0 && d > int64(s.Absolute) {
 			faults = append(faults, faultf(m.name, "%v outlives the session's absolute %s: want at most that", m.show(r), short(s.Absolute)))
 		}
 	}
@@ -98,19 +100,20 @@ func (r Rule) timeFaults(s SessionRule) (faults []fault) {
 
 func (r Rule) onceFaults() (faults []fault) {
 	if r.TTL == 0 {
-		faults = append(faults, faultf("once", "needs a ttl of at most %s, for which the store remembers it", short(MaxOnceTTL)))
+		text := fmt.Sprintf("needs a ttl of at most %s, for which the store remembers it", short(MaxOnceTTL))
+		faults = append(faults, fault{"once", text, "ttl"})
 	}
 	if r.TTL > MaxOnceTTL {
 		faults = append(faults, faultf("ttl", "%s is too long for a once-only attribute: want at most %s", short(r.TTL), short(MaxOnceTTL)))
 	}
 	if r.Idle > 0 {
-		faults = append(faults, fault{"idle", "says nothing of a once-only attribute: its ttl is its only limit"})
+		faults = append(faults, faultf("idle", "says nothing of a once-only attribute: its ttl is its only limit"))
 	}
 	if r.Absolute > 0 {
-		faults = append(faults, fault{"absolute", "says nothing of a once-only attribute: its ttl is its only limit"})
+		faults = append(faults, faultf("absolute", "says nothing of a once-only attribute: its ttl is its only limit"))
 	}
 	if r.Required {
-		faults = append(faults, fault{"required", "contradicts once: when it is spent, the session could not be restored"})
+		faults = append(faults, faultf("required", "contradicts once: when it is spent, the session could not be restored"))
 	}
 	return faults
 }
@@ -118,13 +121,13 @@ func (r Rule) onceFaults() (faults []fault) {
 // requiredFaults: what is required can't be left out.
 func (r Rule) requiredFaults() (faults []fault) {
 	if r.OnExpiry == Drop && (r.TTL > 0 || r.Idle > 0 || r.Absolute > 0) {
-		faults = append(faults, fault{"required", "contradicts on_expiry drop, since it can expire: say on_expiry refuse"})
+		faults = append(faults, fault{"required", "contradicts on_expiry drop, since it can expire: say on_expiry refuse", "on_expiry"})
 	}
 	if r.Rollback == RollbackDrop {
-		faults = append(faults, fault{"rollback", "drop contradicts required: want refuse or allow"})
+		faults = append(faults, faultf("rollback", "drop contradicts required: want refuse or allow"))
 	}
 	if r.StoreDown == StoreDownDrop {
-		faults = append(faults, fault{"store_down", "drop contradicts required: want refuse"})
+		faults = append(faults, faultf("store_down", "drop contradicts required: want refuse"))
 	}
 	return faults
 }
@@ -135,7 +138,7 @@ func (r Rule) serverFaults() (faults []fault) {
 		switch m.name {
 		case "once", "required", "on_expiry", "rollback", "store_down", "pad", "binding":
 			if m.given(r) {
-				faults = append(faults, fault{m.name, "is about what a client brings back; authority server never sends it"})
+				faults = append(faults, faultf(m.name, "is about what a client brings back; authority server never sends it"))
 			}
 		}
 	}

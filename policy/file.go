@@ -24,22 +24,27 @@ const MaxFile = 1 << 20
 // The error is a [Problems], which wraps [ErrPolicy]: what is wrong, where, and
 // what would be right.
 func Parse(text []byte) (*Policy, error) {
-	l, err := readLayer(text, Source{Origin: FromFile})
-	if err != nil {
-		return nil, err
+	l, problems := readLayer(text, Source{Origin: FromFile})
+	if !l.whole {
+		return nil, problems.err()
 	}
-	if l.revision < 0 || l.sessionFrom == nil {
-		return nil, Problems{{Source{Origin: FromFile, Line: 1, Column: 1}, "", "", `needs "version" and "session"`}}
+	top := Source{Origin: FromFile, Line: 1, Column: 1}
+	if !l.versioned || l.session.from == nil {
+		problems.add(top, "", "", `needs "version" and "session"`)
 	}
-	return build(fmt.Sprint(l.revision), 0, l.session, l.sessionFrom, l.rules)
+	if l.session.from == nil {
+		l.session.from, l.session.misread = sources{"": top}, map[string]bool{"idle": true, "absolute": true}
+	}
+	return build(fmt.Sprint(l.revision), 0, l.session, l.rules, problems)
 }
 
 // layer is what one file says: a policy, or an overlay over one.
 type layer struct {
-	revision    int // -1: none
-	session     SessionRule
-	sessionFrom sources // nil: no session
-	rules       []declared
+	whole     bool // it was read to its end: what is missing is missing
+	versioned bool // it says a version
+	revision  int
+	session   declaredSession // from is nil: none
+	rules     []declared
 }
 
 // reader reads a file token by token, so that each name has its place and one
@@ -52,8 +57,8 @@ type reader struct {
 	problems Problems
 }
 
-func readLayer(text []byte, file Source) (layer, error) {
-	l := layer{revision: -1}
+// readLayer reads a file. Beside mistakes of form it has what was read well.
+func readLayer(text []byte, file Source) (l layer, problems Problems) {
 	if len(text) > MaxFile {
 		return l, Problems{{file, "", "", fmt.Sprintf("over %d bytes", MaxFile)}}
 	}
@@ -65,10 +70,12 @@ func readLayer(text []byte, file Source) (layer, error) {
 	}
 	// Duplicate names are found by object, which goes on after them.
 	r.dec = jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
+	l.whole = r.dec.PeekKind() == '{'
 	if err := r.layer(&l); err != nil {
 		r.syntax(err)
+		l.whole = false
 	}
-	return l, r.problems.err()
+	return l, r.problems
 }
 
 func (r *reader) layer(l *layer) error {
@@ -77,21 +84,18 @@ func (r *reader) layer(l *layer) error {
 		case "$schema": // for editors
 			return r.value(at, "", name, "want a string", func(v jsontext.Value) bool { return v.Kind() == '"' })
 		case "version":
+			l.versioned = true
 			return r.value(at, "", name, fmt.Sprintf("want a whole number from 0 to %d", int64(maxNumber)), func(v jsontext.Value) (ok bool) {
 				l.revision, ok = number(v)
 				return ok
 			})
 		case "session":
-			l.sessionFrom = sources{"": at}
-			return readMembers(r, name, sessionMembers, &l.session, l.sessionFrom)
+			l.session.from, l.session.misread = sources{"": at}, map[string]bool{}
+			return readMembers(r, name, sessionMembers, &l.session.SessionRule, l.session.from, l.session.misread)
 		}
 		return r.object("", nil, func(name string, at Source) error {
-			if !validName(name) {
-				r.problems.add(at, quoted(name), "", wantName)
-				return r.skip(name, at)
-			}
-			d := declared{Rule{Name: name}, sources{"": at}}
-			err := readMembers(r, name, ruleMembers, &d.Rule, d.from)
+			d := declared{Rule{Name: name}, sources{"": at}, map[string]bool{}}
+			err := readMembers(r, quoted(name), ruleMembers, &d.Rule, d.from, d.misread)
 			l.rules = append(l.rules, d)
 			return err
 		})
@@ -106,16 +110,25 @@ func (r *reader) layer(l *layer) error {
 	return nil
 }
 
-// readMembers reads one rule.
-func readMembers[R any](r *reader, rule string, members []member[R], into *R, from sources) error {
+// readMembers reads one rule. A member that does not have the form is left as
+// it was, and misread.
+func readMembers[R any](r *reader, rule string, members []member[R], into *R, from sources, misread map[string]bool) error {
 	names := make([]string, len(members))
+	noObject := r.dec.PeekKind() != '{'
 	for i, m := range members {
 		names[i] = m.name
+		misread[m.name] = noObject
 	}
 	return r.object(rule, names, func(name string, at Source) error {
 		m := members[slices.Index(names, name)]
 		from[name] = at
-		return r.value(at, rule, name, m.want, func(v jsontext.Value) bool { return m.read(into, v) })
+		return r.value(at, rule, name, m.want, func(v jsontext.Value) bool {
+			read := *into
+			if misread[name] = !m.read(&read, v); !misread[name] {
+				*into = read
+			}
+			return !misread[name]
+		})
 	})
 }
 

@@ -16,43 +16,39 @@ import (
 // its name and line. The error is a [Problems], as of [Parse].
 func Overlay(base *Policy, text []byte) (*Policy, error) {
 	file := Source{Origin: FromOverlay, Overlay: base.overlays + 1}
-	l, err := readLayer(text, file)
-	if err != nil {
-		return nil, err
+	l, problems := readLayer(text, file)
+	if !l.whole {
+		return nil, problems.err()
 	}
-	var problems Problems
-	if l.revision < 0 {
+	if !l.versioned {
 		file.Line, file.Column = 1, 1
 		problems.add(file, "", "", `needs "version"`)
 	}
-	session, from := base.session, maps.Clone(base.sessionFrom)
-	tighten("session", sessionMembers, &session, from, l.session, l.sessionFrom, &problems)
+	session := declaredSession{base.session, maps.Clone(base.sessionFrom), nil}
+	tighten("session", sessionMembers, &session.SessionRule, session.from, l.session.SessionRule, l.session.from, l.session.misread, &problems)
 	rules := make([]declared, 0, len(base.names))
 	changes := map[string]declared{}
 	for _, r := range l.rules {
 		if _, known := base.rules[r.Name]; !known {
-			problems.add(r.from.of(""), r.Name, "", "is not declared: an overlay can't add an attribute")
+			problems.add(r.from.of(""), quoted(r.Name), "", "is not declared: an overlay can't add an attribute")
 		}
 		changes[r.Name] = r
 	}
 	for _, name := range base.names {
 		r, change := *base.rules[name], changes[name]
-		r.from = maps.Clone(r.from)
-		tighten(name, ruleMembers, &r.Rule, r.from, change.Rule, change.from, &problems)
+		r.from, r.misread = maps.Clone(r.from), change.misread
+		tighten(name, ruleMembers, &r.Rule, r.from, change.Rule, change.from, change.misread, &problems)
 		rules = append(rules, r)
 	}
-	if err := problems.err(); err != nil {
-		return nil, err
-	}
-	return build(fmt.Sprintf("%s-%d", base.revision, l.revision), file.Overlay, session, from, rules)
+	return build(fmt.Sprintf("%s-%d", base.revision, l.revision), file.Overlay, session, rules, problems)
 }
 
 // tighten takes what a file says over into a rule, unless it is looser.
-func tighten[R any](name string, members []member[R], rule *R, from sources, over R, said sources, problems *Problems) {
+func tighten[R any](name string, members []member[R], rule *R, from sources, over R, said sources, misread map[string]bool, problems *Problems) {
 	for _, m := range members {
 		at, ok := said[m.name]
 		switch {
-		case !ok:
+		case !ok || misread[m.name]:
 			continue
 		case m.permits == nil && m.show(over) != m.show(*rule):
 			problems.add(at, name, m.name, "%v can't be changed by an overlay: it is %v", m.show(over), m.show(*rule))

@@ -141,7 +141,15 @@ func (s sources) of(member string) Source {
 // declared is a rule, and where it was said.
 type declared struct {
 	Rule
-	from sources
+	from    sources
+	misread map[string]bool // members that were said, but not well: nothing is concluded from their absence
+}
+
+// declaredSession is the same of the session's rule.
+type declaredSession struct {
+	SessionRule
+	from    sources
+	misread map[string]bool
 }
 
 // New checks the rules against each other and returns an error wrapping
@@ -156,9 +164,9 @@ func New(revision int, session SessionRule, declarations ...Declaration) (*Polic
 	rules := make([]declared, len(declarations))
 	for i, d := range declarations {
 		r := d.declared()
-		rules[i] = declared{r, said(ruleMembers, r)}
+		rules[i] = declared{r, said(ruleMembers, r), nil}
 	}
-	return build(fmt.Sprint(revision), 0, session, said(sessionMembers, session), rules)
+	return build(fmt.Sprint(revision), 0, declaredSession{session, said(sessionMembers, session), nil}, rules, nil)
 }
 
 // said are the members that Go code gave.
@@ -172,13 +180,14 @@ func said[R any](members []member[R], r R) sources {
 	return from
 }
 
-// build makes a policy, however it was written, or tells all that is wrong.
-func build(revision string, overlays int, session SessionRule, from sources, rules []declared) (*Policy, error) {
+// build makes a policy, however it was written, or tells all that is wrong,
+// after the problems that its reader found.
+func build(revision string, overlays int, session declaredSession, rules []declared, problems Problems) (*Policy, error) {
 	p := &Policy{
-		session: session.withDefaults(), sessionFrom: from, rules: make(map[string]*declared, len(rules)),
+		session: session.withDefaults(), sessionFrom: session.from, rules: make(map[string]*declared, len(rules)),
 		revision: revision, overlays: overlays,
 	}
-	problems := p.checkSession()
+	p.checkSession(session.misread, &problems)
 	for _, r := range rules {
 		r.Rule = r.withDefaults()
 		if _, twice := p.rules[r.Name]; twice {
@@ -190,9 +199,7 @@ func build(revision string, overlays int, session SessionRule, from sources, rul
 	}
 	slices.Sort(p.names)
 	p.summarize()
-	if len(problems) == 0 { // rules are compared with the session's
-		problems = p.checkRules()
-	}
+	p.checkRules(&problems)
 	p.version = revision + "." + p.digest()
 	if len(p.version) > maxVersion {
 		problems.add(Source{}, "", "version", "%s has over %d characters with its digest: fewer overlays, or shorter numbers", revision, maxVersion)

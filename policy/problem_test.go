@@ -63,6 +63,7 @@ func TestProblemsOfForm(t *testing.T) {
 		"4:52 cart.ttl: is 5: want",
 		"5:7 cart.ttl: is there twice",
 		`7:5 "Cart": is no name: want a lower-case letter`,
+		`7:14 "Cart".ttl: is "nonsense": want whole seconds`,
 		`8:5 "é": is no name`,
 		"8:20 a: want an object in braces, not [",
 		"8:24 a: is there twice",
@@ -142,6 +143,73 @@ func TestProblemsOfMeaning(t *testing.T) {
 	expect(t, err, `1:55 session.leeway: is 6m: want whole seconds above zero, at most 5m`)
 	_, err = policy.Parse([]byte("{\"version\":1,\n \"session\":{\"idle\":\"1h\"}}"))
 	expect(t, err, `2:2 session.absolute: is missing: want a duration such as "12h"`)
+}
+
+// A mistake of form hides no contradiction. But nothing is concluded from the
+// absence of what was said and could not be read.
+func TestProblemsOfFormAndMeaning(t *testing.T) {
+	_, err := policy.Parse([]byte(`{"versoin":1,
+"session":{"idle":"13h","absolute":"12h","max_atributes":1},
+"attributes":{
+"cart":{"tll":"1h","ttl":"13h"},
+"ticket":{"once":true,"TTL":"10m"},
+"voucher":{"once":true,"ttl":600,"idle":"1m"},
+"burnt":{"burn":"restore","once":"yes"},
+"mfa":{"required":true,"ttl":"1h","on_expiry":"keep","store_down":"drop"},
+"Role":{"authority":"server","rollback":"refuse"}
+}}`))
+	expect(t, err,
+		`1:1 needs "version" and "session"`,
+		"1:2 versoin: is unknown",
+		"2:12 session.idle: 13h is over the session's absolute 12h",
+		"2:42 session.max_atributes: is unknown",
+		"4:9 cart.tll: is unknown",
+		"4:20 cart.ttl: 13h outlives the session's absolute 12h",
+		"5:11 ticket.once: needs a ttl of at most 24h",
+		`5:23 ticket."TTL": is unknown`,
+		"6:24 voucher.ttl: is 600: want",
+		"6:34 voucher.idle: says nothing of a once-only attribute",
+		`7:27 burnt.once: is "yes": want true or false`,
+		`8:35 mfa.on_expiry: is "keep": want`,
+		"8:54 mfa.store_down: drop contradicts required",
+		`9:1 "Role": is no name`,
+		`9:30 "Role".rollback: is about what a client brings back`,
+	)
+	for text, want := range map[string]string{
+		`{"version":1,"session":{"idle":5,"absolute":"12h"},"attributes":{"a":{"ttl":"13h"}}}`: "1:71 a.ttl: 13h outlives",
+		`{"version":1,"session":{"idle":"1m","absolute":5},"attributes":{"a":{"once":true}}}`:  "1:70 a.once: needs a ttl",
+		`{"version":1,"session":null,"attributes":{"a":{"once":true}}}`:                        "1:48 a.once: needs a ttl",
+		`{"attributes":{"a":{"once":true}},"version":1}`:                                       "1:21 a.once: needs a ttl",
+		`{"version":1,"session":{"idle":"13h","absolute":"12h"},"attributes":{"a":{"ttl":5}}}`: "1:75 a.ttl: is 5",
+	} {
+		_, err := policy.Parse([]byte(text))
+		if ps := problems(t, err); len(ps) != 2 || !strings.HasPrefix(placed(ps[1]), want) {
+			t.Errorf("%s: want a problem, and %q:\n%v", text, want, err)
+		}
+	}
+}
+
+// What an overlay can't change, and what it could not be read to say, hides no
+// contradiction with what it may change.
+func TestProblemsOfOverlays(t *testing.T) {
+	base, err := policy.Parse([]byte(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"},"mfa":{"ttl":"20m"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = policy.Overlay(base, []byte(`{"vresion":2,"session":{"absolute":"30m","leeway":"1m"},
+"attributes":{"cart":{"once":true},"mfa":{"required":true,"on_expiry":"keep"},"Mfa":{},
+"cart ":{"max_bytes":0}}}`))
+	expect(t, err,
+		"1:78 cart.ttl: 1h outlives the session's absolute 30m",
+		`1:1 needs "version"`,
+		"1:2 vresion: is unknown",
+		"1:42 session.leeway: 1m is looser than 30s",
+		"2:23 cart.once: true can't be changed",
+		`2:59 mfa.on_expiry: is "keep"`,
+		`2:79 "Mfa": is not declared`,
+		`3:1 "cart ": is not declared`,
+		`3:10 "cart ".max_bytes: is 0`,
+	)
 }
 
 // However many mistakes and however long: a bounded number of short lines.
