@@ -176,11 +176,11 @@ func TestProblemsOfFormAndMeaning(t *testing.T) {
 		`9:30 "Role".rollback: is about what a client brings back`,
 	)
 	for text, want := range map[string]string{
-		`{"version":1,"session":{"idle":5,"absolute":"12h"},"attributes":{"a":{"ttl":"13h"}}}`: "1:71 a.ttl: 13h outlives",
-		`{"version":1,"session":{"idle":"1m","absolute":5},"attributes":{"a":{"once":true}}}`:  "1:70 a.once: needs a ttl",
-		`{"version":1,"session":null,"attributes":{"a":{"once":true}}}`:                        "1:48 a.once: needs a ttl",
-		`{"attributes":{"a":{"once":true}},"version":1}`:                                       "1:21 a.once: needs a ttl",
-		`{"version":1,"session":{"idle":"13h","absolute":"12h"},"attributes":{"a":{"ttl":5}}}`: "1:75 a.ttl: is 5",
+		`{"version":1,"session":{"idle":5,"absolute":"12h"},"attributes":{"a":{"ttl":"13h"}}}`:                 "1:71 a.ttl: 13h outlives",
+		`{"version":1,"session":{"idle":"1m","absolute":5},"attributes":{"a":{"once":true},"b":{"ttl":"9h"}}}`: "1:70 a.once: needs a ttl",
+		`{"version":1,"session":null,"attributes":{"a":{"once":true}}}`:                                        "1:48 a.once: needs a ttl",
+		`{"attributes":{"a":{"once":true}},"version":1}`:                                                       "1:21 a.once: needs a ttl",
+		`{"version":1,"session":{"idle":"13h","absolute":"12h"},"attributes":{"a":{"ttl":5}}}`:                 "1:75 a.ttl: is 5",
 	} {
 		_, err := policy.Parse([]byte(text))
 		if ps := problems(t, err); len(ps) != 2 || !strings.HasPrefix(placed(ps[1]), want) {
@@ -192,13 +192,13 @@ func TestProblemsOfFormAndMeaning(t *testing.T) {
 // What an overlay can't change, and what it could not be read to say, hides no
 // contradiction with what it may change.
 func TestProblemsOfOverlays(t *testing.T) {
-	base, err := policy.Parse([]byte(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"},"mfa":{"ttl":"20m"}}}`))
+	base, err := policy.Parse([]byte(`{"version":1,"session":{"idle":"30m","absolute":"12h"},"attributes":{"cart":{"ttl":"1h"},"mfa":{"ttl":"20m"},"login":{"ttl":"9m"}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = policy.Overlay(base, []byte(`{"vresion":2,"session":{"absolute":"30m","leeway":"1m"},
 "attributes":{"cart":{"once":true},"mfa":{"required":true,"on_expiry":"keep"},"Mfa":{},
-"cart ":{"max_bytes":0}}}`))
+"cart ":{"max_bytes":0},"login":{"ttl":5}}}`))
 	expect(t, err,
 		"1:78 cart.ttl: 1h outlives the session's absolute 30m",
 		`1:1 needs "version"`,
@@ -209,6 +209,7 @@ func TestProblemsOfOverlays(t *testing.T) {
 		`2:79 "Mfa": is not declared`,
 		`3:1 "cart ": is not declared`,
 		`3:10 "cart ".max_bytes: is 0`,
+		"3:34 login.ttl: is 5",
 	)
 }
 
