@@ -474,3 +474,45 @@ func TestDrainWithAFullStore(t *testing.T) {
 		}
 	})
 }
+
+// Who says that he has nothing to restore from gives up no session that is only moving:
+// nothing could begin here in its place, and his cookie would be gone.
+func TestDrainKeepsTheCookie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		m := c.waiting(session.Early{})
+		s, err := m.Start()
+		must(t, err)
+		must(t, s.Set(t.Context(), "cart", []string{"tea"}))
+		must(t, s.Save(t.Context()))
+		p := open(t, s)
+		slow := make(chan struct{})
+		h := m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if !session.FromContext(r.Context()).New() {
+				<-slow
+			}
+		}))
+		first := later(h, request("GET", "/", cookieOf(t, s.Holder())))
+		synctest.Wait()
+		end := drained(m, time.Minute)
+		synctest.Wait() // every client has answered: the session leaves with its last request
+		anew := func(what, status string, cookies ...*http.Cookie) {
+			t.Helper()
+			r := request("GET", "/", cookies...)
+			r.Header.Set(session.StatusHeader, session.StatusNone)
+			w := <-later(h, r)
+			if w.Code != 503 || w.Header().Get(session.StatusHeader) != status || len(w.Result().Cookies()) > 0 {
+				t.Errorf("%s: %d %v, want 503 and no cookie touched", what, w.Code, w.Header())
+			}
+		}
+		anew("while it leaves", "", cookieOf(t, s.Holder()))
+		close(slow)
+		<-first
+		<-end
+		anew("when it has left", session.StatusRequired, cookieOf(t, s.Holder()))
+		anew("two cookies", session.StatusRequired, cookieOf(t, s.Holder()), cookieOf(t, s.Holder()))
+		if _, err := c.node().Restore(t.Context(), p.set(s.Holder())); err != nil {
+			t.Errorf("with the cookie that he kept: %v", err)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -146,4 +147,37 @@ func TestStatelessLostHeader(t *testing.T) {
 			t.Error("it was told to drop what it holds")
 		}
 	})
+}
+
+// "Sealed-Session: none" gives up what is lost, and not the cookies of a newer set that
+// may be on its way: a response that drops them may arrive last.
+func TestStatelessGivesUpNothingThatIsOnItsWay(t *testing.T) {
+	for name, do := range map[string]func(context.Context, *session.Session){
+		"a login":            func(ctx context.Context, s *session.Session) { loggedIn(t, ctx, s, "ada") },
+		"a protected change": pays(t),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			st, v := newCluster(t).with(protectedPolicy).stateless(nil), newVisitor(t)
+			time.Sleep(pastEpoch)
+			v.cart(st, "tea")
+			v.lost(st, do)
+			anew := func() (code int, began bool) {
+				r := v.request()
+				r.Header.Set(session.StatusHeader, session.StatusNone)
+				w := v.send(st, r, func(_ http.ResponseWriter, r *http.Request) { began = session.FromContext(r.Context()).New() })
+				return w.Code, began
+			}
+			if code, began := anew(); code != 503 || began || !v.holds() {
+				t.Errorf("beside %s: %d, begins anew %t, holds %t", name, code, began, v.holds())
+			}
+			time.Sleep(10 * time.Second)
+			if code, began := anew(); code != 200 || !began || len(v.cookies) > 0 {
+				t.Errorf("when the answer of %s was lost: %d, begins anew %t, holds %v", name, code, began, v.cookies)
+			}
+			v.cart(st, "tea")
+			if code, began := anew(); code != 200 || !began || len(v.cookies) > 0 {
+				t.Errorf("with a good set: %d, begins anew %t, holds %v", code, began, v.cookies)
+			}
+		})
+	}
 }

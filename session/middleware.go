@@ -10,7 +10,8 @@ import (
 // StatusHeader tells a client, with status 503, that its session exists but is
 // not on this node yet: restore it (shake hands, with the blobs) and repeat the
 // request. A request that carries it with the value "none" says that the client
-// has nothing to restore from; the middleware then starts a new session instead.
+// has nothing to restore from; the middleware then starts a new session instead, but not
+// on a node that is being drained.
 const (
 	StatusHeader   = "Sealed-Session"
 	StatusRequired = "required"
@@ -117,12 +118,16 @@ func (m *Manager) unsealed(ctx context.Context, s *Session, err error) {
 // new one; where is not here if the session lives elsewhere.
 func (m *Manager) forRequest(rw *responseWriter, r *http.Request) (s *Session, where state) {
 	h, has := m.Holder(r)
-	anew := r.Header.Get(StatusHeader) == StatusNone
+	if has {
+		s, where = m.enter(r.Context(), h)
+	}
+	// While this node is drained nothing begins here, and what has left is only moving.
+	anew := r.Header.Get(StatusHeader) == StatusNone && !m.draining.Load()
 	if !has && m.repeated(r) && !anew {
 		return nil, elsewhere // somebody put a second cookie there: not an empty session
 	}
 	if has {
-		if s, where = m.enter(r.Context(), h); !anew && (where == elsewhere || where == departing) {
+		if !anew && (where == elsewhere || where == departing) {
 			s, where = m.await(r.Context(), h)
 		}
 		switch {

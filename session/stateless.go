@@ -130,7 +130,8 @@ func (st *Stateless) Manager() *Manager { return st.m }
 // answered with 401 and dropped, and in the place of the others there is a
 // new session. A client with [StatelessConfig.Header] decides for itself, as it
 // has no cookies: it gets 503 for a superseded set each time, and a new session in the place
-// of the others at once. The request header "Sealed-Session: none" begins anew.
+// of the others at once. The request header "Sealed-Session: none" begins anew, with cookies
+// not before those ten seconds are over.
 //
 // When the changes can't be sealed, for instance because the set is over its
 // limit, the response is replaced by an error with the status of [HTTPStatus],
@@ -156,23 +157,33 @@ func (st *Stateless) Middleware(next http.Handler) http.Handler {
 // session opens what the request brought, or makes a new session where there is
 // none or where it is over for certain.
 func (st *Stateless) session(r *http.Request, rw *statelessWriter) (*Session, error) {
-	if rw.held.empty() || r.Header.Get(StatusHeader) == StatusNone {
+	anew := r.Header.Get(StatusHeader) == StatusNone
+	if rw.held.empty() || anew && st.header {
 		return st.begin(rw), nil
 	}
+	s, err := st.openHeld(r.Context(), rw)
+	replaced := errors.Is(err, errRenewed)
+	if rw.late != "" {
+		rw.settled = rw.late.settled(st, r)
+	}
+	onItsWay := rw.late != "" && !rw.settled // a newer set, whose cookies a new session would take the place of
+	if ended(err) || replaced && (rw.settled || st.header) || anew && !onItsWay {
+		st.m.log.Info("session is over, or given up", "reason", err)
+		rw.spare = replaced && !rw.settled
+		return st.begin(rw), nil
+	}
+	return s, err
+}
+
+// openHeld opens what the request brought, and notes in rw if it should have been newer.
+func (st *Stateless) openHeld(ctx context.Context, rw *statelessWriter) (*Session, error) {
 	text, err := rw.held.text(st.maxText)
 	if err != nil {
 		return nil, err
 	}
-	s, err := st.open(r.Context(), text, rw)
-	replaced := errors.Is(err, errRenewed)
-	if replaced || errors.Is(err, ErrSuperseded) {
+	s, err := st.open(ctx, text, rw)
+	if errors.Is(err, errRenewed) || errors.Is(err, ErrSuperseded) {
 		rw.late = newLate(text)
-		rw.settled = rw.late.settled(st, r)
-	}
-	if ended(err) || replaced && (rw.settled || st.header) {
-		st.m.log.Info("session is over", "reason", err.Error())
-		rw.spare = replaced && !rw.settled
-		return st.begin(rw), nil
 	}
 	return s, err
 }
