@@ -13,7 +13,7 @@ import (
 	"github.com/sealedblob/sealedblob/session"
 )
 
-// Exit codes (DESIGN: errors). Scripts rely on them.
+// Exit codes, as in docs/blobctl.md. Scripts rely on them.
 const (
 	exitGood    = 0
 	exitFailure = 1 // could not tell: I/O, store

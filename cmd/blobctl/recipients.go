@@ -16,7 +16,7 @@ type recipientFlags struct {
 }
 
 func (f *recipientFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.recipients, "recipient", nil, "age recipient or SSH public key, or passphrase; may be repeated")
+	cmd.Flags().StringArrayVar(&f.recipients, "recipient", nil, "age recipient or SSH public key `R`, or passphrase; may be repeated")
 	cmd.Flags().StringVar(&f.file, "recipients-file", "", "`FILE` with a recipient a line; # begins a comment")
 }
 

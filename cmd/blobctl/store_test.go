@@ -100,6 +100,9 @@ func stores(t *testing.T, name string, variables map[string]string, ask func(*te
 			for name, value := range variables {
 				env.Setenv(name, value)
 			}
+			if err := atOnce(env); err != nil {
+				return err
+			}
 			return os.WriteFile(filepath.Join(env.WorkDir, "pgpass"), []byte(variables["PGPASS"]), 0o600)
 		},
 	})
