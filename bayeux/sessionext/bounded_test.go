@@ -1,6 +1,10 @@
 package sessionext_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/sealedblob/sealedblob/bayeux/sessionext"
+)
 
 // A visitor whose session has as many clients as it may is told to come again later.
 func TestTooManyClientsOfOneSession(t *testing.T) {
@@ -11,7 +15,7 @@ func TestTooManyClientsOfOneSession(t *testing.T) {
 			t.Fatalf("client %d was not attached: %+v", i+1, reply)
 		}
 	}
-	if reply, wait := advised(t, v, `{"v":1}`); reply.Gen != "" || wait < 1000 {
+	if reply, wait := advised(t, v, `{"v":1}`); reply.State != sessionext.StateRetry || reply.Gen != "" || wait < 1000 {
 		t.Errorf("client 65: %+v, and to wait %d ms", reply, wait)
 	}
 }

@@ -94,20 +94,23 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 		request = Request{} // of no version: refused
 	}
 	s, reply := e.manager.Present(ctx, h.HTTP, request)
-	if reply.State == StateRetry {
-		wait := 500 + rand.Int64N(1500)
-		if reply.Challenge != "" {
-			wait = timeToSign
-		}
-		h.Refuse("503::try_again", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
-	} else if s != nil {
+	why, wait := "503::try_again", 500+rand.Int64N(1500)
+	if s != nil {
 		switch err := e.attach(h.Session, s); {
 		case err == nil:
 			reply.Gen = session.FormatVersion(s.Version())
 		case errors.Is(err, session.ErrTooManyClients):
-			wait := untilOneLapses.Milliseconds()
-			h.Refuse("503::too_many_clients", bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
+			why, wait = "503::too_many_clients", untilOneLapses.Milliseconds()
+			fallthrough
+		default: // it left a moment ago: any other answer would have the client give up its attempt
+			reply = Reply{V: wireVersion, State: StateRetry}
 		}
+	}
+	if reply.State == StateRetry {
+		if reply.Challenge != "" {
+			wait = timeToSign
+		}
+		h.Refuse(why, bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
 	}
 	if err := h.Reply.SetExt(ExtName, reply); err != nil {
 		e.log.Error("handshake reply not encoded", "err", err)

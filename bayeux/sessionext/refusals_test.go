@@ -110,6 +110,45 @@ func TestLetGoClientShakesHandsAgain(t *testing.T) {
 	}
 }
 
+// A session that goes between the restore and the answer has no client: who brought the
+// set must not believe that it has one, nor give the attempt up.
+func TestSessionLeavesDuringTheHandshake(t *testing.T) {
+	for name, result := range map[string]session.Result{"restored": session.ResultGranted, "joined": session.ResultJoined} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			v := w.visitor(bayeux.LongPolling).connect()
+			held := v.blobs(1)
+			must(t, v.client.Close(t.Context()))
+			left := false
+			w.observe = func(e session.Event) {
+				if e.Kind != session.KindRestore || e.Result != result || left {
+					return
+				}
+				left = true
+				m := w.current.Load().manager
+				s, _ := m.Live(v.holder(m))
+				h := s.Holder()
+				h.Fence++
+				m.Live(h) // what the cookie would say after a restore elsewhere
+			}
+			w.move(nil)
+			v.http.CloseIdleConnections()
+			text, err := json.Marshal(map[string]any{"v": 1, "attempt": "AAAAAAAAAAAAAAAAAAAAAQ", "manifest": held.Manifest, "blobs": held.Blobs})
+			must(t, err)
+			if name == "joined" {
+				handshake(t, v, string(text))
+			}
+			reply, wait := advised(t, v, string(text))
+			if !left || reply.State != sessionext.StateRetry || reply.Gen != "" || wait < 500 {
+				t.Errorf("the session left %t: %+v, to wait %d ms", left, reply, wait)
+			}
+			if reply := handshake(t, v, string(text)); reply.State != sessionext.StateRestored {
+				t.Errorf("the same again: %+v", reply)
+			}
+		})
+	}
+}
+
 // The client is told which of its slots were left out.
 func TestDroppedSlotsAreNamed(t *testing.T) {
 	w := newWorld(t)

@@ -31,6 +31,16 @@ type world struct {
 	store   *moodyStore
 	server  *httptest.Server
 	current atomic.Pointer[node]
+	observe observer // of the next nodes
+}
+
+// observer may be nil.
+type observer func(session.Event)
+
+func (o observer) Observe(_ context.Context, e session.Event) {
+	if o != nil {
+		o(e)
+	}
 }
 
 type node struct {
@@ -70,7 +80,7 @@ func newWorld(t *testing.T) *world {
 // move exchanges the node behind the address; the old one ends without a word.
 func (w *world) move(p bayeux.SecurityPolicy) *node {
 	w.t.Helper()
-	m, err := session.New(w.t.Context(), session.Config{Keys: w.ring, Policy: w.policy, Store: w.store, App: "shop"})
+	m, err := session.New(w.t.Context(), session.Config{Keys: w.ring, Policy: w.policy, Store: w.store, App: "shop", Observer: w.observe})
 	must(w.t, err)
 	b, err := bayeux.NewServer(bayeux.Config{Timeout: 20 * time.Second, Policy: p, Logger: slog.New(slog.DiscardHandler)})
 	must(w.t, err)
