@@ -88,7 +88,13 @@ type Config struct {
 	// Middleware, and a mux, see the first connects of a connection and no more, as they
 	// see of a WebSocket the upgrade alone: what they would refuse, or pass to another
 	// handler, later they are not asked. Middleware that sets headers of the response
-	// sees all. Zero: off.
+	// sees all.
+	//
+	// A connection of a proxy may bring requests of several clients: each is handled as
+	// its own client's, as long as a cookie, Authorization or another header tells them
+	// apart. The context and the request that callbacks get of a later connect are those
+	// of the earlier one with the same head, so that middleware must not take from a
+	// request's body whom it is from. Zero: off.
 	RepeatPolls bool
 
 	// HandshakeTimeout bounds the hooks of one handshake, and the wait for the

@@ -1,6 +1,7 @@
 package bayeux_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -232,6 +233,47 @@ func TestRepeatedConnectThatDoesNotCome(t *testing.T) {
 	p.write(p.post(p.message(bayeux.MetaConnect)))
 	if _, body := p.read(); !strings.Contains(body, "402") || r.asked() != before+1 {
 		t.Errorf("%s, %d by net/http", body, r.asked()-before)
+	}
+}
+
+type nameKey struct{}
+
+// names is an extension that notes whose a message was, by the middleware and by the request.
+type names struct{ seen chan [2]any }
+
+func (n names) Incoming(ctx context.Context, from *bayeux.ServerSession, _ *bayeux.Message) bool {
+	if from != nil {
+		n.seen <- [2]any{ctx.Value(nameKey{}), bayeux.HTTPRequest(ctx).Header.Get("Authorization")}
+	}
+	return true
+}
+
+func (names) Outgoing(*bayeux.ServerSession, *bayeux.Message) bool { return true }
+
+// A proxy brings requests of several clients by one connection: each is handled in its own
+// name, also where nothing but a header of the application's tells them apart.
+func TestRepeatedConnectsOfSeveralClients(t *testing.T) {
+	n := names{make(chan [2]any, 10)}
+	r := newParkRig(t, bayeux.Config{RepeatPolls: true, InsecureTrustClientID: true}, false, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			h.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), nameKey{}, req.Header.Get("Authorization"))))
+		})
+	})
+	a, b := r.raw(), r.raw()
+	b.conn, b.in = a.conn, a.in // the proxy's
+	a.cookie, b.cookie = "", ""
+	r.bayeux.AddExtension(n)
+	before := r.asked()
+	for i, p := range []*rawPeer{a, a, a, a, b, b, b, b, a, b, a, a, a, b, b, b} {
+		name := map[*rawPeer]string{a: "anna", b: "bert"}[p]
+		p.write(p.post(p.message(bayeux.MetaConnect), "Authorization: "+name))
+		p.receive(r)
+		if got := <-n.seen; got != [2]any{name, name} {
+			t.Errorf("connect %d of %s was handled as of %v", i, name, got)
+		}
+	}
+	if n := r.asked() - before; n == 16 {
+		t.Error("no connect was repeated")
 	}
 }
 
