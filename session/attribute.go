@@ -24,6 +24,7 @@ type attribute struct {
 	shown    bool // it is in a set that a client was given
 	local    bool // it is never sealed
 	burnt    bool // the restore that brought it spent the right: its use is another
+	former   bool // bound to the key of before the last renewal
 }
 
 func (a *attribute) expired(now time.Time) bool { return !now.Before(a.expires.Add(a.grace)) }

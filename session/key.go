@@ -32,27 +32,46 @@ func splitBinding(binding string) (holder, key string) {
 
 // Key is the thumbprint of the public key that the session is bound to (RFC 7638
 // with SHA-256, 43 characters of base64url); empty if there is none. A client
-// registers one if the policy binds an attribute to it, and it stays for good.
+// registers one if the policy binds an attribute to it, and it stays until the session
+// is renewed ([Session.Login], [Session.Renew]). Then the next one that is proved takes its
+// place: the former may be of whoever planted the session. If it is another, attributes
+// that are bound to a key and were set before the renewal are dropped.
 func (s *Session) Key() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.key
 }
 
-// bind binds the session to a key that its client proved, if it has none yet.
+// bind binds the session to a key that its client proved, if it has none yet or
+// nobody proved it since the last renewal.
 func (s *Session) bind(key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended != nil {
+	switch {
+	case s.ended != nil:
 		return s.ended
-	}
-	if s.key == "" {
-		s.key, s.replica.dirty = key, true
-	}
-	if s.key != key {
+	case s.key != key && s.key != "" && !s.formerKey:
 		return errOtherKey
+	case s.key != key:
+		s.exchangeKey(key)
 	}
+	s.formerKey = false
 	return nil
+}
+
+// exchangeKey puts a key in the place of the former one, or of none. What is sealed
+// does not name it: no client has a set of it, as each would have had to prove a key,
+// and none gets one. s.mu is held.
+func (s *Session) exchangeKey(key string) {
+	if s.key != "" {
+		for name, a := range s.attrs {
+			if a.former {
+				s.drop(name)
+			}
+		}
+	}
+	s.key = key
+	s.replica.manifest, s.replica.dirty, s.replica.full = "", true, true
 }
 
 var errOtherKey = fmt.Errorf("%w: the proof is of another key than the session's", policy.ErrBinding)

@@ -43,10 +43,10 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func newKeyholder(t *testing.T) *keyholder {
+func newKeyholder(t *testing.T, rules ...string) *keyholder {
 	t.Helper()
 	o := &keyholder{cluster: newCluster(t), t: t, key: newKey(t), b: &browser{}}
-	o.policy = testkit.Policy(t, keyPolicy)
+	o.policy = testkit.Policy(t, append(rules, keyPolicy)[0])
 	o.home = o.node()
 	var err error
 	o.s, err = o.home.Start()
@@ -413,7 +413,7 @@ func TestSetWithoutAKeyIsRefused(t *testing.T) {
 }
 
 // Who comes without a set to a node where the session lives gets none without
-// the key; the first key is the session's for good.
+// the key; the first key is the session's.
 func TestJoiningNeedsTheKey(t *testing.T) {
 	o := newKeyholder(t)
 	for name, r := range map[string]session.WireRequest{
@@ -452,7 +452,7 @@ func TestStrangersGetNoChallenge(t *testing.T) {
 	}
 }
 
-// A login gives the session a new id and cookie; the key stays.
+// A login gives the session a new id and cookie; who proves the same key goes on with it.
 func TestKeySurvivesALogin(t *testing.T) {
 	o := newKeyholder(t)
 	old := o.s
@@ -465,6 +465,71 @@ func TestKeySurvivesALogin(t *testing.T) {
 	o.sync(o.home)
 	m := o.node()
 	o.restored("after a login", m, o.proved(m, o.request()))
+}
+
+// Whoever planted a session may have registered his key with it. After a login it signs
+// for nothing: the next one that is proved takes its place, and no set names the planted
+// one. What is bound to a key goes along to no other.
+func TestPlantedKeyEndsWithALogin(t *testing.T) {
+	for name, renew := range map[string]func(*session.Session) *session.Session{
+		"a login":   func(s *session.Session) *session.Session { return login(t, s, "ada") },
+		"a renewal": func(s *session.Session) *session.Session { s, err := s.Renew(t.Context()); must(t, err); return s },
+	} {
+		planter := newKeyholder(t, strings.Replace(keyPolicy, `"cart"`, `"wallet":{"binding":"key"},"cart"`, 1))
+		must(t, planter.s.Set(t.Context(), "wallet", "the planter's"))
+		planter.sync(planter.home)
+		planted := planter.s.Key()
+		planter.s = renew(planter.s)
+		must(t, planter.s.Set(t.Context(), "login", "ada")) // in the request that logs in
+		must(t, planter.s.Save(t.Context()))
+		planter.cookie = cookieOf(t, planter.s.Holder()) // stolen
+
+		victim := *planter
+		victim.key, victim.b = newKey(t), &browser{}
+		if _, a := victim.bring(victim.home, victim.proved(victim.home, session.WireRequest{V: 1})); a.State != session.StateNone || a.Push == nil {
+			t.Fatalf("%s: the victim's browser gets %+v", name, a.WireReply)
+		} else {
+			victim.b.take(t, a.Push)
+		}
+		if victim.s.Key() == planted {
+			t.Fatalf("%s: the key is the planter's", name)
+		}
+		if wallet, err := get(t, victim.s, "wallet"); !errors.Is(err, session.ErrNoAttribute) {
+			t.Errorf("%s: another key's wallet is here: %q, %v", name, wallet, err)
+		}
+		if cart, err := get(t, victim.s, "cart"); err != nil || cart != "tea" {
+			t.Errorf("%s: cart %q, %v", name, cart, err)
+		}
+		planter.b = victim.b // stolen as well
+		r := planter.request()
+		planter.refused(name+": the planter, where it lives", planter.home, planter.proved(planter.home, session.WireRequest{V: 1}))
+		planter.refused(name+": the planter, elsewhere", planter.node(), planter.proved(planter.node(), r))
+		m := victim.node()
+		victim.restored(name+": the victim", m, victim.proved(m, victim.request()))
+	}
+}
+
+// A client that was let in gets no set from before its key was the session's.
+func TestClientGetsNoSetOfAFormerKey(t *testing.T) {
+	o := newKeyholder(t)
+	o.s = login(t, o.s, "ada")
+	o.cookie = cookieOf(t, o.s.Holder())
+	must(t, o.s.Save(t.Context())) // it names the former key
+	former := *o
+	o.key = newKey(t)
+	r := request("POST", "/bayeux", o.cookie)
+	_, reply := o.home.Present(t.Context(), r, session.WireRequest{V: 1})
+	if s, _ := o.home.Present(t.Context(), r, o.prove(session.WireRequest{V: 1}, reply.Challenge)); s != o.s {
+		t.Fatal("not let in")
+	}
+	b := &browser{}
+	must(t, o.s.Attach(b))
+	must(t, o.s.Acknowledge(t.Context(), b, nil))
+	if len(b.pushes) != 1 || b.pushes[0].Delta || b.version == nil {
+		t.Fatalf("%d pushes, want one complete set", len(b.pushes))
+	}
+	former.b = b
+	former.refused("the former key", o.node(), former.proved(o.node(), former.request()))
 }
 
 // Without a rule that binds to a key nobody is asked for one, and a proof that

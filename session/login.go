@@ -14,7 +14,8 @@ import (
 // Login says who is logged in: at most 256 bytes of UTF-8 without control
 // characters, and not empty. It renews the session ([Session.Renew]), so that
 // whoever planted or read the old ID is not logged in with it. Use what it
-// returns from then on; the attributes are there.
+// returns from then on; the attributes are there. But see [Session.Key] for those
+// that are bound to one.
 //
 // Check is asked whether the credentials are good, and its error is returned as
 // it is. The store is asked before and after whether the subject's logins were
@@ -197,11 +198,12 @@ func (s *Session) become(next Holder, l login, rw *headerHook) (*Session, error)
 	}
 	n := s.m.session(next, next.binding(), s.m.now(), 0)
 	n.absolute, n.former, n.version, n.login = s.absolute, s.newest(), Version{Gen: s.version.Gen + renewalGap}, l
-	n.key, n.formerID = s.key, s.id
+	n.key, n.formerKey, n.formerID = s.key, s.key != "", s.id
 	n.attrs, n.unsure, n.alone, n.replica.dirty = s.attrs, s.unsure, s.alone, true
 	n.visit = s.visit.renewed()
-	for _, a := range n.attrs {
-		a.dirty, a.slot = !a.local, ""
+	for name, a := range n.attrs {
+		rule, _ := s.m.cfg.Policy.Rule(name)
+		a.dirty, a.slot, a.former = !a.local, "", rule.Binding == policy.BindingKey
 	}
 	told := s.clients
 	if n.visit != nil { // the one client is the request itself

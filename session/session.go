@@ -36,6 +36,7 @@ type Session struct {
 	ended        error        // why it is no longer usable here
 	login        login
 	key          string // thumbprint; empty: none
+	formerKey    bool   // it was proved before the last renewal, and by nobody since
 	next         Holder // drawn for a renewal, and kept for its repetition
 	underRenewal bool
 	renewed      bool // it goes on as another session, of the ID of next
