@@ -27,7 +27,7 @@ type checkFlags struct {
 
 func (f *checkFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.keyring, "keyring", "", "keyring `DIR`ectory (required)")
+	flags.StringVar(&f.keyring, "keyring", "", "the keyring's folder `DIR` (required)")
 	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (required)")
 	flags.StringVar(&f.app, "app", "", "application the envelope is bound to (required)")
 	flags.StringVar(&f.tenant, "tenant", "", "tenant the envelope is bound to")

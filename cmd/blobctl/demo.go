@@ -50,6 +50,6 @@ prints one PASS line for each promise.`,
 	}
 	cmd.Flags().BoolVar(&headless, "headless", false, "play the whole story without a browser")
 	cmd.Flags().StringVar(&replay, "replay", "", "replay store `URL` that the nodes share (default: in the temporary folder)")
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback `ADDR`ess of the front")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback address `ADDR` of the front")
 	return cmd
 }

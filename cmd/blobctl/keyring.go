@@ -30,7 +30,7 @@ type ringFlags struct {
 }
 
 func (f *ringFlags) add(cmd *cobra.Command, enc bool) {
-	cmd.Flags().StringVar(&f.dir, "dir", "", "keyring `DIR`ectory (required)")
+	cmd.Flags().StringVar(&f.dir, "dir", "", "the keyring's folder `DIR` (required)")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON, version 1")
 	f.opening.add(cmd)
 	_ = cmd.MarkFlagRequired("dir")
@@ -54,7 +54,7 @@ func newKeyringInit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init --dir DIR", Args: cobra.NoArgs,
 		Short: "Make a keyring with one primary key",
-		Long: `Make a keyring directory: ring.age (the keys, encrypted and signed), identity.txt
+		Long: `Make a keyring's folder: ring.age (the keys, encrypted and signed), identity.txt
 (opens it; nodes need it), signer.key (changes it; keep it off the nodes) and
 signer.pub (checks it). With --identity, --passphrase-file or --passphrase the ring is
 encrypted to that, and there is no identity.txt; with --recipient to these as well.`,

@@ -36,7 +36,7 @@ attribute: it must not be younger than the envelope, so it is made if need be.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSeal(cmd, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.keyring, "keyring", "", "keyring `DIR`ectory (required)")
+	flags.StringVar(&f.keyring, "keyring", "", "the keyring's folder `DIR` (required)")
 	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (required)")
 	flags.StringVar(&f.app, "app", "", "application to bind to (required)")
 	flags.StringVar(&f.tenant, "tenant", "", "tenant to bind to")

@@ -39,9 +39,9 @@ as a rule, and no longer than --drain. A second signal ends it at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`ADDR`ess to listen on; port 0 takes a free one")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address `ADDR` to listen on; port 0 takes a free one")
 	flags.StringVar(&f.name, "name", "", "the node's name, for logs and visitors (default: its address)")
-	flags.StringVar(&f.keyring, "keyring", "", "keyring `DIR`ectory (required)")
+	flags.StringVar(&f.keyring, "keyring", "", "the keyring's folder `DIR` (required)")
 	flags.StringVar(&f.seen, "keyring-seen", "", "`FILE` that notes the highest ring version seen (default: ring.seen in the keyring)")
 	flags.DurationVar(&f.reload, "keyring-reload", seal.ReloadInterval, "how often to look for a changed keyring; SIGHUP asks at once")
 	flags.DurationVar(&f.maxStale, "keyring-max-stale", 0, "end the use of a keyring that could not be read for so long: two reload intervals or more; 0: no end")
