@@ -2,9 +2,13 @@ package bayeux
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -85,4 +89,69 @@ func TestRequestHead(t *testing.T) {
 			t.Errorf("%q was taken for the same, body %q", other, got)
 		}
 	}
+}
+
+// Whatever head is known, a request that is taken for another with the same head is, to
+// net/http, that and nothing else: all that follows would be another client's on a
+// connection that a proxy shares.
+func FuzzRepeatedHead(f *testing.F) {
+	const request = "POST /a HTTP/1.1\r\nCookie: a=b\r\nContent-Length: 5\r\nHost: x\r\n\r\nhello"
+	for _, first := range []string{
+		request, strings.Replace(request, "a=b", "a=\xff", 1), strings.Replace(request, "h: 5", "h:5 ", 1),
+		strings.Replace(request, "Host", "X-Content-Length: 7\r\nHost", 1), strings.Replace(request, "Host", " Content-Length: 7\r\nHost", 1),
+		"POST /a HTTP/1.1\r\nHost: x\r\nX-A: \xff\xff\xff\xff\r\nContent-Length: 5\r\nX-B: 5\r\n\r\nhello",
+	} {
+		f.Add([]byte(first), []byte("hi"))
+		f.Add([]byte(first), []byte(request))
+	}
+	f.Fuzz(func(t *testing.T, first, body []byte) {
+		head := splitHead(first)
+		if head == nil || len(body) == 0 {
+			return
+		}
+		want, _, ok := readByNetHTTP(first)
+		if !ok {
+			return // it was refused, and is no known head
+		}
+		second := bytes.Join([][]byte{head.before, []byte(strconv.Itoa(len(body))), head.after, body}, nil)
+		got, rest, ok := readByNetHTTP(second)
+		if !ok || len(rest) != 0 {
+			t.Fatalf("%q after %q: net/http reads another request (%v), and %q", second, first, ok, rest)
+		}
+		if taken, ok := head.body(second); ok {
+			if b, err := io.ReadAll(got.Body); err != nil || !bytes.Equal(b, taken) {
+				t.Errorf("%q: body %q, net/http reads %q", second, taken, b)
+			}
+		}
+		for _, r := range []*http.Request{want, got} {
+			r.Header.Del("Content-Length")
+		}
+		if got.Method != want.Method || got.RequestURI != want.RequestURI || got.Host != want.Host || got.Proto != want.Proto || !reflect.DeepEqual(got.Header, want.Header) {
+			t.Errorf("%q is taken for %q", second, first)
+		}
+	})
+}
+
+// readByNetHTTP is not ok for what an http.Server refuses, or what is never parked. rest is
+// what stands behind the request.
+func readByNetHTTP(b []byte) (r *http.Request, rest []byte, ok bool) {
+	in := bufio.NewReaderSize(bytes.NewReader(b), len(b)+16)
+	r, err := http.ReadRequest(in)
+	if err != nil || r.Method != http.MethodPost || !r.ProtoAtLeast(1, 1) || r.ContentLength < 0 {
+		return nil, nil, false
+	}
+	for _, values := range r.Header {
+		for _, v := range values {
+			if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+				return nil, nil, false
+			}
+		}
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, nil, false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	rest, _ = io.ReadAll(in)
+	return r, rest, true
 }
