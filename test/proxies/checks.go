@@ -45,6 +45,8 @@ var checks = []check{
 	{name: "strangers on one connection", run: strangers, config: bayeux.Config{MaxPollsPerBrowser: 100}},
 	{name: "connects that repeat", run: repeats},
 	{name: "a body in pieces", run: smuggle},
+	{name: "a sealed session over long-polling", run: restored(bayeux.LongPolling)},
+	{name: "a sealed session over a WebSocket", run: restored(bayeux.WebSocket)},
 	{name: "CometD over long-polling", run: cometd("long-polling")},
 	{name: "CometD over a WebSocket", run: cometd("websocket")},
 }

@@ -29,6 +29,7 @@ type node struct {
 	addr   string
 	web    *http.Server
 	polls  atomic.Int64
+	app    *http.ServeMux // with bayeux alone at first
 
 	mu       sync.Mutex
 	conns    map[net.Conn]struct{}
@@ -38,7 +39,7 @@ type node struct {
 }
 
 func startNode(cfg bayeux.Config) (*node, error) {
-	n := &node{conns: make(map[net.Conn]struct{}), users: make(map[string]map[string]bool)}
+	n := &node{app: http.NewServeMux(), conns: make(map[net.Conn]struct{}), users: make(map[string]map[string]bool)}
 	cfg.Observer = n
 	if cfg.Timeout == 0 {
 		cfg.Timeout = hold
@@ -50,6 +51,8 @@ func startNode(cfg bayeux.Config) (*node, error) {
 		return nil, err
 	}
 	n.bayeux.AddExtension(n)
+	n.app.Handle("/bayeux", n.bayeux)
+	n.app.Handle("/bayeux/", n.bayeux)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -70,7 +73,7 @@ func (n *node) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	n.users[r.RemoteAddr][user] = true
 	n.mu.Unlock()
-	n.bayeux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey{}, user)))
+	n.app.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey{}, user)))
 }
 
 // Observe implements [bayeux.Observer].

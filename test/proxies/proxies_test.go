@@ -22,8 +22,8 @@ func TestDocumentShowsConfigurations(t *testing.T) {
 // Each check runs behind both proxies, parking and not.
 func TestTrials(t *testing.T) {
 	all := trials()
-	if len(all) != 60 {
-		t.Errorf("%d trials, there were 60", len(all))
+	if len(all) != 68 {
+		t.Errorf("%d trials, there were 68", len(all))
 	}
 	seen := make(map[string]bool)
 	for _, tr := range all {
