@@ -36,6 +36,7 @@ for package in $(go list $packages); do
   go test -list '^Fuzz' "$package" >"$log" 2>&1 || { cat "$log" >&2; die "$package does not build"; }
   for target in $(grep '^Fuzz' "$log" || true); do echo "one $package $target"; done >>"$work/targets"
 done
+[ -s "$work/targets" ] || die "no targets in $packages"
 code=0
 xargs -n 3 -P 2 "$0" <"$work/targets" >"$work/out" || code=$?
 cat "$work/out"
