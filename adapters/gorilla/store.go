@@ -82,6 +82,10 @@ func (st *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 // before the response has begun. The errors are session.ErrNoSession, [ErrUnread],
 // those of encoding and those of session.Session.Set and Delete; nothing is
 // changed then.
+//
+// Not promised: that a session that was deleted is gone for who copied the sealed set before.
+// He comes back with it, unless the attribute's rule says rollback drop or refuse, or the
+// handler calls session.Session.Logout too.
 func (st *Store) Save(r *http.Request, _ http.ResponseWriter, s *sessions.Session) error {
 	ours, err := st.session(r, s.Name())
 	switch {

@@ -127,6 +127,34 @@ func TestFlashes(t *testing.T) {
 	}
 }
 
+// Who copied the set before a session was deleted comes back with it: only a rule against
+// rollback, or the end of the session beneath, keeps him out. README.md says so.
+func TestDeleteAndACopiedSet(t *testing.T) {
+	for _, c := range []struct {
+		rollback policy.Rollback
+		end      string
+		want     string
+	}{
+		{policy.RollbackAllow, "/delete", "200 false tea 1"},
+		{policy.RollbackDrop, "/delete", "200 true <nil> <nil>"},
+		{policy.RollbackAllow, "/ended", "503"},
+	} {
+		config := session.Config{Policy: nodes.Policy(t, policy.Rule{Name: "cart", TTL: time.Hour, Rollback: c.rollback})}
+		cluster, v := nodes.Start(t, 2, config, func(m *session.Manager) http.Handler {
+			return nodes.Mount(m, app(gorillastore.New(m.Policy())))
+		}), nodes.NewVisitor(t)
+		post(t, v, cluster[0], "/put", "cart", "tea")
+		thief := v.Copy(cluster[0].URL)
+		set := v.Set(cluster[0])
+		v.Post(cluster[0].URL+c.end, url.Values{"name": {"cart"}})
+		state := thief.Present(cluster[1], set)
+		status, body := thief.Get(cluster[1].URL + "/?name=cart")
+		if got := fmt.Sprint(status, " ", body); !strings.HasPrefix(got, c.want) {
+			t.Errorf("rollback %v, after %s: the set is %s, then %q, want %q", c.rollback, c.end, state, got, c.want)
+		}
+	}
+}
+
 func TestDeleteLeavesTheOthers(t *testing.T) {
 	cluster, v := start(t, 1), nodes.NewVisitor(t)
 	post(t, v, cluster[0], "/put", "cart", "tea")

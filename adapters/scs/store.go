@@ -30,6 +30,10 @@ import (
 // takes its place. The attribute's rule limits what scs asks for: the shorter
 // life counts, and max_bytes. It is not an scs.IterableStore: sessions are on
 // other nodes and with clients, and no node knows them all.
+//
+// Not promised: that Destroy logs out who copied cookies or the sealed set before. He comes
+// back with what they hold, unless the attribute's rule says rollback drop or refuse,
+// or the handler calls session.Session.Logout too.
 type Store struct{ attribute string }
 
 var _ scs.CtxStore = (*Store)(nil)
@@ -95,8 +99,7 @@ func (st *Store) CommitCtx(ctx context.Context, token string, data []byte, expir
 }
 
 // DeleteCtx removes what was committed under token; it is no error if there is
-// nothing. Where the attribute's rule allows rollback it is not gone for who copied
-// the sealed set before: see README.md. The errors are session.ErrNoSession and those of session.Session.Delete.
+// nothing. What it does not promise is said at [Store]. The errors are session.ErrNoSession and those of session.Session.Delete.
 func (st *Store) DeleteCtx(ctx context.Context, token string) error {
 	s := session.FromContext(ctx)
 	if s == nil {
