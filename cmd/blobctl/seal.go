@@ -65,6 +65,9 @@ func runSeal(cmd *cobra.Command, f sealFlags) error {
 	if !ok {
 		return usage("the policy declares no attribute %q", f.name)
 	}
+	if rule.Authority == policy.AuthorityServer {
+		return usage("%s is kept on the server (authority) and never sealed", f.name)
+	}
 	ring, err := seal.LoadRing(f.keyring, f.opening.options(false)...)
 	if err != nil {
 		return keyringError(err)
