@@ -22,7 +22,7 @@ import (
 // SEALEDBLOB_REVOKE_ROUNDS measure another interval, or longer.
 func TestRevocationReachesEveryNode(t *testing.T) {
 	program := buildProgram(t)
-	interval, rounds := time.Second, 3
+	interval, rounds := 2*time.Second, 3
 	if d, err := time.ParseDuration(os.Getenv("SEALEDBLOB_REVOKE_INTERVAL")); err == nil {
 		interval = d
 	}
@@ -31,11 +31,8 @@ func TestRevocationReachesEveryNode(t *testing.T) {
 	}
 	t.Run("reload interval", func(t *testing.T) {
 		c := runCluster(t, program, "--keyring-reload", interval.String())
-		worst := worstRevocation(t, c, rounds, interval, func() {})
+		worst := worstRevocation(t, c, rounds, 2*interval, func() {})
 		t.Logf("interval %v, %d rounds, %d nodes: refused by all after %v at worst", interval, rounds, nodes, worst)
-		if worst > 2*interval {
-			t.Errorf("refused after %v, two intervals are %v", worst, 2*interval)
-		}
 	})
 	t.Run("SIGHUP", func(t *testing.T) {
 		const atOnce = 5 * time.Second // for a busy machine
@@ -46,66 +43,108 @@ func TestRevocationReachesEveryNode(t *testing.T) {
 			}
 		})
 		t.Logf("%d rounds, %d nodes: refused by all after %v at worst", rounds, nodes, worst)
-		if worst > atOnce {
-			t.Errorf("refused after %v, at once is at most %v", worst, atOnce)
-		}
 	})
 }
 
-// worstRevocation revokes the primary key once a round and returns the longest
-// time from the start of the command to a refusal by the last node.
-func worstRevocation(t *testing.T, c *cluster, rounds int, patience time.Duration, then func()) (worst time.Duration) {
+// bounds enclose the time from the new ring's place in the folder to a refusal: on a
+// busy machine the command, and each presentation, takes its time.
+type bounds struct{ least, most time.Duration }
+
+// worstRevocation revokes the primary key once a round, fails if a node surely took
+// longer than the limit, and returns the most that any surely took. A round that was
+// too slow to tell is repeated.
+func worstRevocation(t *testing.T, c *cluster, rounds int, limit time.Duration, then func()) (worst time.Duration) {
 	t.Helper()
 	if rounds < 1 {
 		t.Fatal("no rounds: nothing would be measured")
 	}
-	stranger := newVisitor(c.nodes[0].url)
-	_, err := stranger.do(t.Context(), "POST", "/api/cart", map[string]string{"item": "tea"})
-	check(t, err)
-	for round := range rounds {
-		cookies, set := sealedSet(t, c.nodes[round%nodes])
-		for _, n := range c.nodes {
-			if reason := reasonOf(t, n, stranger.cookies(), set); !strings.Contains(reason, "another session than the cookie") {
-				t.Fatalf("round %d: before the revocation %s refuses a stranger because of %q", round, n.name, reason)
-			}
-		}
-		start := time.Now()
-		revoke(t, c, set)
-		then()
-		done := make(chan time.Duration, nodes)
-		for _, n := range c.nodes {
-			go func() { done <- untilUnknown(t, n, stranger.cookies(), set, start, patience) }()
-		}
-		for range nodes {
-			worst = max(worst, <-done)
-		}
-		for _, n := range c.nodes { // its own cookie helps no more
-			if reason := reasonOf(t, n, cookies, set); !strings.Contains(reason, seal.ErrUnknownKey.Error()) {
-				t.Errorf("round %d: %s refuses the holder because of %q", round, n.name, reason)
+	const tries = 20
+	stranger, unclear := strangersCookie(t, c), 0
+	for round := 0; round < rounds+unclear; round++ {
+		took := revocation(t, c, round, stranger, limit, then)
+		switch {
+		case took.least > limit:
+			t.Fatalf("round %d: still opened after %v, more than %v", round, took.least, limit)
+		case took.most <= limit:
+			worst = max(worst, took.most)
+		default:
+			if unclear++; unclear == tries {
+				t.Fatalf("%d rounds could not tell: the last took between %v and %v", tries, took.least, took.most)
 			}
 		}
 	}
 	return worst
 }
 
-// untilUnknown presents the set until the node refuses its key. The cookie is a
-// stranger's, so that no try restores anything or moves the session.
-func untilUnknown(t *testing.T, n *node, cookies []*http.Cookie, set sessionext.Held, start time.Time, patience time.Duration) time.Duration {
-	for time.Since(start) < 4*patience {
-		if strings.Contains(reasonOf(t, n, cookies, set), seal.ErrUnknownKey.Error()) {
-			return time.Since(start)
+// revocation is one round: how long it took until the last node refused.
+func revocation(t *testing.T, c *cluster, round int, stranger []*http.Cookie, limit time.Duration, then func()) (all bounds) {
+	t.Helper()
+	cookies, set := sealedSet(t, c.nodes[round%nodes])
+	for _, n := range c.nodes {
+		if reason := reasonOf(t, n, stranger, set); !strings.Contains(reason, "another session than the cookie") {
+			t.Fatalf("round %d: before the revocation %s refuses a stranger because of %q", round, n.name, reason)
 		}
-		time.Sleep(patience / 100)
 	}
-	t.Errorf("%s still opens the set after %v", n.name, time.Since(start))
-	return time.Since(start)
+	began := time.Now()
+	revoke(t, c, set)
+	then()
+	done := time.Now()
+	took := make(chan bounds, nodes)
+	for _, n := range c.nodes {
+		go func() { took <- untilUnknown(t, n, stranger, set, began, done, limit) }()
+	}
+	for range nodes {
+		one := <-took
+		all = bounds{max(all.least, one.least), max(all.most, one.most)}
+	}
+	if all.least > limit {
+		return all
+	}
+	for _, n := range c.nodes { // its own cookie helps no more
+		if reason := reasonOf(t, n, cookies, set); !strings.Contains(reason, seal.ErrUnknownKey.Error()) {
+			t.Errorf("round %d: %s refuses the holder because of %q", round, n.name, reason)
+		}
+	}
+	return all
+}
+
+// untilUnknown presents the set until the node refuses its key, or opened it after the
+// limit. The cookie is a stranger's, so that no try restores anything or moves the
+// session. The ring came between began and done.
+func untilUnknown(t *testing.T, n *node, cookies []*http.Cookie, set sessionext.Held, began, done time.Time, limit time.Duration) (took bounds) {
+	for took.least <= limit {
+		asked := time.Now()
+		reason := reasonOf(t, n, cookies, set)
+		took.most = time.Since(began)
+		if strings.Contains(reason, seal.ErrUnknownKey.Error()) {
+			return took
+		}
+		took.least = asked.Sub(done)
+		time.Sleep(limit / 200)
+	}
+	return took
+}
+
+// strangersCookie is of a session that lives on no node: one that does would soon have
+// too many clients.
+func strangersCookie(t *testing.T, c *cluster) []*http.Cookie {
+	t.Helper()
+	v := newVisitor(c.nodes[0].url)
+	_, err := v.do(t.Context(), "POST", "/api/cart", map[string]string{"item": "tea"})
+	check(t, err)
+	cookies := v.cookies()
+	for _, cookie := range cookies {
+		_, secret, _ := strings.Cut(cookie.Value, ".")
+		cookie.Value = seal.NewID().String() + "." + secret
+	}
+	return cookies
 }
 
 // reasonOf is why the node refuses the set, from its log.
 func reasonOf(t *testing.T, n *node, cookies []*http.Cookie, set sessionext.Held) string {
 	out, reply, err := present(t.Context(), http.DefaultClient, cookies, n, set)
 	if err != nil || reply.State != sessionext.StateRefused {
-		t.Errorf("%s: %q, %v", n.name, reply.State, err)
+		t.Errorf("%s: %q because of %q, %v", n.name, reply.State, out.Reason, err)
 	}
 	return out.Reason
 }
