@@ -50,6 +50,31 @@ func TestUpgradeHasNoBody(t *testing.T) {
 	}
 }
 
+// An open WebSocket keeps its upgrade's header, for hooks.
+func TestUpgradeHeaderIsBounded(t *testing.T) {
+	r := newRig(t, bayeux.Config{})
+	for name, tt := range map[string]struct {
+		more string
+		want int
+	}{
+		"four cookies of a browser":   {"Cookie: a=" + strings.Repeat("x", 16<<10) + "\r\n", 101},
+		"a long value":                {"X: " + strings.Repeat("x", 32<<10) + "\r\n", 431},
+		"lines without a value":       {strings.Repeat("A:\r\n", 201), 431},
+		"names that differ, no value": {manyNames(201), 431},
+	} {
+		if got := r.upgrade(tt.more + "\r\n"); got != tt.want {
+			t.Errorf("%s: status %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func manyNames(n int) (lines string) {
+	for i := range n {
+		lines += fmt.Sprintf("A%d:\r\n", i)
+	}
+	return lines
+}
+
 // Behind a proxy that ends TLS a page that came in the clear is of another origin.
 func TestPlainOriginBehindProxy(t *testing.T) {
 	for _, secure := range []bool{false, true} {

@@ -102,7 +102,7 @@ func TestBatchOfConnectsIsCheap(t *testing.T) {
 		sess, batch := unacknowledged(t, s, browser)
 		size := 0
 		mib := allocated(func() {
-			x := &exchange{server: s, ctx: t.Context(), socket: &socket{server: s}, browser: browser}
+			x := &exchange{server: s, ctx: t.Context(), socket: &socket{server: s}, browser: owner{id: browser}}
 			sess.socket = x.socket
 			msgs, err := parseMessages([]byte(batch), defaultMaxDepth, defaultMaxBatch)
 			if err != nil {
@@ -123,7 +123,7 @@ func TestAcknowledgeInABatch(t *testing.T) {
 	for range 2 {
 		sess, _ := s.admit("browser")
 		sess.connected, sess.ack = true, new(acknowledgement)
-		x.browser = "browser"
+		x.browser = owner{id: "browser"}
 		_ = sess.Deliver("/a", 1)
 		sessions = append(sessions, sess)
 	}

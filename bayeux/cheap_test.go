@@ -82,3 +82,34 @@ func TestOneMebibyteIsCheap(t *testing.T) {
 		})
 	}
 }
+
+// A limit that is raised makes nothing quadratic.
+func TestManySubscriptionsAreCheap(t *testing.T) {
+	limit := time.Second
+	if raceDetector() {
+		limit *= 5
+	}
+	s := quietServer(t, Config{MaxSubscriptions: 100_000})
+	sess, _ := s.admit("browser")
+	list := make([]string, 50_000)
+	for i := range list {
+		list[i] = fmt.Sprintf("/%06d", len(list)-i)
+	}
+	start := processTime(t)
+	for _, channel := range []string{MetaSubscribe, MetaUnsubscribe} {
+		x := &exchange{server: s, ctx: t.Context(), browser: owner{id: "browser"}}
+		x.run([]*Message{{Channel: channel, ClientID: sess.id, Subscription: list}})
+		if len(x.replies) != 1 || !strings.Contains(string(x.replies[0]), `"successful":true`) {
+			t.Fatalf("%s: %.200s", channel, x.replies)
+		}
+		if n := len(sess.subs); (n == len(list)) != (channel == MetaSubscribe) {
+			t.Errorf("%s: %d subscriptions", channel, n)
+		}
+	}
+	if took := processTime(t) - start; took > limit {
+		t.Errorf("%v, want at most %v", took, limit)
+	}
+	if s.registry.has("/000001") {
+		t.Error("the registry keeps a channel")
+	}
+}

@@ -314,7 +314,7 @@ func TestClientSetsNothingAsideForAFrame(t *testing.T) {
 		io.WriteString(c, "\x81\x7f\x00\x00\x00\x00\x40\x00\x00\x00[")
 		io.Copy(io.Discard, c)
 	})
-	c := newClient(t, n, bayeux.ClientConfig{Transports: transports["websocket"], MaxReply: 1<<31 - 1, RequestTimeout: 500 * time.Millisecond})
+	c := newClient(t, n, bayeux.ClientConfig{Transports: transports["websocket"], MaxReply: 1 << 30, RequestTimeout: 500 * time.Millisecond})
 	if err := c.Connect(t.Context()); err == nil {
 		t.Error("connected")
 	}

@@ -34,8 +34,8 @@ const (
 const highestMaxDepth = clientMaxDepth
 
 // Config configures a [Server]. The zero Config is a safe default: same-origin
-// browsers only, every resource bounded. A negative duration or limit is
-// refused by [NewServer].
+// browsers only, every resource bounded. A negative duration or limit, a duration above
+// ten years and a limit above 2^30 are refused by [NewServer].
 type Config struct {
 	// Timeout is how long a /meta/connect without news is held. Zero means 30 s.
 	Timeout time.Duration
@@ -279,9 +279,25 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// Limits and times above these could overflow when they are added up.
+const (
+	highestLimit    = 1 << 30
+	highestDuration = 10 * 365 * 24 * time.Hour
+)
+
 func defaulted[T int | time.Duration](name string, v *T, def T) error {
 	if *v < 0 {
 		return errors.New("bayeux: " + name + " is negative")
+	}
+	switch v := any(*v).(type) {
+	case int:
+		if v > highestLimit {
+			return fmt.Errorf("bayeux: %s exceeds %d", name, highestLimit)
+		}
+	case time.Duration:
+		if v > highestDuration {
+			return errors.New("bayeux: " + name + " exceeds ten years")
+		}
 	}
 	if *v == 0 {
 		*v = def

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"net/http"
+	"strings"
 )
 
 // browserCookie binds the sessions that came by HTTP to the browser they came
@@ -16,19 +17,32 @@ const browserCookie = "BAYEUX_BROWSER"
 // cookie, and who has both is the owner of both's sessions.
 const socketCookie = "BAYEUX_SOCKET"
 
-// browserID returns the value that a new session of r's browser gets, or "".
-func browserID(r *http.Request) string {
-	if id := cookieID(r, browserCookie); id != "" {
-		return id
-	}
-	return cookieID(r, socketCookie)
+// owner is whom a request comes from, by its cookies. They are read once: a batch
+// has many messages, and a WebSocket many batches.
+type owner struct {
+	id    string // what a new session of it gets, or ""
+	other string // of a session that was made by a WebSocket without cookies, or ""
 }
 
-// cookieID returns a cookie's value if it has the form of one, or "".
+func ownerOf(r *http.Request) owner {
+	o := owner{cookieID(r, browserCookie), cookieID(r, socketCookie)}
+	if o.id == "" {
+		o.id = o.other
+	}
+	return o
+}
+
+// owns reports whether sess was made by this browser.
+func (o owner) owns(sess *ServerSession) bool {
+	return sameSecret(sess.browser, o.id) || sameSecret(sess.browser, o.other)
+}
+
+// cookieID returns a cookie's value if it has the form of one, or "". It keeps nothing
+// else of the header.
 func cookieID(r *http.Request, name string) string {
 	for _, c := range r.CookiesNamed(name) {
 		if wellFormedBrowserID(c.Value) {
-			return c.Value
+			return strings.Clone(c.Value)
 		}
 	}
 	return ""

@@ -2,6 +2,7 @@ package bayeux_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"sync"
@@ -123,6 +124,40 @@ func TestExtensionVetoAndChange(t *testing.T) {
 	var to string
 	if _, err := msgs[0].DecodeExt("for", &to); err != nil || to != "all" {
 		t.Errorf("ext %q, %v", to, err)
+	}
+}
+
+// What an extension makes of a channel is checked as what a client sends.
+func TestExtensionThatMakesNoChannel(t *testing.T) {
+	for _, name := range []string{"", "news", "/", "/a//b", "/a/*"} {
+		r := newRig(t, bayeux.Config{})
+		r.server.AddExtension(tap{
+			in: func(_ *bayeux.ServerSession, m *bayeux.Message) bool {
+				if m.Channel == "/in" {
+					m.Channel = name
+				}
+				return true
+			},
+			out: func(_ *bayeux.ServerSession, m *bayeux.Message) bool {
+				if m.Channel == "/out" && m.Successful == nil {
+					m.Channel = name
+				}
+				return true
+			},
+		})
+		p := r.peer().ready()
+		wantOK(t, p.subscribe("/**", "/in", "/out"))
+		wantError(t, p.one(`{"channel":"/in","clientId":"$ID","data":1}`), "405::channel_invalid")
+		wantError(t, p.one(`{"channel":"/out","clientId":"$ID","data":1}`), "405::channel_invalid")
+		if err := r.server.Publish("/out", 1); !errors.Is(err, bayeux.ErrChannel) {
+			t.Errorf("%q: Publish = %v", name, err)
+		}
+		if err := r.server.Session(p.id).Deliver("/out", 1); !errors.Is(err, bayeux.ErrChannel) {
+			t.Errorf("%q: Deliver = %v", name, err)
+		}
+		if msgs := p.send(`[{"channel":"/meta/connect","clientId":"$ID","advice":{"timeout":0}}]`); len(msgs) != 1 {
+			t.Errorf("%q: %d messages", name, len(msgs)-1)
+		}
 	}
 }
 

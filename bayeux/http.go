@@ -86,11 +86,11 @@ func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 // serveBatch handles a batch that came by HTTP. A callback means that the answer
 // is a script.
 func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, msgs []*Message, callback string, whole bool) {
-	x := &exchange{server: s, req: r, browser: browserID(r)}
+	x := &exchange{server: s, req: r, browser: ownerOf(r)}
 	x.ctx = context.WithValue(r.Context(), requestKey{}, r)
-	if x.browser == "" && hasHandshake(msgs) {
+	if x.browser.id == "" && hasHandshake(msgs) {
 		c := s.newBrowserCookie(r)
-		x.browser = c.Value
+		x.browser.id = c.Value
 		http.SetCookie(w, c)
 	}
 	x.run(msgs)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,6 +19,8 @@ func TestConfigIsChecked(t *testing.T) {
 	tests := map[string]bayeux.Config{
 		"negative timeout": {Timeout: -1},
 		"negative limit":   {MaxQueue: -1},
+		"for ever":         {Timeout: math.MaxInt64},
+		"without a limit":  {MaxBody: math.MaxInt},
 		"origin with path": {AllowedOrigins: []string{"https://example.com/x"}},
 		"wildcard origin":  {AllowedOrigins: []string{"*"}},
 		"too deep":         {MaxDepth: 65},

@@ -2,8 +2,8 @@ package bayeux
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 )
@@ -15,7 +15,7 @@ type exchange struct {
 	ctx     context.Context
 	req     *http.Request
 	socket  *socket // nil for HTTP
-	browser string  // browser cookie, also when this response sets it
+	browser owner   // by the cookies, or one that this response sets
 
 	greeting bool // there is a handshake in the batch
 	greeted  bool // it was handled
@@ -102,7 +102,7 @@ func (x *exchange) resolve(m *Message) *ServerSession {
 	sess.mu.Lock()
 	here := x.socket != nil && sess.socket == x.socket
 	sess.mu.Unlock()
-	if !here && !x.server.cfg.InsecureTrustClientID && !sameSecret(sess.browser, x.browser) && !sameSecret(sess.browser, cookieID(x.req, socketCookie)) {
+	if !here && !x.server.cfg.InsecureTrustClientID && !x.browser.owns(sess) {
 		x.server.cfg.Logger.Debug("bayeux: clientId from another browser")
 		x.astray = x.astray || x.strays(sess)
 		x.forgetCookieless(sess)
@@ -129,7 +129,7 @@ func (x *exchange) strays(sess *ServerSession) bool {
 // forgetCookieless removes a session whose client does not send its browser's cookie
 // back: it never will, and would shake hands again and again.
 func (x *exchange) forgetCookieless(sess *ServerSession) {
-	if x.socket != nil || x.browser != "" {
+	if x.socket != nil || x.browser.id != "" {
 		return
 	}
 	x.cookieless = true
@@ -220,7 +220,7 @@ func (x *exchange) handshake(m *Message) {
 		x.deny(r)
 		return
 	}
-	sess, ok := s.admit(x.browser)
+	sess, ok := s.admit(x.browser.id)
 	if !ok {
 		h.Refuse(errorTooManySessions, Advice{Reconnect: ReconnectHandshake, Interval: ptr[int64](5000)})
 		x.deny(r)
@@ -442,10 +442,12 @@ func (x *exchange) checkSubscription(sess *ServerSession, m *Message) string {
 		}
 	}
 	policy := x.server.cfg.Policy
-	for i, ch := range m.Subscription {
-		if slices.Contains(m.Subscription[:i], ch) {
+	asked := make(map[string]struct{}, len(m.Subscription))
+	for _, ch := range m.Subscription {
+		if _, twice := asked[ch]; twice {
 			continue
 		}
+		asked[ch] = struct{}{}
 		if isMeta(ch) {
 			return errorSubscribeDenied
 		}
@@ -504,6 +506,10 @@ func (x *exchange) publish(sess *ServerSession, m *Message) {
 		// The receivers get channel and data: ids and ext are between one client
 		// and the server.
 		err := x.server.broadcast(&Message{Channel: m.Channel, Data: m.Data, Lazy: x.server.isLazy(m.Channel), request: m})
+		if errors.Is(err, ErrChannel) {
+			x.refuse(sess, m, errorChannelInvalid)
+			return
+		}
 		if err != nil {
 			x.refuse(sess, m, errorTooLarge)
 			return
@@ -517,7 +523,7 @@ func (x *exchange) checkPublication(sess *ServerSession, m *Message) string {
 	switch {
 	case isMeta(ch):
 		return errorCreateDenied
-	case isWild(ch):
+	case isWild(ch), !validChannel(ch): // an extension may have changed it
 		return errorChannelInvalid
 	case m.Data == nil:
 		return errorDataMissing

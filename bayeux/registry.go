@@ -31,9 +31,9 @@ func (r *registry) add(sess *ServerSession, channels []string, limit int) bool {
 	if len(sess.subs)+len(fresh) > limit {
 		return false
 	}
+	sess.subs = append(sess.subs, fresh...)
+	slices.Sort(sess.subs)
 	for _, ch := range fresh {
-		at, _ := slices.BinarySearch(sess.subs, ch)
-		sess.subs = slices.Insert(sess.subs, at, ch)
 		if r.channels[ch] == nil {
 			r.channels[ch] = make(map[*ServerSession]struct{}, 1)
 		}
@@ -47,9 +47,14 @@ func (r *registry) drop(sess *ServerSession, channels []string) {
 	defer r.mu.Unlock()
 	sess.mu.Lock()
 	defer sess.mu.Unlock()
-	for _, ch := range channels {
-		r.dropOne(sess, ch)
-	}
+	gone := slices.Sorted(slices.Values(channels))
+	sess.subs = slices.DeleteFunc(sess.subs, func(ch string) bool {
+		_, drop := slices.BinarySearch(gone, ch)
+		if drop {
+			r.dropOne(sess, ch)
+		}
+		return drop
+	})
 }
 
 func (r *registry) dropAll(sess *ServerSession) {
@@ -57,17 +62,13 @@ func (r *registry) dropAll(sess *ServerSession) {
 	defer r.mu.Unlock()
 	sess.mu.Lock()
 	defer sess.mu.Unlock()
-	for n := len(sess.subs); n > 0; n = len(sess.subs) {
-		r.dropOne(sess, sess.subs[n-1])
+	for _, ch := range sess.subs {
+		r.dropOne(sess, ch)
 	}
+	sess.subs = nil
 }
 
 func (r *registry) dropOne(sess *ServerSession, ch string) {
-	at, have := slices.BinarySearch(sess.subs, ch)
-	if !have {
-		return
-	}
-	sess.subs = slices.Delete(sess.subs, at, at+1)
 	delete(r.channels[ch], sess)
 	if len(r.channels[ch]) == 0 {
 		delete(r.channels, ch)

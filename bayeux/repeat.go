@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -19,14 +20,14 @@ type repeat struct {
 	head    requestHead
 	ctx     context.Context
 	req     *http.Request
-	browser string
+	browser owner
 }
 
 func newRepeat(head requestHead, r *http.Request) *repeat {
 	ctx := context.WithoutCancel(r.Context()) // net/http's ended when the connection was taken over
 	req := r.WithContext(ctx)
 	req.Body = http.NoBody
-	return &repeat{head, context.WithValue(ctx, requestKey{}, req), req, browserID(r)}
+	return &repeat{head, context.WithValue(ctx, requestKey{}, req), req, ownerOf(r)}
 }
 
 // repeatableHeaders are those of our responses that say nothing about one request.
@@ -55,14 +56,17 @@ func repeatable(h http.Header, r *http.Request) bool {
 // repeatBuffer is room for a request with a connect. A longer one is for net/http.
 const repeatBuffer = 4096
 
+// repeatBuffers are their own: who waits for a silent client must not hold what a large
+// message was written from.
+var repeatBuffers = sync.Pool{New: func() any { return new([repeatBuffer]byte) }}
+
 // takeConnects handles the client's next requests until one of them is to be held.
 // Otherwise it reports false, and the connection was given back or closed.
 func (k *parked) takeConnects() (held bool) {
-	buf := messageBuffers.Get().(*[]byte)
-	defer messageBuffers.Put(buf)
-	*buf = slices.Grow((*buf)[:0], repeatBuffer)
+	buf := repeatBuffers.Get().(*[repeatBuffer]byte)
+	defer repeatBuffers.Put(buf)
 	for k.poll = nil; k.poll == nil; {
-		b, err := k.nextRequest((*buf)[:0])
+		b, err := k.nextRequest(buf[:0])
 		if err != nil {
 			_ = k.conn.Close()
 			return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -310,4 +311,36 @@ func TestLengthOfAnotherHeader(t *testing.T) {
 			t.Error("a part of a body was taken for a request")
 		}
 	}
+}
+
+// Who waits for a silent client holds nothing of what was written to it.
+func TestRepeatedConnectKeepsNoMessage(t *testing.T) {
+	r := repeatRig(t, false, nil)
+	peers := make([]*rawPeer, 100)
+	for i := range peers {
+		peers[i] = r.repeated()
+	}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC() // twice: a pool keeps what it has for one more
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for _, p := range peers {
+		p.write(p.post(p.message(bayeux.MetaConnect)))
+	}
+	for _, p := range peers {
+		if err := r.bayeux.Session(p.id).Deliver("/news", strings.Repeat("x", 60<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range peers {
+		p.read()
+	}
+	if grown := (heap() - before) >> 10; grown > 16*int64(len(peers)) {
+		t.Errorf("%d KiB for %d clients that wait", grown, len(peers))
+	}
+	runtime.KeepAlive(peers)
 }

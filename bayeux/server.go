@@ -158,6 +158,9 @@ func (s *Server) broadcast(m *Message) error {
 	if !s.outgoing(s.extensions, nil, m) {
 		return nil
 	}
+	if err := checkPublish(m.Channel); err != nil { // the extensions may have changed it
+		return err
+	}
 	rendered := m.appendTo(nil)
 	if !s.fits(m, rendered) {
 		return ErrTooLarge

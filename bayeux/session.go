@@ -139,6 +139,9 @@ func (s *ServerSession) send(m *Message) error {
 	if !s.server.extendOutgoing(s, m) {
 		return nil
 	}
+	if err := checkPublish(m.Channel); err != nil { // the extensions may have changed it
+		return err
+	}
 	rendered := m.appendTo(nil)
 	if !s.server.fits(m, rendered) {
 		return ErrTooLarge

@@ -24,6 +24,24 @@ const maxUpgradeReply = 64 << 10
 // past it.
 const clientReadBuffer = 512
 
+// An open WebSocket keeps the request that opened it, for hooks: so many bytes of
+// names, values and URL, and so many header lines, at most. net/http takes 1 MiB.
+const (
+	maxUpgradeHeader = 32 << 10
+	maxUpgradeLines  = 200
+)
+
+func modestHeader(r *http.Request) bool {
+	size, lines := len(r.RequestURI)+len(r.Host), 0
+	for name, values := range r.Header {
+		lines += len(values)
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	return size <= maxUpgradeHeader && lines <= maxUpgradeLines
+}
+
 // isUpgrade reports whether r asks for a WebSocket.
 func isUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")

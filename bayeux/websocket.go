@@ -34,7 +34,7 @@ type socket struct {
 	req     *http.Request
 	ctx     context.Context
 	cancel  context.CancelFunc
-	browser string
+	browser owner
 	// cookieless: the upgrade had no cookie, and browser is new.
 	cookieless bool
 	session    atomic.Pointer[ServerSession]
@@ -54,16 +54,20 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusBadRequest)
 		return
 	}
-	sock := &socket{server: s, browser: browserID(r)}
+	if !modestHeader(r) {
+		httpError(w, http.StatusRequestHeaderFieldsTooLarge)
+		return
+	}
+	sock := &socket{server: s, browser: ownerOf(r)}
 	if !s.reserveSocket(sock) {
 		httpError(w, http.StatusServiceUnavailable)
 		return
 	}
 	var cookie *http.Cookie
-	if sock.browser == "" {
+	if sock.browser.id == "" {
 		cookie = s.newBrowserCookie(r)
 		cookie.Name = socketCookie
-		sock.browser, sock.cookieless = cookie.Value, true
+		sock.browser.id, sock.cookieless = cookie.Value, true
 	}
 	// The handler's context ends when it returns; the socket outlives it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
