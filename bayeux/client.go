@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -25,14 +28,16 @@ const (
 	defaultMaxPending     = 4096
 )
 
-// ClientConfig configures a [Client]. Its zero value is a safe default.
+// ClientConfig configures a [Client]. Its zero value is a safe default. A number above
+// 2^30 or a time above ten years is refused, as a negative one is.
 type ClientConfig struct {
 	// HTTPClient sends the requests. Nil means a new one with its own cookie
 	// jar. The client works on a copy without Timeout, which would cut held
 	// requests; if Jar is nil the copy gets an empty one, of 50 cookies at most,
 	// as servers bind clients to cookies. WebSockets use the same Jar and, if Transport is an
 	// *http.Transport (or nil), its dialer and TLS configuration; they are not
-	// tried with another RoundTripper or through a proxy.
+	// tried with another RoundTripper or through a proxy. Both transports send the
+	// same cookies.
 	HTTPClient *http.Client
 	// Header is sent with each request and upgrade, as Authorization or Origin.
 	Header http.Header
@@ -132,11 +137,16 @@ type Client struct {
 }
 
 // NewClient checks cfg and returns a client for the server at rawURL, an http
-// or https URL. It does nothing until [Client.Connect].
+// or https URL. A host name that is not ASCII is refused: write it in its form for
+// DNS, as xn--bcher-kva.example (RFC 5890, section 2.3.2.1). It does nothing until
+// [Client.Connect].
 func NewClient(rawURL string, cfg ClientConfig) (*Client, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, errors.New("bayeux: URL is not http://host… or https://host…")
+	}
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return nil, errors.New("bayeux: the URL's host is not ASCII: write it in its xn-- form")
 	}
 	if cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
@@ -154,7 +164,7 @@ func NewClient(rawURL string, cfg ClientConfig) (*Client, error) {
 		subs:     make(map[string][]*handler),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
-	c.events.limit, c.events.maxBytes = cfg.MaxPending, maxPendingReplies*cfg.MaxReply
+	c.events.limit, c.events.maxBytes = cfg.MaxPending, maxPendingReplies*min(cfg.MaxReply, math.MaxInt/maxPendingReplies)
 	c.events.logger = cfg.Logger
 	return c, nil
 }

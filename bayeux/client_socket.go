@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -70,7 +69,12 @@ func (c *Client) upgrade(ctx context.Context, nc net.Conn) (*http.Response, *buf
 	if err != nil {
 		return nil, nil, err
 	}
-	req.Header = c.upgradeHeader()
+	if c.cfg.Header != nil {
+		req.Header = c.cfg.Header.Clone()
+	}
+	for _, ck := range c.http.Jar.Cookies(c.endpoint) {
+		req.AddCookie(ck) // as net/http does
+	}
 	if u := c.endpoint.User; u != nil && req.Header.Get("Authorization") == "" {
 		password, _ := u.Password()
 		req.SetBasicAuth(u.Username(), password)
@@ -80,21 +84,6 @@ func (c *Client) upgrade(ctx context.Context, nc net.Conn) (*http.Response, *buf
 		c.http.Jar.SetCookies(c.endpoint, resp.Cookies())
 	}
 	return resp, src, err
-}
-
-func (c *Client) upgradeHeader() http.Header {
-	h := c.cfg.Header.Clone()
-	if h == nil {
-		h = make(http.Header)
-	}
-	var cookies []string
-	for _, ck := range c.http.Jar.Cookies(c.endpoint) {
-		cookies = append(cookies, ck.Name+"="+ck.Value)
-	}
-	if len(cookies) > 0 {
-		h.Set("Cookie", strings.Join(append(h.Values("Cookie"), cookies...), "; "))
-	}
-	return h
 }
 
 // dialTCP connects as the HTTP client would. Where it cannot know how, the
