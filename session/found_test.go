@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
@@ -150,6 +151,35 @@ func TestEndOfLoginsTwiceInASecond(t *testing.T) {
 	must(t, m.EndLogins(t.Context(), "ada"))
 	if err := s.Set(t.Context(), "role", "admin"); !errors.Is(err, session.ErrEnded) {
 		t.Errorf("Set = %v", err)
+	}
+}
+
+// Also those that begin between its own beginning and the store's answer: all that the
+// revocation ended, and none that came behind it.
+func TestSecondEndOfLoginsDuringALogin(t *testing.T) {
+	c := newCluster(t)
+	store := c.counted()
+	m := c.node()
+	must(t, m.EndLogins(t.Context(), "ada"))
+	s, b := shopping(t, m)
+	store.hook = func(_ context.Context, op string) error {
+		if op == "revoke subject" {
+			store.hook = nil
+			s = b.login(t, s, "ada")
+			return s.Save(t.Context())
+		}
+		return nil
+	}
+	set := func() session.Presented { must(t, s.Acknowledge(t.Context(), b, b.version)); return b.set(s.Holder()) }
+	must(t, m.EndLogins(t.Context(), "ada"))
+	if !errors.Is(s.Err(), session.ErrEnded) || !b.ended {
+		t.Errorf("a login that the second one ended: %v, its client was told %t", s.Err(), b.ended)
+	}
+	s, b = shopping(t, m)
+	s = b.login(t, s, "ada")
+	must(t, s.Save(t.Context()))
+	if _, err := c.node().Restore(t.Context(), set()); err != nil || s.Err() != nil {
+		t.Errorf("a login behind the second one: %v, restored elsewhere: %v", s.Err(), err)
 	}
 }
 

@@ -43,11 +43,16 @@ func (s *Session) Login(ctx context.Context, subject string, check func(context.
 	if err := s.m.stands(ctx, l); err != nil {
 		return nil, err
 	}
+	return s.renewSince(ctx, l, before)
+}
+
+// renewSince is renew, and asks about the login again if an EndLogins of this node, of
+// which there had been before so many, may have looked through the sessions too early.
+func (s *Session) renewSince(ctx context.Context, l login, before uint64) (*Session, error) {
 	renewed, err := s.renew(ctx, l)
-	if err != nil || s.m.loginsEnded.Load() == before {
+	if err != nil || l.subject == "" || s.m.loginsEnded.Load() == before {
 		return renewed, err
 	}
-	// An EndLogins of this node may have looked through the sessions too early.
 	if err := s.m.stands(ctx, l); err != nil {
 		s.m.end(ctx, renewed)
 		return nil, err
@@ -79,15 +84,17 @@ func (m *Manager) stands(ctx context.Context, l login) error {
 //
 // It asks the store once. [ErrUnavailable] says that it could not tell: repeat it,
 // since the old ID may have ended; the session stays for that, and what asks the
-// store is unavailable in it until then. [ErrMoved] and [ErrEnded] say that there
-// is nothing to renew here. With replay.None old sets restore until they expire.
+// store is unavailable in it until then. It may also say that the subject's logins were ended
+// meanwhile; then the session is over. [ErrMoved] and [ErrEnded] say that there is nothing
+// to renew here. With replay.None old sets restore until they expire.
 // Not promised: that the client has the new set; if the node dies before, the
 // session is over.
 func (s *Session) Renew(ctx context.Context) (*Session, error) {
+	before := s.m.loginsEnded.Load() // before the store compares the login
 	s.mu.Lock()
 	l := s.login
 	s.mu.Unlock()
-	return s.renew(ctx, l)
+	return s.renewSince(ctx, l, before)
 }
 
 func (s *Session) renew(ctx context.Context, l login) (renewed *Session, err error) {
@@ -242,7 +249,7 @@ func (m *Manager) EndLogins(ctx context.Context, subject string) (err error) {
 		return err
 	}
 	rule := m.cfg.Policy.Session()
-	before, earlier := m.now().Add(rule.Leeway), m.loggedIn(subject)
+	before := m.now().Add(rule.Leeway)
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
 	err = m.cfg.Store.RevokeSubject(ctx, m.subjectKey(subject), before, m.keepUntil(before.Add(rule.Absolute)).Add(time.Second))
@@ -251,15 +258,15 @@ func (m *Manager) EndLogins(ctx context.Context, subject string) (err error) {
 	}
 	m.loginsEnded.Add(1) // before looking: a login that comes too late to be seen asks again
 	for s, since := range m.loggedIn(subject) {
-		if was, there := earlier[s]; since <= before.Unix() || there && since == was {
+		// What is dated later was behind another end of logins a moment ago, and maybe behind this one.
+		if since <= before.Unix() || m.stands(ctx, login{subject, since}) != nil {
 			m.end(ctx, s)
 		}
 	}
 	return err
 }
 
-// loggedIn are the subject's sessions here, and since when: soon after an end of
-// logins that is later than now.
+// loggedIn are the subject's sessions here, and since when.
 func (m *Manager) loggedIn(subject string) map[*Session]int64 {
 	out := map[*Session]int64{}
 	for _, s := range m.all() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,6 +303,60 @@ func TestPasswordChangedDuringARenewal(t *testing.T) {
 	}
 	if err := s.Take(t.Context(), "ticket", replay.Owner{1}, new(string)); !errors.Is(err, session.ErrEnded) {
 		t.Errorf("elsewhere: Take = %v", err)
+	}
+}
+
+// behindRenewals does something behind the store's answer to a renewal, before that arrives.
+type behindRenewals struct {
+	replay.Store
+	do func(context.Context) error
+}
+
+func (b *behindRenewals) Renew(ctx context.Context, old replay.Place, next replay.ID) (replay.Verdict, error) {
+	verdict, err := b.Store.Renew(ctx, old, next)
+	if b.do != nil {
+		err = errors.Join(err, b.do(ctx))
+	}
+	return verdict, err
+}
+
+// leaver does something when its session ends.
+type leaver struct {
+	browser
+	do func()
+}
+
+func (l *leaver) Detached() { l.do() }
+
+// A plain renewal that the store granted just before an end of logins, and that ends
+// while this looks through the node's sessions, leaves nobody logged in.
+func TestLoginsEndedDuringAPlainRenewal(t *testing.T) {
+	for range 5 { // the session itself may be looked at first
+		c := newCluster(t)
+		store := &behindRenewals{Store: c.store}
+		c.store = store
+		m := c.node()
+		s, b := shopping(t, m)
+		s = b.login(t, s, "ada")
+		granted, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		leaves := sync.OnceFunc(func() { close(goOn); <-done })
+		for range 8 {
+			other, _ := shopping(t, m)
+			must(t, login(t, other, "ada").Attach(&leaver{do: leaves}))
+		}
+		store.do = func(context.Context) error { close(granted); <-goOn; return nil }
+		var renewed *session.Session
+		var err error
+		go func() {
+			defer close(done)
+			renewed, err = s.Renew(t.Context())
+		}()
+		<-granted
+		must(t, m.EndLogins(t.Context(), "ada"))
+		<-done
+		if err == nil || renewed != nil || b.renewed != nil && b.renewed.Err() == nil {
+			t.Fatalf("Renew = %v", err)
+		}
 	}
 }
 
@@ -692,4 +747,33 @@ func TestPlantedClientMovesNoSession(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A node that dies after a login, before a client has shown the new cookie, takes the
+// session along: its set is with nobody, and what restored before ended with the login.
+// Nobody else has anything of it, and its owner begins anew.
+func TestNodeThatDiesRightAfterALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		m := c.node()
+		old, b := shopping(t, m)
+		s := login(t, old, "ada")
+		must(t, s.Save(t.Context())) // sealed, and pushed to nobody
+		other := c.node()            // m is dead
+		former := b.set(old.Holder())
+		mixed := b.set(s.Holder())
+		for what, p := range map[string]session.Presented{"with the old cookie": former, "with the new cookie": mixed} {
+			if _, err := other.Restore(t.Context(), p); session.Outward(err) != session.ErrRejected {
+				t.Errorf("the set from before, %s: %v", what, err)
+			}
+		}
+		wantVerdicts(t, "the new cookie", verdictOn(t, other, s.Holder()), "restore")
+		wantVerdicts(t, "with nothing to restore", verdictOn(t, other, s.Holder(), session.StatusNone), "anew")
+		must(t, s.Attach(b)) // had it lived for one more handshake
+		must(t, s.Acknowledge(t.Context(), b, nil))
+		r, err := other.Restore(t.Context(), b.set(s.Holder()))
+		if err != nil || r.Session.Subject() != "ada" || len(r.Session.Attributes()) != 3 {
+			t.Errorf("the set that it pushed: %v", err)
+		}
+	})
 }
