@@ -77,6 +77,7 @@ type Manager struct {
 	sessions map[seal.ID]*Session
 	restores map[seal.ID]chan struct{} // one restore a session at a time; closed at its end, nil while nobody waits
 	places   int                       // kept for restores under way
+	bringing map[Holder]int            // restores under way, waiting ones too, by holder without the hint
 
 	draining atomic.Bool // set under mu: nothing begins here any more
 	arrivals arrivals
@@ -135,7 +136,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	cfg.Store = epoch
 	return &Manager{
 		cfg: cfg, scope: seal.Scope{App: cfg.App, Tenant: cfg.Tenant}, log: cfg.Logger, epoch: epoch, store: configured, storeless: alone, guard: guard, strict: cfg.Policy.Strict(),
-		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{},
+		sessions: map[seal.ID]*Session{}, restores: map[seal.ID]chan struct{}{}, bringing: map[Holder]int{},
 		arrivals: arrivals{byHolder: map[Holder]*arrival{}}, gone: gone{half: max(1, cfg.MaxSessions/8)},
 	}, nil
 }

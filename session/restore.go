@@ -71,6 +71,10 @@ func (m *Manager) Restore(ctx context.Context, p Presented) (Restored, error) {
 }
 
 func (m *Manager) restore(ctx context.Context, p Presented) (Restored, error) {
+	if !m.bring(p.Holder) {
+		return Restored{}, m.refused(p, fmt.Errorf("%w: %d restores of this holder are under way", ErrUnavailable, maxBringing))
+	}
+	defer m.brought(p.Holder)
 	set := sets.Get().(*verified)
 	defer set.leave()
 	if p.Attempt == (replay.Owner{}) { // all who forget theirs would be one client
@@ -491,6 +495,31 @@ func (it *item) attribute(value []byte, leeway time.Duration) attribute {
 		a.absolute = time.Unix(it.claims.AbsoluteExpires, 0)
 	}
 	return a
+}
+
+// maxBringing bounds the restores of one holder that are under way on this node: who
+// repeats himself has no more than so many sets verified, or kept in memory, at a time.
+// A browser with more tabs than that tries again. Who knows no secret takes no place of
+// its holder's.
+const maxBringing = 16
+
+// bring takes one of the holder's places, until brought.
+func (m *Manager) bring(h Holder) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bringing[waiter(h)] >= maxBringing {
+		return false
+	}
+	m.bringing[waiter(h)]++
+	return true
+}
+
+func (m *Manager) brought(h Holder) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bringing[waiter(h)]--; m.bringing[waiter(h)] == 0 {
+		delete(m.bringing, waiter(h))
+	}
 }
 
 // exclusive lets one restore of a session run at a time on this node, until its release.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,6 +269,65 @@ func TestOneRestoreAtATime(t *testing.T) {
 	})
 }
 
+// However often a client brings one set at once, the node verifies and keeps 16 of them,
+// and asks the store for one. The others are told at once to try again, unread. Neither
+// another visitor nor one who guesses the session's id is in the way of its holder.
+func TestRestoresOfOneHolderAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		spy := c.spied()
+		home := c.node()
+		s, b := shopping(t, home)
+		other, b2 := shopping(t, home)
+		answer := make(chan struct{})
+		spy.restore = func(context.Context) (replay.Restored, error, bool) {
+			<-answer
+			return replay.Restored{}, nil, false
+		}
+		keys := &asked{ring: c.ring, hold: make(chan struct{})}
+		m, err := session.New(t.Context(), session.Config{Keys: keys, Policy: c.policy, Store: c.store, App: "shop"})
+		must(t, err)
+		var mu sync.Mutex
+		got := map[error]int{}
+		storm := func(n int, p session.Presented) {
+			for i := range n {
+				q := p
+				q.Holder.Fence = uint64(i % 2) // a hint is no other holder
+				go func() {
+					_, err := m.Restore(t.Context(), q)
+					mu.Lock()
+					defer mu.Unlock()
+					got[session.Outward(err)]++
+				}()
+			}
+			synctest.Wait()
+		}
+		want := func(what string, looked, asked, granted, later, refused int) {
+			t.Helper()
+			if keys.n != looked || len(spy.restores) != asked || got[nil] != granted || got[session.ErrUnavailable] != later || got[session.ErrRejected] != refused {
+				t.Errorf("%s: %d sets looked at, the store asked %d times, %v; want %d, %d, %d granted, %d later, %d refused",
+					what, keys.n, len(spy.restores), got, looked, asked, granted, later, refused)
+			}
+		}
+		guess := b2.set(other.Holder())
+		guess.Holder.Session = s.ID()
+		storm(16, guess)
+		storm(1000, b.set(s.Holder()))
+		want("while the sets are looked at", 32, 0, 0, 984, 0)
+		close(keys.hold)
+		synctest.Wait()
+		storm(100, b.set(s.Holder()))
+		want("while the store is asked", 32, 1, 0, 1084, 16)
+		storm(1, b2.set(other.Holder()))
+		want("another visitor", 33, 2, 0, 1084, 16)
+		close(answer)
+		synctest.Wait()
+		want("when it answers", 33, 2, 17, 1084, 16)
+		storm(1, b.set(s.Holder()))
+		want("when the places are free again", 34, 2, 18, 1084, 16)
+	})
+}
+
 func TestWaitingRestoreEndsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -317,12 +377,22 @@ func TestJoiningVerifiesTheSet(t *testing.T) {
 
 // asked is a keyring that counts how often it is asked for, and can fail.
 type asked struct {
+	mu   sync.Mutex
+	hold chan struct{} // until it is closed
 	ring *seal.Ring
 	n    int
 	err  error
 }
 
-func (a *asked) Ring(context.Context) (*seal.Ring, error) { a.n++; return a.ring, a.err }
+func (a *asked) Ring(context.Context) (*seal.Ring, error) {
+	a.mu.Lock()
+	a.n++
+	a.mu.Unlock()
+	if a.hold != nil {
+		<-a.hold
+	}
+	return a.ring, a.err
+}
 
 // Sizes are checked before anything is parsed, decoded or derived.
 func TestSizesComeFirst(t *testing.T) {
