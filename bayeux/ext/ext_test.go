@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,12 +24,21 @@ import (
 type browser struct {
 	t      *testing.T
 	server *bayeux.Server
+	way    http.RoundTripper // nil: the network
 	http   *http.Client
 	url    string
 	id     string
 }
 
 func newBrowser(t *testing.T, extensions ...bayeux.Extension) *browser {
+	t.Helper()
+	s := newServer(t, extensions...)
+	web := httptest.NewServer(s)
+	t.Cleanup(web.Close)
+	return (&browser{t: t, server: s, url: web.URL}).another()
+}
+
+func newServer(t *testing.T, extensions ...bayeux.Extension) *bayeux.Server {
 	t.Helper()
 	s, err := bayeux.NewServer(bayeux.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -37,16 +47,23 @@ func newBrowser(t *testing.T, extensions ...bayeux.Extension) *browser {
 	for _, e := range extensions {
 		s.AddExtension(e)
 	}
-	web := httptest.NewServer(s)
-	t.Cleanup(web.Close)
-	return (&browser{t: t, server: s, url: web.URL}).another()
+	return s
+}
+
+// within calls its server without a network, for a bubble's time.
+type within struct{ server *bayeux.Server }
+
+func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
+	response := httptest.NewRecorder()
+	w.server.ServeHTTP(response, r)
+	return response.Result(), nil
 }
 
 // another is a second browser at the same server, connected.
 func (b *browser) another() *browser {
 	b.t.Helper()
 	jar, _ := cookiejar.New(nil)
-	other := &browser{t: b.t, server: b.server, url: b.url, http: &http.Client{Jar: jar}}
+	other := &browser{t: b.t, server: b.server, url: b.url, way: b.way, http: &http.Client{Jar: jar, Transport: b.way}}
 	m := other.send(`{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"]}`)[0]
 	other.id = m.ClientID
 	other.connect()
@@ -161,22 +178,25 @@ func TestActivity(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			a, err := ext.NewActivity(limit, tt.kind)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b := newBrowser(t, a)
-			for start := time.Now(); time.Since(start) < 2*limit && b.server.Session(b.id) != nil; time.Sleep(limit / 20) {
-				tt.act(b)
-				_, reply := b.connect()
-				if !*reply.Successful && (reply.Advice == nil || reply.Advice.Reconnect != bayeux.ReconnectNone) {
-					t.Errorf("advice %+v", reply.Advice)
+			synctest.Test(t, func(t *testing.T) {
+				a, err := ext.NewActivity(limit, tt.kind)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			if alive := b.server.Session(b.id) != nil; alive != tt.alive {
-				t.Errorf("session alive: %v, want %v", alive, tt.alive)
-			}
+				s := newServer(t, a)
+				defer s.Shutdown(t.Context())
+				b := (&browser{t: t, server: s, url: "http://bayeux.test", way: within{s}}).another()
+				for start := time.Now(); time.Since(start) < 2*limit && s.Session(b.id) != nil; time.Sleep(limit / 20) {
+					tt.act(b)
+					_, reply := b.connect()
+					if !*reply.Successful && (reply.Advice == nil || reply.Advice.Reconnect != bayeux.ReconnectNone) {
+						t.Errorf("advice %+v", reply.Advice)
+					}
+				}
+				if alive := s.Session(b.id) != nil; alive != tt.alive {
+					t.Errorf("session alive: %v, want %v", alive, tt.alive)
+				}
+			})
 		})
 	}
 	for _, bad := range []struct {
