@@ -65,7 +65,7 @@ func newParkRig(t *testing.T, cfg bayeux.Config, secure bool, wrap func(http.Han
 // wantParked waits until n connects have been parked.
 func (r *parkRig) wantParked(n int) {
 	r.t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(time.Millisecond) {
 		r.mu.Lock()
 		got := r.hijacked
 		r.mu.Unlock()

@@ -183,7 +183,7 @@ func TestRedisOutage(t *testing.T) {
 		for range 3000 {
 			a.next()
 		}
-		if published > 2*time.Second || time.Since(start) > 10*time.Second {
+		if published > 10*time.Second || time.Since(start) > 30*time.Second {
 			t.Errorf("published in %v, delivered after %v", published, time.Since(start))
 		}
 	}
@@ -258,7 +258,7 @@ func TestSilentRedis(t *testing.T) {
 	quick := func(what string, f func() error, want error) {
 		t.Helper()
 		start := time.Now()
-		if err := f(); !errors.Is(err, want) || time.Since(start) > time.Second {
+		if err := f(); !errors.Is(err, want) || time.Since(start) > 3*time.Second {
 			t.Errorf("%s = %v after %v", what, err, time.Since(start))
 		}
 	}
