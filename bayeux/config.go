@@ -170,7 +170,8 @@ type Config struct {
 	// send, and in what the server does. Zero means 16. It must not exceed 64, which
 	// is what other nodes and our client read.
 	MaxDepth int
-	// MaxSubscriptions bounds one session's subscriptions. Zero means 1,000.
+	// MaxSubscriptions bounds one session's subscriptions, each of which takes about 260
+	// bytes of memory. Zero means 1,000.
 	MaxSubscriptions int
 	// MaxSessions bounds the sessions of the server, those whose OnRemove functions
 	// have not returned included, and its open WebSockets.

@@ -130,7 +130,7 @@ func TestExtensionVetoAndChange(t *testing.T) {
 // What an extension makes of a channel is checked as what a client sends.
 func TestExtensionThatMakesNoChannel(t *testing.T) {
 	for _, name := range []string{"", "news", "/", "/a//b", "/a/*"} {
-		r := newRig(t, bayeux.Config{})
+		r := newRig(t, bayeux.Config{LazyChannels: []string{"/lazy"}})
 		r.server.AddExtension(tap{
 			in: func(_ *bayeux.ServerSession, m *bayeux.Message) bool {
 				if m.Channel == "/in" {
