@@ -321,7 +321,7 @@ func (c *Client) PublishMessage(ctx context.Context, m *Message) error {
 // Close says good-bye to the server, as far as ctx allows, and ends the client
 // for good. Handlers that run are not waited for, and none is called any more:
 // what waits for them is dropped. Only the listeners of [Client.OnState] hear of
-// the end.
+// the end, and of nothing else meanwhile: no handshake is begun any more.
 //
 // It returns an error if the server did not answer in time. A second call returns
 // nil at once.
@@ -360,6 +360,12 @@ func (c *Client) Close(ctx context.Context) error {
 	return err
 }
 
+func (c *Client) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
 func (c *Client) newID() jsontext.Value {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -367,10 +373,11 @@ func (c *Client) newID() jsontext.Value {
 	return jsontext.Value(strconv.AppendQuote(nil, strconv.FormatUint(c.lastID, 36)))
 }
 
+// setState tells the listeners of a change. Once Close has begun nothing else is one.
 func (c *Client) setState(s ClientState, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == s || c.state == StateClosed {
+	if c.state == s || c.state == StateClosed || c.closing && s != StateClosed {
 		return
 	}
 	c.state = s

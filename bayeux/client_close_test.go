@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,6 +57,50 @@ func TestCloseDuringRehandshake(t *testing.T) {
 		}
 		<-ended
 	}
+}
+
+// A server ends the held connect before it answers the good-bye: that is no reason to
+// call the connection broken, nor to shake hands anew.
+func TestCloseIsNoFailure(t *testing.T) {
+	eachTransport(t, func(t *testing.T, transports []string) {
+		byRequest := transports[0] == bayeux.LongPolling
+		var handshakes atomic.Int64
+		var held string
+		bye := make(chan struct{})
+		unknown := func(id string) string {
+			return `[{"channel":"/meta/connect","id":"` + id + `","successful":false,"error":"402::unknown","advice":{"reconnect":"handshake","interval":0}}]`
+		}
+		p := &puppet{reply: func(channel, id string, n int) string {
+			switch {
+			case channel == bayeux.MetaHandshake:
+				handshakes.Add(1)
+				return hello(id)
+			case channel == bayeux.MetaDisconnect && byRequest:
+				close(bye)
+				time.Sleep(5 * time.Second)
+			case channel == bayeux.MetaDisconnect:
+				return unknown(held) // and no more
+			case n == 3 && byRequest:
+				<-bye
+				return unknown(id)
+			case n == 3:
+				held = id
+				return `[]`
+			}
+			return `[` + ok(channel, id, "") + `]`
+		}}
+		c := connected(t, serveMem(t, p), bayeux.ClientConfig{Transports: transports})
+		synctest.Wait()
+		var heard []bayeux.ClientState
+		c.OnState(func(s bayeux.ClientState) { heard = append(heard, s) })
+		if err := c.Close(t.Context()); byRequest && err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		synctest.Wait()
+		if n := handshakes.Load(); n != 1 || !slices.Equal(heard, []bayeux.ClientState{bayeux.StateClosed}) {
+			t.Errorf("%d handshakes, states %v", n, heard)
+		}
+	})
 }
 
 // Of what waits for its handler when Close is called nothing is handed over, and

@@ -28,6 +28,19 @@ func TestClosedClientAdoptsNoLink(t *testing.T) {
 	}
 }
 
+// A handshake that was about to begin leaves the link, on which Close says good-bye, alone.
+func TestClosingClientKeepsItsLink(t *testing.T) {
+	c, err := NewClient("http://bayeux.test/", ClientConfig{Transports: []string{LongPolling}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &pollingLink{c}
+	c.link, c.closing = l, true
+	if s := c.establish(t.Context()); s.err != ErrClosed || c.link != l {
+		t.Errorf("establish: %v, link %v", s.err, c.link)
+	}
+}
+
 // What a closed client drops is not kept until its handler returns.
 func TestClosedDispatcherKeepsNothing(t *testing.T) {
 	d := &dispatcher{limit: 10, maxBytes: 1000}

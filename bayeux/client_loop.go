@@ -95,7 +95,7 @@ func (c *Client) loop(ctx context.Context) {
 		case quick > maxQuickConnects:
 			delay = max(delay, c.backoff(quick-maxQuickConnects))
 		}
-		if sleep(ctx, delay) != nil {
+		if sleep(ctx, delay) != nil || c.isClosing() {
 			return
 		}
 		began, news := time.Now(), c.handled.Load()
@@ -135,10 +135,7 @@ func (c *Client) loop(ctx context.Context) {
 // stopped ends a client that the server told to stop. If Close is under way
 // that is the server's answer, and Close sees to the rest.
 func (c *Client) stopped(cause error) {
-	c.mu.Lock()
-	closing := c.closing
-	c.mu.Unlock()
-	if closing {
+	if c.isClosing() {
 		return
 	}
 	c.setState(StateClosed, cause)
@@ -173,6 +170,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 // subscriptions and makes the first connect.
 func (c *Client) establish(ctx context.Context) step {
 	c.setState(StateHandshaking, nil)
+	if c.isClosing() { // in this order: Close says good-bye only to a state before this one
+		return step{err: ErrClosed}
+	}
 	c.dropLink()
 	var failed []error
 	for _, kind := range c.cfg.Transports {
