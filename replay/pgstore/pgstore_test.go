@@ -222,7 +222,7 @@ func patient(cfg *pgxpool.Config) {
 func (s site) awaitWaiting(t *testing.T, n int) {
 	t.Helper()
 	conn, want, got := dial(t, s.server.DSN), strconv.Itoa(n), ""
-	for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(15 * time.Second); got != want && time.Now().Before(limit); time.Sleep(time.Millisecond) {
 		var err error
 		got, err = runSQL(conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 			AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '250 ms'`)
@@ -385,7 +385,12 @@ func TestCallersLeave(t *testing.T) {
 	for range cap(told) {
 		go func() { told <- second(store.Renew(ctx, place, next)) }()
 	}
-	s.awaitWaiting(t, cap(store.held)) // when all have tried, and stand in line behind these
+	for limit := time.Now().Add(15 * time.Second); len(store.held) < cap(store.held); time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("%d of %d stand in line", len(store.held), cap(store.held))
+		}
+	}
+	s.awaitWaiting(t, cap(store.held)) // those in line: on a busy machine the first tries may wait as long
 	leave()
 	for range cap(told) {
 		if err := <-told; !errors.Is(err, context.Canceled) {
@@ -396,7 +401,7 @@ func TestCallersLeave(t *testing.T) {
 		t.Errorf("%d statements are left, want %d", got, cap(store.held))
 	}
 	must(t, tx.Commit(t.Context()))
-	for limit := time.Now().Add(10 * time.Second); len(store.alone) > 0 && time.Now().Before(limit); {
+	for limit := time.Now().Add(20 * time.Second); len(store.alone) > 0 && time.Now().Before(limit); {
 		time.Sleep(time.Millisecond)
 	}
 	if store.witness.arg()[1] == 0 {
