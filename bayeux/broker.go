@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,8 @@ type cluster struct {
 	node string // random: tells this node's own messages
 	stop context.CancelFunc
 	sent chan struct{} // closed when nothing more will be sent
+
+	refused skipped // messages of other nodes
 
 	mu      sync.Mutex
 	changed sync.Cond // of queue or closed
@@ -211,11 +214,11 @@ func (s *Server) fromBroker(b []byte) {
 	m, err := s.readBroadcast(b)
 	switch {
 	case err != nil:
-		s.cfg.Logger.Warn("bayeux: broker: message refused", "error", err)
+		s.cluster.refused.tell(s.cfg.Logger, slog.LevelWarn, "bayeux: broker: message refused", "error", err)
 	case m != nil:
 		rendered := m.appendTo(nil)
 		if len(rendered) > s.cfg.MaxQueueBytes {
-			s.cfg.Logger.Warn("bayeux: broker: message longer than this node's MaxQueueBytes")
+			s.cluster.refused.tell(s.cfg.Logger, slog.LevelWarn, "bayeux: broker: message refused", "error", errors.New("longer than this node's MaxQueueBytes"))
 			return
 		}
 		s.fanOut(m, rendered)

@@ -4,32 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"sync"
-	"time"
+	"log/slog"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// skipped counts the deliveries that were left out.
-type skipped struct {
-	mu    sync.Mutex
-	count int
-	told  time.Time
-}
-
-// skipLogPause is between two lines of the log about skipped deliveries: a server
-// can send any number.
-const skipLogPause = time.Second
-
 func (c *Client) skip(why error) {
-	s := &c.skipped
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.count++
-	if now := time.Now(); now.Sub(s.told) >= skipLogPause {
-		s.told = now
-		c.cfg.Logger.Warn("bayeux: delivery skipped", "error", why, "skipped", s.count)
-	}
+	c.skipped.tell(c.cfg.Logger, slog.LevelWarn, "bayeux: delivery skipped", "error", why)
 }
 
 // parseIncoming reads what a server sent together. A delivery that the client can't

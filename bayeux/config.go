@@ -97,8 +97,8 @@ type Config struct {
 	// request's body whom it is from. Zero: off.
 	RepeatPolls bool
 
-	// HandshakeTimeout bounds the hooks of one handshake, and the wait for the
-	// first message on a WebSocket. Zero means 10 s.
+	// HandshakeTimeout bounds one handshake, and how long a WebSocket may be without a
+	// session. Zero means 10 s.
 	HandshakeTimeout time.Duration
 	// ReadTimeout bounds the reading of one request body. Zero means 30 s.
 	ReadTimeout time.Duration

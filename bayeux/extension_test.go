@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -124,6 +125,31 @@ func TestExtensionVetoAndChange(t *testing.T) {
 	var to string
 	if _, err := msgs[0].DecodeExt("for", &to); err != nil || to != "all" {
 		t.Errorf("ext %q, %v", to, err)
+	}
+}
+
+// A connect that is held keeps little of its request, and an extension sees that much.
+func TestHeldConnectKeepsLittle(t *testing.T) {
+	for size, want := range map[int]bool{16 << 10: true, 16<<10 + 1: false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, bayeux.Config{})
+			var asked *bayeux.Message
+			r.server.AddExtension(tap{out: func(_ *bayeux.ServerSession, m *bayeux.Message) bool {
+				if m.Channel == bayeux.MetaConnect {
+					asked = m.Request()
+				}
+				return true
+			}})
+			p := r.peer().ready()
+			ext := strings.Repeat("x", size-len(`x""`))
+			p.send(`[{"channel":"/meta/connect","clientId":"$ID","id":"held","connectionType":"` + ext + `","subscription":["/a"],"data":1,"ext":{"x":"` + ext + `"}}]`)
+			if asked.Channel != bayeux.MetaConnect || asked.ClientID != p.id || string(asked.ID) != `"held"` || asked.Received().IsZero() || (asked.Ext["x"] != nil) != want {
+				t.Errorf("ext of %d bytes: %.300v", size, asked)
+			}
+			if asked.Subscription != nil || asked.Data != nil || asked.ConnectionType != "" {
+				t.Errorf("keeps %.300v", asked)
+			}
+		})
 	}
 }
 

@@ -1,8 +1,10 @@
 package bayeux_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/sealedblob/sealedblob/bayeux"
@@ -29,5 +31,37 @@ func TestAllowedHeaders(t *testing.T) {
 		if _, err := bayeux.NewServer(bayeux.Config{AllowedHeaders: []string{name}}); err == nil {
 			t.Errorf("%q is allowed", name)
 		}
+	}
+}
+
+// encoded writes another body than the handler's, as a compressing one does.
+type encoded struct{ http.ResponseWriter }
+
+func (w encoded) Write(b []byte) (int, error) {
+	_, err := w.ResponseWriter.Write(append([]byte("encoded: "), b...))
+	return len(b), err
+}
+
+func (w encoded) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// A handler around the server may encode its responses.
+func TestEncodingMiddleware(t *testing.T) {
+	server, err := bayeux.NewServer(parking(bayeux.Config{Logger: silent}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "test")
+		server.ServeHTTP(encoded{w}, r)
+	}))
+	defer web.Close()
+	resp, err := http.Post(web.URL, "application/json", strings.NewReader(handshakeMessage))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.HasPrefix(string(body), "encoded: [") || !strings.HasSuffix(string(body), "]") {
+		t.Errorf("body %q, %v", body, err)
 	}
 }

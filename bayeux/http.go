@@ -148,7 +148,9 @@ func (s *Server) write(w http.ResponseWriter, rc *http.ResponseController, batch
 	_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
 	b := body(batch, callback)
 	setBodyHeaders(w.Header(), callback)
-	w.Header().Set("Content-Length", strconv.Itoa(len(b))) // or net/http sends long ones in chunks
+	if w.Header().Get("Content-Encoding") == "" { // or a handler around this one sends another body
+		w.Header().Set("Content-Length", strconv.Itoa(len(b))) // or net/http sends long ones in chunks
+	}
 	_, _ = w.Write(b)
 }
 

@@ -140,8 +140,25 @@ func (m *Message) SetExt(name string, v any) error {
 
 // Request returns the client's message that m answers, or that made the server
 // broadcast m; nil if there is none. It is for an [Extension]'s Outgoing, and not
-// to be changed.
+// to be changed. Of a connect that was held it has Channel, ID, ClientID and, up to 16 KiB,
+// Ext.
 func (m *Message) Request() *Message { return m.request }
+
+// maxWaitingExt bounds the ext that a held connect keeps, in bytes.
+const maxWaitingExt = 16 << 10
+
+// waiting is what is kept of m, a connect, while it is held.
+func (m *Message) waiting() *Message {
+	kept := &Message{Channel: m.Channel, ID: m.ID, ClientID: m.ClientID, Ext: m.Ext, received: m.received}
+	size := 0
+	for name, v := range m.Ext {
+		size += len(name) + len(v)
+	}
+	if size > maxWaitingExt {
+		kept.Ext = nil
+	}
+	return kept
+}
 
 // Received is when the server had read the request with m in it; zero for
 // messages that the server made.

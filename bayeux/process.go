@@ -328,8 +328,9 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 		sess.interval = time.Duration(*p.advice.Interval) * time.Millisecond
 	}
 	if held {
+		p.request = p.request.waiting() // it waits along
 		if len(x.server.extensions) == 0 && len(sess.ownExtensions()) == 0 {
-			p.request = nil // nobody asks for it, and it would wait along
+			p.request = nil // and nobody asks for it
 		}
 		sess.poll = p
 		sess.wakeIn(timeout)

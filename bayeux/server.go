@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -21,7 +22,8 @@ import (
 //
 // A Server is safe for concurrent use once extensions and service handlers are
 // registered. It has no goroutine of its own while nothing happens but one for
-// each open WebSocket.
+// each open WebSocket, with Config.ParkPolls one for each held connect and each listener,
+// and two with a Config.Broker.
 type Server struct {
 	cfg         Config
 	extensions  []Extension
@@ -29,6 +31,7 @@ type Server struct {
 	lazy        map[string]bool // Config.LazyChannels
 	cluster     *cluster        // nil without a broker
 	registry    registry
+	unsent      skipped
 
 	mu       sync.Mutex
 	closed   bool
@@ -206,7 +209,7 @@ func (s *Server) fanOut(m *Message, rendered []byte) {
 // unsendable notes that what an extension made of a message is not sent.
 func (s *Server) unsendable(m *Message) {
 	s.observe(CountDropped, 1)
-	s.cfg.Logger.Error("bayeux: message not sent: an extension made it too large", "channel", m.Channel)
+	s.unsent.tell(s.cfg.Logger, slog.LevelError, "bayeux: message not sent: an extension made it too large", "channel", m.Channel)
 }
 
 // Shutdown ends all sessions: held connects are answered with the advice to
@@ -215,7 +218,8 @@ func (s *Server) unsendable(m *Message) {
 // broker to take what waits for other nodes, until ctx ends; what it did not take is
 // counted ([CountBroker]). Held requests end with the http.Server's own Shutdown.
 //
-// It returns ctx's error if not all of that was done.
+// It returns ctx's error if not all of that was done. A service handler or OnRemove
+// function that calls it must give it a context that ends: it waits for these.
 func (s *Server) Shutdown(ctx context.Context) error {
 	sessions, sockets := s.close()
 	for _, sess := range sessions {

@@ -44,25 +44,25 @@ func NewActivity(maxInactivity time.Duration, kind ActivityKind) (*Activity, err
 
 // Handshake implements bayeux.HandshakeHook.
 func (a *Activity) Handshake(_ context.Context, h *bayeux.Handshake) {
-	w := &watch{Activity: a}
-	w.seen()
+	w := &watch{Activity: a, began: time.Now()}
 	h.Session.AddExtension(w)
 }
 
 // watch is the extension of one session.
 type watch struct {
 	*Activity
-	last atomic.Int64 // nanoseconds since the epoch
+	began time.Time
+	last  atomic.Int64 // nanoseconds since began: a clock that is set ends no session
 }
 
-func (w *watch) seen() { w.last.Store(time.Now().UnixNano()) }
+func (w *watch) seen() { w.last.Store(int64(time.Since(w.began))) }
 
 // Incoming implements bayeux.Extension.
 func (w *watch) Incoming(_ context.Context, from *bayeux.ServerSession, m *bayeux.Message) bool {
 	switch {
 	case m.Channel != bayeux.MetaConnect:
 		w.seen()
-	case time.Since(time.Unix(0, w.last.Load())) > w.max:
+	case time.Since(w.began)-time.Duration(w.last.Load()) > w.max:
 		from.Disconnect()
 	}
 	return true
