@@ -78,7 +78,8 @@ type ClientConfig struct {
 // the order of the configuration, Outgoing in the reverse order; each is called
 // by one goroutine at a time. False deletes the message. An extension must not
 // wait for the client's own calls, and one that panics counts as one that
-// returned false.
+// returned false. One that ends its goroutine, as t.FailNow does, ends the
+// connection or the call of the client that it works for.
 type ClientExtension interface {
 	Incoming(m *Message) bool
 	Outgoing(m *Message) bool
@@ -283,7 +284,8 @@ func (c *Client) Connect(ctx context.Context) error {
 
 // Subscribe calls f for each message on channel, which may be a wildcard.
 // Handlers of one client are called one at a time, in the order of the
-// messages; they may call the client's methods. The subscription outlives the
+// messages; they may call the client's methods. A panic or runtime.Goexit in one, as by
+// t.FailNow, is logged and ends that call alone. The subscription outlives the
 // server's session: it is renewed after each handshake. Before Connect it is
 // only noted down.
 //

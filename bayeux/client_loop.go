@@ -27,7 +27,7 @@ const (
 
 var (
 	errClientID = errors.New("bayeux: unacceptable clientId")
-	errPanicked = errors.New("bayeux: panic in the connection")
+	errPanicked = errors.New("bayeux: panic or runtime.Goexit in the connection")
 )
 
 // next is what a step of the loop leads to.
@@ -71,10 +71,14 @@ func (c *Client) start(ctx context.Context) error {
 // keep keeps the connection until ctx ends or the server says stop.
 func (c *Client) keep(ctx context.Context, done chan struct{}) {
 	defer close(done)
-	// A RoundTripper and a dialer are code that is not ours.
-	if !c.events.safely("connection", func() { c.loop(ctx) }) {
-		c.stopped(errPanicked)
-	}
+	returned := false
+	defer func() {
+		if !returned {
+			c.stopped(errPanicked)
+		}
+	}()
+	// A RoundTripper, a dialer and extensions are code that is not ours.
+	returned = c.events.safely("connection", func() { c.loop(ctx) })
 }
 
 func (c *Client) loop(ctx context.Context) {

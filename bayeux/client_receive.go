@@ -49,7 +49,7 @@ func (c *Client) receive(m *Message) (isReply bool, err error) {
 	if m.Data == nil {
 		return false, nil
 	}
-	if !c.events.add(event{f: func() { c.hand(m) }, delivery: true, bytes: m.footprint()}) {
+	if !c.events.add(event{f: func() { c.hand(m, c.handlersOf(m.Channel)) }, delivery: true, bytes: m.footprint()}) {
 		return false, errBehind
 	}
 	if len(c.handlersOf(m.Channel)) > 0 {
@@ -82,14 +82,14 @@ func (m *Message) footprint() int {
 // handler is one call of Subscribe.
 type handler struct{ f func(*Message) }
 
-// hand calls the handlers of one delivery, until Close.
-func (c *Client) hand(m *Message) {
-	for _, h := range c.handlersOf(m.Channel) {
-		if c.life.Err() != nil {
-			return
-		}
-		c.events.safely("handler", func() { h.f(m.shallowClone()) })
+// hand calls handlers with one delivery, until Close. One that ends its goroutine, as
+// t.FailNow does, keeps it from none of the others.
+func (c *Client) hand(m *Message, handlers []*handler) {
+	if len(handlers) == 0 || c.life.Err() != nil {
+		return
 	}
+	defer c.hand(m, handlers[1:])
+	c.events.safely("handler", func() { handlers[0].f(m.shallowClone()) })
 }
 
 func (c *Client) handlersOf(channel string) (handlers []*handler) {
@@ -181,30 +181,49 @@ func (d *dispatcher) close() {
 }
 
 func (d *dispatcher) run() {
-	for {
-		d.mu.Lock()
-		if len(d.queue) == 0 {
-			d.running = false
-			d.queue = nil
-			d.mu.Unlock()
-			return
+	goesOn := true
+	defer func() {
+		if goesOn { // what was called has ended this goroutine
+			go d.run()
 		}
-		e := d.queue[0]
-		d.queue[0] = event{}
-		d.queue = d.queue[1:]
-		d.bytes -= e.bytes
-		d.mu.Unlock()
-		d.safely("listener", e.f)
+	}()
+	for goesOn {
+		var e event
+		if e, goesOn = d.take(); goesOn {
+			d.safely("listener", e.f)
+		}
 	}
 }
 
+// take returns the next event; without one the dispatcher comes to rest.
+func (d *dispatcher) take() (e event, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) == 0 {
+		d.running = false
+		d.queue = nil
+		return event{}, false
+	}
+	e = d.queue[0]
+	d.queue[0] = event{}
+	d.queue = d.queue[1:]
+	d.bytes -= e.bytes
+	return e, true
+}
+
 // safely keeps a panic of code that is not ours from ending the process. It
-// reports whether f returned.
+// reports whether f returned. A runtime.Goexit in f passes: where the goroutine is
+// ours, what has to be done at its end is deferred.
 func (d *dispatcher) safely(what string, f func()) (returned bool) {
 	defer func() {
-		if !returned {
-			d.logger.Error("bayeux: panic", "in", what, "value", recover(), "stack", string(debug.Stack()))
+		if returned {
+			return
 		}
+		v := recover()
+		if v == nil {
+			v = "runtime.Goexit"
+		}
+		d.logger.Error("bayeux: panic", "in", what, "value", v, "stack", string(debug.Stack()))
 	}()
 	f()
 	return true

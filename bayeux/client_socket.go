@@ -152,11 +152,13 @@ func (l *socketLink) close() { l.fail(net.ErrClosed) }
 func (l *socketLink) loop(src *bufio.Reader) {
 	f := &frameReader{src: src, limit: l.client.cfg.MaxReply, pong: l.pong}
 	err := error(closeError(closeInternal))
+	defer func() { // also if an extension has ended this goroutine
+		if code, ok := err.(closeError); ok {
+			l.sayWhy(code)
+		}
+		l.fail(err)
+	}()
 	l.client.events.safely("websocket", func() { err = f.each(l.receive) })
-	if code, ok := err.(closeError); ok {
-		l.sayWhy(code)
-	}
-	l.fail(err)
 }
 
 func (l *socketLink) pong(payload []byte) error {
@@ -225,10 +227,12 @@ func (l *socketLink) exchange(ctx context.Context, msgs []*Message) ([]*Message,
 func (l *socketLink) write(batch []byte) {
 	defer func() { <-l.turn }()
 	err := error(closeError(closeInternal))
+	defer func() {
+		if err != nil {
+			l.fail(err)
+		}
+	}()
 	l.client.events.safely("websocket", func() { err = l.out.write(opText, batch) })
-	if err != nil {
-		l.fail(err)
-	}
 }
 
 func (l *socketLink) abandon(w *socketCall) {
