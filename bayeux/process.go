@@ -311,7 +311,7 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	old := sess.takePoll(pollReplaced)
 	first := !sess.connected
 	sess.connected = true
-	sess.socket = x.socket
+	left := sess.move(x.socket)
 	// The replaced connect's reply may bring its advice to this very client.
 	if first || sess.adviceDue || old != nil || (m.Advice != nil && m.Advice.Timeout != nil) {
 		p.advice = x.server.retryAdvice()
@@ -340,6 +340,9 @@ func (x *exchange) connect(sess *ServerSession, m *Message, alone bool) {
 	}
 	sess.mu.Unlock()
 
+	if left != nil {
+		left.abort()
+	}
 	old.finish()
 	if x.socket != nil {
 		x.socket.bind(sess)

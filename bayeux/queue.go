@@ -27,6 +27,7 @@ type queue struct {
 	messages [][]byte
 	bytes    int
 	urgent   bool        // somebody is not content to wait for the next response
+	away     bool        // a WebSocket is writing the oldest messages: they may come back
 	batches  int         // calls of Batch that are under way
 	late     *time.Timer // ends the wait of lazy messages; nil if none waits
 }
@@ -93,18 +94,13 @@ func (s *ServerSession) makeRoom(n int) bool {
 // overflow does with the session what the policy says. The caller holds s.mu,
 // which overflow releases.
 func (s *ServerSession) overflow() error {
-	sock := s.socket
 	s.mu.Unlock()
 	s.server.observe(CountDropped, 1)
 	if s.server.cfg.QueueFull != QueueDisconnect {
 		return ErrQueueFull
 	}
 	s.server.cfg.Logger.Debug("bayeux: session removed", "why", "queue full")
-	s.server.removeElsewhere(s, pollLost, CountOverflowed, func() {
-		if sock != nil {
-			sock.abort()
-		}
-	})
+	s.server.removeElsewhere(s, pollLost, CountOverflowed)
 	return ErrQueueFull
 }
 
@@ -175,14 +171,16 @@ func (s *ServerSession) Batch(f func()) {
 // take gives what a response over via, nil meaning HTTP, takes along: the oldest
 // messages, of no more than budget bytes or only one; rest is the bytes that still
 // wait. Messages wait for the first connect, and those of a session on a WebSocket
-// go there. Acknowledged ones go with a connect reply, which numbers them.
+// go there, which says by wrote what became of them: until then there is nothing for
+// others. Acknowledged ones go with a connect reply, which numbers them.
 func (s *ServerSession) take(via *socket, budget int) (taken [][]byte, rest int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.connected || s.socket != via || s.ack != nil {
+	q := &s.queue
+	if !s.connected || s.socket != via || s.ack != nil || q.away {
 		return nil, 0
 	}
-	q := &s.queue
+	q.away = via != nil && len(q.messages) > 0
 	if q.bytes > budget && len(q.messages) > 1 {
 		n := leading(q.messages, budget)
 		taken = slices.Clone(q.messages[:n])
@@ -206,14 +204,23 @@ func leading(messages [][]byte, budget int) int {
 	return len(messages)
 }
 
-// putBack returns what take gave but could not be written, in front.
-func (s *ServerSession) putBack(messages [][]byte) {
+// wrote ends the writing of what take gave via. What could not be written goes back, in
+// front. Where the session lives by then is told, as it has waited for this.
+func (s *ServerSession) wrote(via *socket, messages [][]byte, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	q := &s.queue
-	q.messages = append(messages[:len(messages):len(messages)], q.messages...)
-	q.bytes += sizeOf(messages)
-	q.urgent = true
+	q.away = false
+	if err != nil {
+		q.messages = append(messages[:len(messages):len(messages)], q.messages...)
+		q.bytes += sizeOf(messages)
+		q.urgent = true
+	}
+	var tell listener
+	if s.socket != via {
+		tell = s.news()
+	}
+	s.mu.Unlock()
+	tell.now()
 }
 
 func sizeOf(messages [][]byte) (n int) {

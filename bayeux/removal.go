@@ -9,22 +9,16 @@ func (s *Server) remove(sess *ServerSession, why pollEnd, reason EventKind) {
 }
 
 // removeElsewhere is remove for callers that may hold locks of the application, or
-// have many sessions to remove: first, if there is one, and the OnRemove functions are
-// called by the server's own goroutine, in the order of the removals. What waits there
-// counts for MaxSessions.
-func (s *Server) removeElsewhere(sess *ServerSession, why pollEnd, reason EventKind, first func()) {
+// have many sessions to remove: the OnRemove functions are called by the server's own
+// goroutine, in the order of the removals. What waits there counts for MaxSessions.
+func (s *Server) removeElsewhere(sess *ServerSession, why pollEnd, reason EventKind) {
 	rest := s.end(sess, why, reason)
 	if rest == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.later = append(s.later, func() {
-		if first != nil {
-			first()
-		}
-		rest()
-	})
+	s.later = append(s.later, rest)
 	if !s.atWork {
 		s.atWork = true
 		go s.work()
@@ -67,6 +61,9 @@ func (s *Server) end(sess *ServerSession, why pollEnd, reason EventKind) (rest f
 	sess.onRemove = nil
 	sess.mu.Unlock()
 
+	if sock != nil && reason == CountOverflowed {
+		sock.abort() // at once: a client that knows of it may have shaken hands again on it
+	}
 	s.forget(sess)
 	s.observe(GaugeSessions, -1)
 	s.observe(reason, 1)

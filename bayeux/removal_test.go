@@ -270,3 +270,32 @@ func TestBrokerQueueBytes(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// The connection of a session whose queue is full is closed before its client can have
+// another session on it, whatever OnRemove functions do meanwhile.
+func TestOverflowClosesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, bayeux.Config{MaxQueue: 5})
+		overflow := func(id string) {
+			sess := r.server.Session(id)
+			sess.Batch(func() {
+				for range 6 {
+					_ = sess.Deliver("/x", 1)
+				}
+			})
+			if r.server.Session(id) != nil {
+				t.Fatal("session still there")
+			}
+		}
+		slow := r.peer().ready()
+		r.server.Session(slow.id).OnRemove(func(bool) { time.Sleep(3 * time.Second) })
+		overflow(slow.id)
+		w := r.peer().ws().ready()
+		start := time.Now()
+		overflow(w.id)
+		w.closed()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("closed after %v", took)
+		}
+	})
+}

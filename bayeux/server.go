@@ -223,7 +223,7 @@ func (s *Server) unsendable(m *Message) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	sessions, sockets := s.close()
 	for _, sess := range sessions {
-		s.removeElsewhere(sess, pollLost, CountEnded, nil)
+		s.removeElsewhere(sess, pollLost, CountEnded)
 	}
 	for _, sock := range sockets {
 		go sock.goAway()

@@ -149,6 +149,18 @@ func (s *ServerSession) send(m *Message) error {
 	return s.enqueue(rendered, m.Lazy)
 }
 
+// move has the session live on to, nil meaning HTTP. It returns the WebSocket that it
+// lived on if that one is to be aborted: it is still writing messages, that nothing may
+// overtake, and a client that came again has a network that may hang. The caller holds
+// s.mu, and aborts when it does not.
+func (s *ServerSession) move(to *socket) (left *socket) {
+	if s.socket != nil && s.socket != to && s.queue.away {
+		left = s.socket
+	}
+	s.socket = to
+	return left
+}
+
 // takePoll ends the held connect, if any; the caller holds s.mu, and calls
 // finish on the result once it does not.
 func (s *ServerSession) takePoll(why pollEnd) *poll {

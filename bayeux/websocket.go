@@ -105,8 +105,8 @@ func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	early, _ = brw.Reader.Peek(brw.Reader.Buffered())
-	return nc, bytes.Clone(early), nil
+	nc, early, _ = takeEarly(nc, brw.Reader)
+	return nc, early, nil
 }
 
 // reserveSocket counts a socket in before its upgrade, so that the limit holds.
@@ -395,10 +395,11 @@ func (c *socket) writeFrames(sess *ServerSession, news, replies [][]byte) error 
 	out := append(news, replies...)
 	for first := true; len(out) > 0; first = false {
 		n := leading(out, frameBytes)
-		if err := c.out.writeBatch(out[:n]); err != nil {
-			if first && len(news) > 0 {
-				sess.putBack(news)
-			}
+		err := c.out.writeBatch(out[:n])
+		if first && len(news) > 0 {
+			sess.wrote(c, news, err)
+		}
+		if err != nil {
 			return err
 		}
 		out = out[n:]
@@ -419,8 +420,12 @@ func (c *socket) goAway() {
 }
 
 // abort drops the connection without ceremony, and ends the context of what is being
-// handled.
+// handled. It does not wait: TLS would, to say good-bye.
 func (c *socket) abort() {
 	c.cancel()
-	_ = c.out.conn.Close()
+	conn := c.out.conn
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = t.NetConn()
+	}
+	_ = conn.Close()
 }
