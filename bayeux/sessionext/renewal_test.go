@@ -61,8 +61,8 @@ func TestAcknowledgementsAfterALogin(t *testing.T) {
 			old := v.wait("set of the renewed session", func(h sessionext.Held, _ sessionext.Reply) bool { return before.Version.Less(h.Version) })
 			time.Sleep(50 * time.Millisecond) // its connect has acknowledged that
 			v.do("/set?name=cart&value=paid")
-			v.wait("the push", func(h sessionext.Held, _ sessionext.Reply) bool { return old.Version.Less(h.Version) })
-			time.Sleep(1500 * time.Millisecond) // the manager flushes each second
+			newer := v.wait("the push", func(h sessionext.Held, _ sessionext.Reply) bool { return old.Version.Less(h.Version) })
+			w.store.awaitFloor(t, newer.Version)
 			v.keeper.Put(old)
 			w.move(nil)
 			v.wait("a refusal", state(sessionext.StateRefused))
@@ -92,8 +92,9 @@ func TestClientOfAStrangerSeesNoLogin(t *testing.T) {
 			owner.do("/set?name=login&value=ada")
 			first := owner.wait("set of the renewed session", func(h sessionext.Held, _ sessionext.Reply) bool { return before.Version.Less(h.Version) })
 			owner.do("/set?name=cart&value=paid")
-			owner.wait("the push", func(h sessionext.Held, _ sessionext.Reply) bool { return first.Version.Less(h.Version) })
+			newer := owner.wait("the push", func(h sessionext.Held, _ sessionext.Reply) bool { return first.Version.Less(h.Version) })
 			time.Sleep(1500 * time.Millisecond) // the manager flushes each second
+			w.store.awaitFloor(t, newer.Version)
 			if now := seen.pushes.Load(); now != pushes {
 				t.Errorf("the stranger was pushed %d sets of the login", now-pushes)
 			}

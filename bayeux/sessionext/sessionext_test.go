@@ -50,10 +50,12 @@ type node struct {
 	stop    context.CancelFunc
 }
 
-// moodyStore can be told to be down.
+// moodyStore can be told to be down, and knows of what it was told.
 type moodyStore struct {
 	replay.Store
-	down atomic.Bool
+	down   atomic.Bool
+	mu     sync.Mutex
+	floors []replay.Version
 }
 
 var errDown = errors.New("the store is down")
@@ -63,6 +65,33 @@ func (s *moodyStore) Restore(ctx context.Context, r replay.RestoreRequest) (repl
 		return replay.Restored{}, errDown
 	}
 	return s.Store.Restore(ctx, r)
+}
+
+func (s *moodyStore) Acknowledge(ctx context.Context, places ...replay.Place) ([]replay.Verdict, error) {
+	verdicts, err := s.Store.Acknowledge(ctx, places...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, place := range places {
+		if err == nil {
+			s.floors = append(s.floors, place.Version)
+		}
+	}
+	return verdicts, err
+}
+
+// awaitFloor waits until the store knows that a client holds the set, for less than
+// a connect is held.
+func (s *moodyStore) awaitFloor(t *testing.T, set session.Version) {
+	t.Helper()
+	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
+		s.mu.Lock()
+		told := slices.Contains(s.floors, set)
+		s.mu.Unlock()
+		if told {
+			return
+		}
+	}
+	t.Fatalf("the store was not told of %s", session.FormatVersion(set))
 }
 
 type nobody struct{ bayeux.DefaultPolicy }
@@ -230,8 +259,8 @@ func TestPushesAreAcknowledgedSoon(t *testing.T) {
 			v := w.visitor(transport).connect()
 			old := v.blobs(1)
 			v.do("/set?name=cart&value=paid")
-			v.wait("the push", func(h sessionext.Held, _ sessionext.Reply) bool { return old.Version.Less(h.Version) })
-			time.Sleep(1500 * time.Millisecond) // the manager flushes each second
+			newer := v.wait("the push", func(h sessionext.Held, _ sessionext.Reply) bool { return old.Version.Less(h.Version) })
+			w.store.awaitFloor(t, newer.Version)
 			v.keeper.Put(old)
 			w.move(nil)
 			v.wait("a refusal", state(sessionext.StateRefused))
