@@ -46,8 +46,9 @@ func won(s *Store, n int) (all []claimed) {
 }
 
 // claimOn claims from 16 goroutines, also what was won before, and tries again where it can't be told. Stop
-// returns what was won.
+// returns what was won. Something is, when claimOn returns.
 func claimOn(t *testing.T, s *Store) (stop func() []claimed) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	var all []claimed
@@ -74,10 +75,22 @@ func claimOn(t *testing.T, s *Store) (stop func() []claimed) {
 			}
 		})
 	}
-	return func() []claimed {
+	stop = func() []claimed {
 		cancel()
 		wg.Wait()
 		return all
+	}
+	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		mu.Lock()
+		won := len(all)
+		mu.Unlock()
+		if won > 0 {
+			return stop
+		}
+		if time.Now().After(limit) {
+			stop()
+			t.Fatal("nothing was won")
+		}
 	}
 }
 
