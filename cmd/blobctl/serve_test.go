@@ -159,7 +159,7 @@ func TestServeEndsAtTheSecondSignal(t *testing.T) {
 	}
 	must(t, n.process.Process.Signal(syscall.SIGTERM))
 	status := 0
-	for deadline := time.Now().Add(5 * time.Second); status != 503 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); status != 503 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		status = answers(http.DefaultClient, "GET", n.url+"/healthz", "")
 	}
 	if status != 503 {
@@ -169,7 +169,7 @@ func TestServeEndsAtTheSecondSignal(t *testing.T) {
 		t.Errorf("a new session on a node that drains: %d", got)
 	}
 	must(t, n.process.Process.Signal(syscall.SIGTERM))
-	if code := n.ends(5 * time.Second); code != -1 {
+	if code := n.ends(20 * time.Second); code != -1 {
 		t.Errorf("exit code %d, want the end by the signal", code)
 	}
 }
