@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ func TestGoneClientIsForgotten(t *testing.T) {
 	}
 	e := New(m, nil)
 	server.AddExtension(e)
+	var holding atomic.Bool
+	server.AddExtension(after{&holding})
 	var s *session.Session
 	mux := http.NewServeMux()
 	mux.Handle("/bayeux", server)
@@ -71,8 +74,7 @@ func TestGoneClientIsForgotten(t *testing.T) {
 	if known() != 1 {
 		t.Fatalf("%d clients known, want 1", known())
 	}
-	until(t, "the set is acknowledged", func() bool { _, ok := keeper.Held(); return ok })
-	time.Sleep(100 * time.Millisecond) // for the connect that acknowledges it
+	until(t, "the set is acknowledged", holding.Load)
 	if err := c.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +84,19 @@ func TestGoneClientIsForgotten(t *testing.T) {
 	go m.Run(ctx)
 	until(t, "the session lapses", func() bool { _, live := m.Live(s.Holder()); return !live })
 }
+
+// after notes, after the extension, that a connect said which set its client holds.
+type after struct{ holding *atomic.Bool }
+
+func (a after) Incoming(_ context.Context, _ *bayeux.ServerSession, m *bayeux.Message) bool {
+	var request Request
+	if present, err := m.DecodeExt(ExtName, &request); m.Channel == bayeux.MetaConnect && present && err == nil && request.Gen != "" {
+		a.holding.Store(true)
+	}
+	return true
+}
+
+func (after) Outgoing(*bayeux.ServerSession, *bayeux.Message) bool { return true }
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
