@@ -46,7 +46,7 @@ func app(store sessions.Store) http.Handler {
 	}))
 	mux.HandleFunc("POST /delete", change(store, func(s *sessions.Session, _ *http.Request) { s.Options.MaxAge = -1 }))
 	mux.HandleFunc("POST /short", change(store, func(s *sessions.Session, _ *http.Request) {
-		s.Values["note"], s.Options.MaxAge = "short", 1
+		s.Values["note"], s.Options.MaxAge = "short", 3 // seconds
 	}))
 	mux.HandleFunc("POST /unregistered", change(store, func(s *sessions.Session, _ *http.Request) {
 		s.Values["note"] = struct{ A int }{1}
@@ -168,7 +168,7 @@ func TestMaxAge(t *testing.T) {
 	cluster, v := start(t, 1), nodes.NewVisitor(t)
 	post(t, v, cluster[0], "/short", "cart", "")
 	expect(t, v, cluster[0], "cart", "false short <nil>")
-	time.Sleep(1100 * time.Millisecond)
+	time.Sleep(3100 * time.Millisecond)
 	expect(t, v, cluster[0], "cart", "true <nil> <nil>")
 }
 

@@ -134,8 +134,8 @@ func TestForeignToken(t *testing.T) {
 
 func TestIdleTimeoutAndLifetime(t *testing.T) {
 	for name, set := range map[string]func(*scs.SessionManager){
-		"idle":     func(m *scs.SessionManager) { m.IdleTimeout = time.Second },
-		"lifetime": func(m *scs.SessionManager) { m.Lifetime = time.Second },
+		"idle":     func(m *scs.SessionManager) { m.IdleTimeout = 3 * time.Second },
+		"lifetime": func(m *scs.SessionManager) { m.Lifetime = 3 * time.Second },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -143,7 +143,7 @@ func TestIdleTimeoutAndLifetime(t *testing.T) {
 			post(t, v, cluster[0], "/put", "tea")
 			expect(t, v, cluster[0], "tea 1")
 			token := v.Cookie(cluster[0].URL, "session")
-			time.Sleep(1100 * time.Millisecond)
+			time.Sleep(3100 * time.Millisecond)
 			v.SetCookie(cluster[0].URL, "session", token) // the jar may have forgotten it
 			expect(t, v, cluster[0], " 0")
 		})
