@@ -8,6 +8,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -397,8 +398,9 @@ func TestPushChannelIsClosedToClients(t *testing.T) {
 	victim := w.visitor(bayeux.WebSocket).connect()
 	before := victim.blobs(1)
 	evil := w.visitor(bayeux.WebSocket).connect()
-	if err := evil.client.Publish(t.Context(), sessionext.Channel, map[string]any{"v": 1, "gen": "9.9", "end": true}); err == nil {
-		t.Error("a client could publish on the push channel")
+	err := evil.client.Publish(t.Context(), sessionext.Channel, map[string]any{"v": 1, "gen": "9.9", "end": true})
+	if err == nil || !strings.Contains(err.Error(), "404") { // 403 would be the policy's, which a program may change
+		t.Errorf("a client's publication on the push channel: %v", err)
 	}
 	if err := evil.client.Subscribe(t.Context(), "/**", func(*bayeux.Message) {}); err == nil {
 		victim.do("/set?name=login&value=ada")
