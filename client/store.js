@@ -5,7 +5,7 @@
  */
 
 import { compareFences, compareGenerations, compareVersions } from "./version.js";
-import { MAX_SET, isAttempt, isObject, readPush, readSet, sizeOf } from "./wire.js";
+import { MAX_SET, isAttempt, isObject, isPresentable, readPush, readSet } from "./wire.js";
 
 /** @typedef {import("./wire.js").SealedSet} SealedSet */
 /** @typedef {import("./wire.js").Push} Push */
@@ -138,7 +138,7 @@ export class BlobStore extends EventTarget {
     if (!anew && compareVersions(push.gen, record?.gen) <= 0) return "stale";
     if (push.kind === "delta" && (!record || compareVersions(push.base, record.gen) !== 0)) return "base";
     const next = merge(push, record);
-    if (sizeOf(next.manifest, next.blobs) > MAX_SET) return "large";
+    if (!isPresentable(next)) return "large";
     const episode = anew ? undefined : carryOver(record);
     this.#write({ ...next, at: this.#now(), ...(episode && { episode }) });
     this.#changed("push", next.gen);

@@ -12,10 +12,11 @@ export const WIRE_VERSION = 1;
 /** The channel on which the server pushes. The client never subscribes to it. */
 export const PUSH_CHANNEL = "/service/sealed";
 
-/** The largest push, and the largest set, in characters (envelopes are ASCII). */
-export const MAX_SET = 512 * 1024;
+/** The largest push, and the largest set, in characters (envelopes are ASCII): what a server takes back. A larger one could never be presented. */
+export const MAX_SET = 256 * 1024;
 
-const MAX_SLOTS = 1024;
+const MAX_ENVELOPE = 16 * 1024;
+const MAX_SLOTS = 64;
 const SLOT = /^[A-Za-z0-9_-]{1,64}$/;
 const ENVELOPE = /^[A-Za-z0-9_.-]+$/;
 const CHALLENGE = /^[A-Za-z0-9_.-]{1,128}$/;
@@ -72,7 +73,7 @@ export function isAttempt(value) {
  * @returns {value is string}
  */
 function isEnvelope(value) {
-  return typeof value === "string" && value.length <= MAX_SET && ENVELOPE.test(value);
+  return typeof value === "string" && value.length <= MAX_ENVELOPE && ENVELOPE.test(value);
 }
 
 /**
@@ -106,10 +107,19 @@ function readBlobs(value) {
  * @param {string} manifest
  * @param {Blobs} blobs
  */
-export function sizeOf(manifest, blobs) {
+function sizeOf(manifest, blobs) {
   let size = manifest.length;
   for (const [slot, envelope] of Object.entries(blobs)) size += slot.length + envelope.length;
   return size;
+}
+
+/**
+ * Says whether a server takes the set back.
+ *
+ * @param {SealedSet} set
+ */
+export function isPresentable({ manifest, blobs }) {
+  return Object.keys(blobs).length <= MAX_SLOTS && sizeOf(manifest, blobs) <= MAX_SET;
 }
 
 /**

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/sealedblob/sealedblob/bayeux"
+	"github.com/sealedblob/sealedblob/seal"
 	"github.com/sealedblob/sealedblob/session"
 )
 
@@ -22,6 +23,10 @@ type Held struct {
 // newest set in memory and presents it at each handshake. When a server asks for
 // a proof of the session's key it makes one, of the key that [Keeper.UseKey] gave
 // or else of one that it draws. It is safe for concurrent use.
+//
+// Of a server it takes no more than another server would take back (docs/SPEC.md §12):
+// 64 envelopes of 16 KiB, 256 KiB in all. A push that would make the set larger, or that
+// is not spelled as envelopes are, is ignored, and the set that was held stays.
 type Keeper struct {
 	mu        sync.Mutex
 	held      *Held
@@ -162,7 +167,10 @@ func (k *Keeper) Incoming(m *bayeux.Message) bool {
 }
 
 func (k *Keeper) handshake(reply Reply) {
-	k.last, k.challenge = reply, reply.Challenge
+	k.last, k.challenge = reply, ""
+	if len(reply.Challenge) <= seal.ChallengeLen { // it goes with the next handshake
+		k.challenge = reply.Challenge
+	}
 	defer k.signal()
 	if reply.State == StateRetry {
 		return // the same attempt and set again
@@ -220,6 +228,9 @@ func (k *Keeper) update(u Update) {
 	maps.Copy(next.Blobs, u.Set)
 	for _, slot := range u.Del {
 		delete(next.Blobs, slot)
+	}
+	if !next.presentable() {
+		return
 	}
 	k.held, k.disowned = &next, false
 	if k.episode != nil && (renewed || v.Fence > k.episode.set.Version.Fence) {

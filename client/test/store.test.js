@@ -103,7 +103,7 @@ test("what is no push is refused whole", () => {
     { ...good, base: "x" },
     { ...good, base: null },
     { ...good, end: "yes" },
-    { ...good, set: Object.fromEntries(Array.from({ length: 1025 }, (_, i) => [`s${i}`, "A"])) },
+    { ...good, set: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`s${i}`, "A"])) },
   ];
   for (const data of bad) assert.equal(store.apply(data), "malformed", JSON.stringify(data)?.slice(0, 80));
   assert.equal(store.version, "0.1");
@@ -117,14 +117,26 @@ test("a slot may be named as a property of every object", () => {
   assert.equal(JSON.stringify(store.snapshot()?.blobs), '{"__proto__":"P","toString":"T","hasOwnProperty":"H"}');
 });
 
-test("512 KiB are held and no more, in one push or by many", () => {
+test("no more is held than a server takes back, in one push or by many", () => {
   const store = open();
-  const room = 512 * 1024 - "manifest-0.1".length - "a".length;
-  assert.equal(store.apply(push("0.1", { a: "x".repeat(room + 1) })), "malformed");
-  assert.equal(store.apply(push("0.1", { a: "x".repeat(room) })), "applied");
+  const most = 16 * 1024;
+  const fifteen = Object.fromEntries(Array.from({ length: 15 }, (_, i) => [`slot-${100 + i}`, "x".repeat(most)]));
+  const room = 256 * 1024 - "manifest-0.1".length - "a".length - 15 * ("slot-100".length + most);
+  assert.equal(store.apply(push("0.1", { a: "x".repeat(most + 1) })), "malformed");
+  assert.equal(store.apply(push("0.1", { ...fifteen, a: "x".repeat(room + 1) })), "malformed");
+  assert.equal(store.apply(push("0.1", { ...fifteen, a: "x".repeat(room) })), "applied");
   assert.equal(store.apply(push("0.2", { b: "y" }, { base: "0.1" })), "large");
   assert.equal(store.version, "0.1");
   assert.equal(store.apply(push("0.2", { b: "y" }, { base: "0.1", del: ["a"] })), "applied");
+});
+
+test("64 envelopes are held and no more, in one push or by many", () => {
+  const store = open();
+  const full = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`s${i}`, "A"]));
+  assert.equal(store.apply(push("0.1", full)), "applied");
+  assert.equal(store.apply(push("0.2", { more: "A" }, { base: "0.1" })), "large");
+  assert.deepEqual(store.snapshot()?.blobs, full);
+  assert.equal(store.apply(push("0.2", { more: "A" }, { base: "0.1", del: ["s0"] })), "applied");
 });
 
 test("a damaged record is dropped and never throws", () => {

@@ -50,7 +50,7 @@ var rules = map[string]rule{
 	"bayeux":                {third: []string{jsonv2}},
 	"bayeux/ext":            {ours: []string{"bayeux"}, third: []string{jsonv2}},
 	"bayeux/redisbroker":    {third: []string{redis}},
-	"bayeux/sessionext":     {ours: []string{"bayeux", "session"}},
+	"bayeux/sessionext":     {ours: []string{"seal", "bayeux", "session"}},
 	"client":                {},
 	"cmd/blobctl": {
 		ours:  []string{"seal", "policy", "replay", "replay/filestore", "replay/redisstore", "replay/pgstore", "session", "internal/shop", "internal/demo"},
