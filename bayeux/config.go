@@ -97,8 +97,9 @@ type Config struct {
 	// request's body whom it is from. Zero: off.
 	RepeatPolls bool
 
-	// HandshakeTimeout bounds one handshake, and how long a WebSocket may be without a
-	// session. Zero means 10 s.
+	// HandshakeTimeout bounds the context of what one handshake calls (the policy,
+	// extensions and hooks), and how long a WebSocket may be without a session. Zero
+	// means 10 s.
 	HandshakeTimeout time.Duration
 	// ReadTimeout bounds the reading of one request body. Zero means 30 s.
 	ReadTimeout time.Duration

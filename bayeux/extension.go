@@ -16,7 +16,8 @@ type Extension interface {
 	// Incoming sees a message before security policy and dispatch do. from is
 	// nil for a handshake; messages of unknown clients are refused before any
 	// extension. False deletes the message: it is answered with
-	// 404::message_deleted.
+	// 404::message_deleted. ctx is that of a service handler ([Server.HandleService]),
+	// for a handshake that of a [HandshakeHook].
 	Incoming(ctx context.Context, from *ServerSession, m *Message) bool
 	// Outgoing sees a reply or a delivery to a session. False deletes it. A
 	// message that is broadcast passes the server's extensions once, for all its
@@ -29,8 +30,8 @@ type Extension interface {
 
 // HandshakeHook is an optional interface of an [Extension]. Handshake is called
 // after the policy agreed and the new session exists, before the reply is sent.
-// It may block within ctx, which [Config.HandshakeTimeout] bounds; it may set
-// members of h.Reply, or refuse. Messages it delivers to the session wait for
+// It may block within ctx, which [Config.HandshakeTimeout] bounds together with what
+// came before; it may set members of h.Reply, or refuse. Messages it delivers to the session wait for
 // the client's first connect. A hook that panics counts as one that refused.
 type HandshakeHook interface {
 	Handshake(ctx context.Context, h *Handshake)
@@ -122,11 +123,6 @@ func (s *Server) outgoing(list []Extension, to *ServerSession, m *Message) bool 
 }
 
 func (s *Server) runHandshakeHooks(ctx context.Context, h *Handshake) {
-	if !slices.ContainsFunc(s.extensions, func(e Extension) bool { _, ok := e.(HandshakeHook); return ok }) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
-	defer cancel()
 	for _, e := range s.extensions {
 		hook, ok := e.(HandshakeHook)
 		if !ok || h.refused {

@@ -7,10 +7,13 @@ import (
 
 // SecurityPolicy decides what remote clients may do. Its methods are called
 // concurrently. Whatever a policy says, remote clients never publish or
-// subscribe to /meta channels.
+// subscribe to /meta channels. Each ctx but that of CanHandshake is that of a service
+// handler ([Server.HandleService]).
 type SecurityPolicy interface {
 	// CanHandshake is asked before a session is created. r is the HTTP request,
-	// for a WebSocket the one that opened it.
+	// for a WebSocket the one that opened it. ctx is that of a [HandshakeHook]: a
+	// client that is denied when it is over is told to come again in 5 s, and
+	// otherwise to stop.
 	CanHandshake(ctx context.Context, r *http.Request, m *Message) bool
 	// CanCreate is asked, before CanSubscribe or CanPublish, when nobody is
 	// subscribed to channel.

@@ -200,7 +200,9 @@ func (x *exchange) handshake(m *Message) {
 		return
 	}
 	x.greeted = true
-	if !s.extendIncoming(x.ctx, nil, m) {
+	ctx, cancel := context.WithTimeout(x.ctx, s.cfg.HandshakeTimeout)
+	defer cancel()
+	if !s.extendIncoming(ctx, nil, m) {
 		x.refuse(nil, m, errorMessageDeleted)
 		return
 	}
@@ -213,8 +215,8 @@ func (x *exchange) handshake(m *Message) {
 		h.Refuse(errorVersion, Advice{})
 	case !common(m.SupportedConnectionTypes, r.SupportedConnectionTypes):
 		h.Refuse(errorConnectionType, Advice{})
-	case !s.allowed(func() bool { return s.cfg.Policy.CanHandshake(x.ctx, x.req, m) }):
-		h.Refuse(errorHandshakeDenied, Advice{})
+	case !s.allowed(func() bool { return s.cfg.Policy.CanHandshake(ctx, x.req, m) }):
+		h.Refuse(errorHandshakeDenied, denial(ctx))
 	}
 	if h.refused {
 		x.deny(r)
@@ -233,7 +235,7 @@ func (x *exchange) handshake(m *Message) {
 		_ = r.SetExt(extAck, true)
 	}
 	r.Advice = s.retryAdvice()
-	s.runHandshakeHooks(x.ctx, h)
+	s.runHandshakeHooks(ctx, h)
 	if h.refused {
 		s.remove(sess, pollDisconnect, CountEnded)
 		x.deny(r)
@@ -244,6 +246,15 @@ func (x *exchange) handshake(m *Message) {
 	}
 	x.answer(sess, r)
 	sess.arm()
+}
+
+// denial is the advice of a policy that said no: to stop, unless its time was over,
+// which says nothing about the client.
+func denial(ctx context.Context) Advice {
+	if ctx.Err() != nil {
+		return Advice{Reconnect: ReconnectHandshake, Interval: ptr[int64](5000)}
+	}
+	return Advice{}
 }
 
 func (x *exchange) deny(r *Message) {

@@ -79,7 +79,10 @@ func NewServer(cfg Config) (*Server, error) {
 
 // HandleService calls f for each message clients publish on channel, an exact
 // name below /service/. Such messages go to f alone. from may be answered with
-// [ServerSession.Deliver]. ctx ends with the request, or with the WebSocket.
+// [ServerSession.Deliver]. ctx ends with the request. On a WebSocket nothing is read
+// meanwhile: there ctx ends Timeout + Interval + MaxInterval ([Config]) after the message
+// came, when a client that says nothing has no session any more, and the connection is
+// closed.
 //
 // HandleService panics if channel is not such a name or has a handler already.
 func (s *Server) HandleService(channel string, f func(ctx context.Context, from *ServerSession, m *Message)) {

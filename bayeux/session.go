@@ -278,12 +278,6 @@ func (s *ServerSession) due() {
 		p.finish()
 		return
 	}
-	sock := s.socket
 	s.mu.Unlock()
 	s.server.remove(s, pollLost, CountExpired)
-	// Its messages are handled one by one: who waits for the context of one that never
-	// ends would keep the socket's place, whether the client is there or not.
-	if sock != nil && sock.handling.Load() {
-		sock.abort()
-	}
 }

@@ -38,8 +38,7 @@ type socket struct {
 	// cookieless: the upgrade had no cookie, and browser is new.
 	cookieless bool
 	session    atomic.Pointer[ServerSession]
-	handling   atomic.Bool // a message is being handled
-	deadline   time.Time   // for the next message; read loop only
+	deadline   time.Time // for the next message; read loop only
 
 	wmu     sync.Mutex
 	replies [][]byte      // to be written next
@@ -247,16 +246,13 @@ func (c *socket) release(next *ServerSession) {
 
 // receive handles one message of the read loop. It does not keep b.
 func (c *socket) receive(b []byte) error {
-	c.handling.Store(true)
-	defer c.handling.Store(false)
 	msgs, err := parseMessages(b, c.server.cfg.MaxDepth, c.server.cfg.MaxBatch)
 	if err != nil {
 		c.server.observe(CountBad, 1)
 		c.server.cfg.Logger.Debug("bayeux: websocket message refused", "error", err)
 		return closeError(closePolicy)
 	}
-	x := &exchange{server: c.server, ctx: c.ctx, req: c.req, socket: c, browser: c.browser}
-	x.run(msgs)
+	x := c.handle(msgs)
 	c.flush(x.replies)
 	if !c.extendDeadline() {
 		return closeError(closeGoingAway)
@@ -265,6 +261,19 @@ func (c *socket) receive(b []byte) error {
 		return closeError(closeTryAgain)
 	}
 	return nil
+}
+
+// handle has as long as the session of a silent client lives: nothing is read meanwhile,
+// so that nobody sees the client go, and who waits for the context of what never ends
+// would keep the socket's place. A handshake, which comes alone, has its own time.
+func (c *socket) handle(msgs []*Message) *exchange {
+	if !hasHandshake(msgs) {
+		cfg := &c.server.cfg
+		defer time.AfterFunc(cfg.Timeout+cfg.Interval+cfg.MaxInterval, c.abort).Stop()
+	}
+	x := &exchange{server: c.server, ctx: c.ctx, req: c.req, socket: c, browser: c.browser}
+	x.run(msgs)
+	return x
 }
 
 // extendDeadline: a living client connects at least once in this time. Without a
