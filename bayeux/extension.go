@@ -11,7 +11,8 @@ import (
 // change it. Incoming is called in the order of registration, Outgoing in the
 // reverse order, those of the server before those of the session. Calls for
 // different sessions run concurrently. An extension that panics counts as one
-// that returned false.
+// that returned false. One that ends its goroutine ([runtime.Goexit], as t.Fatal does)
+// ends the request, or the WebSocket, with it.
 type Extension interface {
 	// Incoming sees a message before security policy and dispatch do. from is
 	// nil for a handshake; messages of unknown clients are refused before any

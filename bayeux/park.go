@@ -58,9 +58,13 @@ func (s *Server) park(w http.ResponseWriter, r *http.Request, rc *http.ResponseC
 	_ = w.Header().Write(&head)
 	k.head = head.Bytes()
 	go func() {
-		if !s.safely("parked connect", k.wait) {
-			_ = k.conn.Close()
-		}
+		returned := false
+		defer func() {
+			if !returned {
+				_ = k.conn.Close()
+			}
+		}()
+		returned = s.safely("parked connect", k.wait)
 	}()
 	return true
 }

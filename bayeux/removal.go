@@ -25,13 +25,21 @@ func (s *Server) removeElsewhere(sess *ServerSession, why pollEnd, reason EventK
 	}
 }
 
-// work does what waits, and ends.
+// work does what waits, and ends. A function that ends its goroutine leaves the rest to
+// another.
 func (s *Server) work() {
+	done := false
+	defer func() {
+		if !done {
+			go s.work()
+		}
+	}()
 	for {
 		s.mu.Lock()
 		if len(s.later) == 0 {
 			s.atWork, s.later = false, nil
 			s.mu.Unlock()
+			done = true
 			return
 		}
 		f := s.later[0]
@@ -71,15 +79,21 @@ func (s *Server) end(sess *ServerSession, why pollEnd, reason EventKind) (rest f
 	if sock != nil {
 		sock.kick()
 	}
-	return func() {
-		for _, f := range hooks {
-			s.safely("OnRemove", func() { f(expired) })
-		}
-		s.mu.Lock()
-		s.leaving--
-		s.mu.Unlock()
-		s.left.Broadcast()
+	return func() { s.callRemoved(hooks, expired) }
+}
+
+// callRemoved calls a session's OnRemove functions, each of which may end its goroutine,
+// and lets the session go.
+func (s *Server) callRemoved(hooks []func(expired bool), expired bool) {
+	if len(hooks) > 0 {
+		defer s.callRemoved(hooks[1:], expired)
+		s.safely("OnRemove", func() { hooks[0](expired) })
+		return
 	}
+	s.mu.Lock()
+	s.leaving--
+	s.mu.Unlock()
+	s.left.Broadcast()
 }
 
 // awaitRemovals waits until all sessions are gone, and their OnRemove functions have

@@ -274,6 +274,7 @@ func (s *ServerSession) due() {
 	}
 	p := s.takePoll(pollTimeout)
 	if p != nil {
+		s.timer.Reset(s.life()) // until who holds it arms the session, if it lives to do so
 		s.mu.Unlock()
 		p.finish()
 		return

@@ -158,20 +158,22 @@ func (c *socket) await(f *frameReader, early []byte) {
 }
 
 // loop handles messages, the first of which begins with early, until none comes for a
-// while.
+// while, or a handler ends its goroutine.
 func (c *socket) loop(f *frameReader, early []byte) {
 	f.src = readBuffers.Get().(*bufio.Reader)
 	f.src.Reset(io.MultiReader(bytes.NewReader(early), c.out.conn))
 	err := error(closeError(closeInternal))
+	defer func() {
+		f.src.Reset(nil)
+		readBuffers.Put(f.src)
+		f.src = nil
+		if err != nil {
+			c.end(err)
+			return
+		}
+		go c.await(f, nil)
+	}()
 	c.server.safely("websocket", func() { err = c.read(f) })
-	f.src.Reset(nil)
-	readBuffers.Put(f.src)
-	f.src = nil
-	if err != nil {
-		c.end(err)
-		return
-	}
-	go c.await(f, nil)
 }
 
 // read is nil when the connection is idle.
