@@ -126,12 +126,12 @@ func TestSocketNeedsASession(t *testing.T) {
 	w := r.peer().ws()
 	ended := make(chan uint16, 1)
 	go func() { ended <- w.closed() }()
-	for limit := time.After(5 * time.Second); ; {
+	for limit := time.After(15 * time.Second); ; {
 		select {
 		case <-ended:
 			return
 		case <-limit:
-			t.Fatal("still open after 5 s")
+			t.Fatal("still open after 15 s")
 		case <-time.After(50 * time.Millisecond):
 			_ = w.conn.WriteString("[]")
 		}
@@ -141,7 +141,7 @@ func TestSocketNeedsASession(t *testing.T) {
 // What handles a message on a WebSocket that is gone, or whose client is silent, is
 // told so when the session lapses, and gives the socket's place back.
 func TestHandlerEndsWithItsSession(t *testing.T) {
-	r := newRig(t, bayeux.Config{Timeout: 200 * time.Millisecond, MaxInterval: 200 * time.Millisecond, WriteTimeout: time.Second})
+	r := newRig(t, bayeux.Config{Timeout: time.Second, MaxInterval: time.Second, WriteTimeout: time.Second})
 	began, ended := make(chan struct{}), make(chan struct{})
 	r.server.HandleService("/service/wait", func(ctx context.Context, _ *bayeux.ServerSession, _ *bayeux.Message) {
 		close(began)
@@ -154,7 +154,7 @@ func TestHandlerEndsWithItsSession(t *testing.T) {
 	w.conn.NetConn().Close()
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(15 * time.Second):
 		t.Fatal("the handler's ctx has not ended")
 	}
 }

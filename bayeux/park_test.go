@@ -371,7 +371,7 @@ func (g *gauges) want(t *testing.T, n int) {
 		if got != n {
 			t.Errorf("held connects changed by %d, want %d", got, n)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(15 * time.Second):
 		t.Fatal("nothing was observed")
 	}
 }

@@ -205,10 +205,15 @@ func TestRepeatedConnectOfAnotherSession(t *testing.T) {
 
 // Shutdown ends the wait for a next connect, and that of one that is held.
 func TestRepeatedConnectsAtShutdown(t *testing.T) {
-	r := repeatRig(t, false, nil)
+	polls := newGauges()
+	r := newParkRig(t, bayeux.Config{RepeatPolls: true, Timeout: 5 * time.Second, Observer: polls}, false, nil)
 	between, held := r.repeated(), r.repeated()
+	for len(polls.changes) > 0 { // those that began to be held before they were answered
+		<-polls.changes
+	}
 	held.write(held.post(held.message(bayeux.MetaConnect)))
-	time.Sleep(50 * time.Millisecond)
+	for <-polls.changes != 1 { // an earlier one ended
+	}
 	start := time.Now()
 	if err := r.bayeux.Shutdown(t.Context()); err != nil || time.Since(start) > 2*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))

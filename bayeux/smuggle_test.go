@@ -124,7 +124,7 @@ func (waiting) Outgoing(*bayeux.ServerSession, *bayeux.Message) bool { return tr
 // client meanwhile.
 func TestRepeatedConnectsHaveAContext(t *testing.T) {
 	w := waiting{make(chan struct{}, 1), make(chan struct{}, 1)}
-	r := newParkRig(t, bayeux.Config{RepeatPolls: true, Timeout: 300 * time.Millisecond}, false, nil)
+	r := newParkRig(t, bayeux.Config{RepeatPolls: true, Timeout: 2 * time.Second}, false, nil)
 	r.bayeux.AddExtension(w)
 	p := r.repeated()
 	p.write(p.post(strings.Replace(p.message(bayeux.MetaConnect), `"data":"x"`, `"connectionType":"wait"`, 1)))
@@ -132,7 +132,7 @@ func TestRepeatedConnectsHaveAContext(t *testing.T) {
 	p.conn.Close()
 	select {
 	case <-w.left:
-	case <-time.After(5 * time.Second):
+	case <-time.After(15 * time.Second):
 		t.Error("the context has not ended")
 	}
 }
