@@ -139,7 +139,7 @@ func TestSocketNeedsASession(t *testing.T) {
 }
 
 // What handles a message on a WebSocket that is gone, or whose client is silent, is
-// told so when the session lapses, and gives the socket's place back.
+// told so by the time that the session lapses.
 func TestHandlerEndsWithItsSession(t *testing.T) {
 	r := newRig(t, bayeux.Config{Timeout: time.Second, MaxInterval: time.Second, WriteTimeout: time.Second})
 	began, ended := make(chan struct{}), make(chan struct{})
