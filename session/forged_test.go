@@ -109,6 +109,15 @@ func TestRestoreRefusesWhatOnlyAServerCouldMake(t *testing.T) {
 		"listed in another slot": {func(f *forgery) {
 			f.item("cart").entry = func(e *seal.Entry) { e.Slot = f.slot("pin") }
 		}, session.ErrIncomplete},
+		"listed beside its slot": {func(f *forgery) { // in the same place among the others
+			f.item("cart").entry = func(e *seal.Entry) {
+				last := "a"
+				if strings.HasSuffix(e.Slot, last) {
+					last = "b"
+				}
+				e.Slot = e.Slot[:len(e.Slot)-1] + last
+			}
+		}, session.ErrIncomplete},
 		"listed with another jti": {func(f *forgery) {
 			f.item("cart").entry = func(e *seal.Entry) { e.JTI = seal.NewID() }
 		}, session.ErrIncomplete},
