@@ -484,11 +484,8 @@ func TestHTTPServerShutdown(t *testing.T) {
 	}
 	net := newMemNet()
 	web := &http.Server{Handler: s}
-	web.RegisterOnShutdown(func() {
-		if err := s.Shutdown(t.Context()); err != nil {
-			t.Errorf("Shutdown: %v", err)
-		}
-	})
+	ours := make(chan error, 1) // net/http does not wait for it
+	web.RegisterOnShutdown(func() { ours <- s.Shutdown(t.Context()) })
 	go web.Serve(net)
 	r := &rig{t: t, server: s, http: web, net: net}
 	var polls []<-chan []*bayeux.Message
@@ -513,6 +510,9 @@ func TestHTTPServerShutdown(t *testing.T) {
 	}
 	if code := w.closed(); code != 1001 {
 		t.Errorf("close code %d, want 1001", code)
+	}
+	if err := <-ours; err != nil {
+		t.Errorf("Shutdown: %v", err)
 	}
 }
 
