@@ -36,7 +36,7 @@ func (e Enc) sizes() (encSizes, bool) {
 	return encSizes{}, false
 }
 
-// State is where a key stands in its life (DESIGN: pending → primary →
+// State is where a key stands in its life (SPEC §11: pending → primary →
 // open-only → retired, or revoked at any time).
 type State string
 

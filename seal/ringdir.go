@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// The files of a keyring directory. Readers need the ring, the verifier and,
+// The files of a keyring folder. Readers need the ring, the verifier and,
 // unless they have another one, the identity; only the one writer has the
 // signer's key.
 const (
@@ -32,7 +32,7 @@ const (
 // activation lies at least two of them ahead.
 const ReloadInterval = time.Minute
 
-// InitRing makes a keyring directory with one primary key of profile enc,
+// InitRing makes a keyring folder with one primary key of profile enc,
 // encrypted to the identity of the options and to [WithRecipients]; without an
 // identity it generates one. It returns an error wrapping fs.ErrExist, and
 // changes nothing, if dir already holds any file that it would write.
@@ -220,13 +220,13 @@ func UnsafeRotateRing(ctx context.Context, dir string, enc Enc, now, activate ti
 	})
 }
 
-// retireAfter is how long a key's successor must have been active: a node whose
+// retireAfter is how long a key's successor must have been primary: a node whose
 // clock is behind still seals with the older key, and may read the ring late.
 const retireAfter = clockLeeway + 2*ReloadInterval
 
 // RetireKey ends the life of an open-only key, and erases its secret: what it
 // sealed opens no more. It refuses the primary key, a pending one, and one whose
-// successor has been active for less than seven minutes.
+// successor has been primary for less than seven minutes.
 func RetireKey(ctx context.Context, dir, id string, now time.Time, options ...RingOption) (*Ring, error) {
 	return changeRing(ctx, dir, newAccess(options), func(doc *ringDoc, ring *Ring) error {
 		k, err := doc.key(id)
@@ -399,12 +399,12 @@ func readChecked(path string, limit int64, forbidden fs.FileMode) ([]byte, error
 	return content, nil
 }
 
-// checkDir refuses a directory in which somebody else could exchange files. A
+// checkDir refuses a folder in which somebody else could exchange files. A
 // slash behind a symbolic link's name would have the system follow it; Clean
 // takes it away, as filepath.Join does of the names of the files.
 func checkDir(dir string) error {
 	if dir == "" {
-		return fmt.Errorf("%w: no directory", ErrRing)
+		return fmt.Errorf("%w: no folder", ErrRing)
 	}
 	info, err := os.Lstat(filepath.Clean(dir))
 	if err != nil {
@@ -414,7 +414,7 @@ func checkDir(dir string) error {
 		return fmt.Errorf("%w: %s is a symbolic link", ErrRing, dir)
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%w: %s is not a directory", ErrRing, dir)
+		return fmt.Errorf("%w: %s is not a folder", ErrRing, dir)
 	}
 	if reason := untrusted(info, 0o022); reason != "" {
 		return fmt.Errorf("%w: %s %s", ErrRing, dir, reason)
@@ -423,10 +423,10 @@ func checkDir(dir string) error {
 }
 
 // errUnsynced says that a file was replaced, and that a power cut may undo it.
-var errUnsynced = errors.New("replaced, but the directory could not be synced")
+var errUnsynced = errors.New("replaced, but the folder could not be synced")
 
 // writeFile replaces path so that a crash leaves the old or the new content:
-// temporary file, fsync, rename, fsync of the directory. It returns
+// temporary file, fsync, rename, fsync of the folder. It returns
 // [errUnsynced] if the last of these failed.
 func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	dir := filepath.Dir(path)

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// RingOption says what opens a keyring directory, and how [InitRing] makes one.
+// RingOption says what opens a keyring folder, and how [InitRing] makes one.
 // Without any, dir's [IdentityFile] opens it. Options add up: whatever identity
 // matches opens the ring.
 type RingOption func(*ringAccess)

@@ -21,7 +21,7 @@ func openNoFollow(path string) (*os.File, error) {
 	return f, err
 }
 
-// untrusted says why a file or directory can't be trusted, or nothing.
+// untrusted says why a file or folder can't be trusted, or nothing.
 func untrusted(info fs.FileInfo, forbidden fs.FileMode) string {
 	if mode := info.Mode().Perm(); mode&forbidden != 0 {
 		return fmt.Sprintf("has mode %04o; group and others must not have %04o (chmod go-rwx)", mode, mode&forbidden)

@@ -19,7 +19,7 @@ import (
 // restored backup can't bring revoked keys back.
 const SeenFile = "ring.seen"
 
-// Watched is a [Source] that follows a keyring directory: it looks for a
+// Watched is a [Source] that follows a keyring folder: it looks for a
 // changed ring every interval and whenever it is told to. A ring that can't be
 // read, is forged or goes back in version never replaces a good one. It is
 // safe for concurrent use.
@@ -34,16 +34,16 @@ type Watched struct {
 
 	mu     sync.RWMutex
 	ring   *Ring
-	looked time.Time // when the directory last showed this ring
+	looked time.Time // when the folder last showed this ring
 }
 
 // WatchConfig is optional; its zero value is the safe choice.
 type WatchConfig struct {
-	// Interval is how often the directory is looked at. Zero: [ReloadInterval].
+	// Interval is how often the folder is looked at. Zero: [ReloadInterval].
 	// A new key's activation must lie two of them ahead.
 	Interval time.Duration
 	// Seen is the file that notes the newest ring. Zero: [SeenFile] in the
-	// keyring directory, which must then be writable.
+	// keyring folder, which must then be writable.
 	Seen string
 	// Options say what opens the ring. None: dir's identity.txt.
 	Options []RingOption

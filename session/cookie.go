@@ -40,7 +40,7 @@ type Holder struct {
 	bearer string
 }
 
-// newHolder draws a fresh session id and secret.
+// newHolder draws a fresh session ID and secret.
 func newHolder() Holder { return Holder{Session: seal.NewID(), secret: unique.Make(seal.NewID())} }
 
 // secretID is the secret; of the zero Holder it is zero.
@@ -107,7 +107,7 @@ func (m *Manager) Holder(r *http.Request) (Holder, bool) {
 	id, err1 := seal.ParseID(parts[0])
 	secret, err2 := seal.ParseID(parts[1])
 	fence, err3 := strconv.ParseUint(parts[2], 10, 53)
-	if err1 != nil || err2 != nil || err3 != nil {
+	if err1 != nil || err2 != nil || err3 != nil || strconv.FormatUint(fence, 10) != parts[2] { // no leading zeros
 		return Holder{}, false
 	}
 	return Holder{Session: id, secret: unique.Make(secret), Fence: fence}, true

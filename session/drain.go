@@ -86,7 +86,7 @@ func (m *Manager) drainOnce(ctx context.Context, out *Drained) {
 	for _, s := range m.all() {
 		if !s.busy() { // or the end of the request seals
 			if err := s.Save(ctx); err != nil && !errors.Is(err, ErrMoved) && !errors.Is(err, ErrEnded) {
-				m.log.Error("session not sealed, will retry", "session", short(s.id), "err", err)
+				m.log.Error("session not sealed, will retry", "session", short(s.id), "error", err)
 			}
 		}
 		s.holdStill()

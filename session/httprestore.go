@@ -82,7 +82,7 @@ func (m *Manager) answerRestore(w http.ResponseWriter, r *http.Request, request 
 			m.renewCookie(w, r, s)
 		case gone && !request.Presents(): // none is here any more, as the answer says
 		default: // without the new set the client would be left with one that restores no more
-			m.log.Warn("restored, but not handed over", "session", short(s.id), "err", err)
+			m.log.Warn("restored, but not handed over", "session", short(s.id), "error", err)
 			answer.WireReply = WireReply{V: WireVersion, State: StateRetry}
 		}
 	}

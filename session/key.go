@@ -130,7 +130,7 @@ func (m *Manager) retry(ctx context.Context, h Holder, why error) WireReply {
 		reply.Challenge, err = ring.Challenge(m.scope, h.Session, m.now())
 	}
 	if err != nil {
-		m.log.Error("no challenge", "err", err)
+		m.log.Error("no challenge", "error", err)
 	}
 	return reply
 }

@@ -355,7 +355,7 @@ func (m *Manager) tellStore(ctx context.Context, now time.Time, due []report) (a
 	defer cancel()
 	verdicts, err := m.cfg.Store.Acknowledge(limited, places...)
 	if err != nil {
-		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(due), "err", err)
+		m.log.Warn("acknowledged generations not stored, will retry", "sessions", len(due), "error", err)
 		if !errors.Is(err, replay.ErrFull) {
 			m.mute.CompareAndSwap(0, now.UnixNano())
 			return false

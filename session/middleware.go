@@ -111,7 +111,7 @@ func (m *Manager) unsealed(ctx context.Context, s *Session, err error) {
 		m.log.Warn("session moved during a request; its changes are lost", "session", short(s.id))
 		return
 	}
-	m.log.Error("session not sealed", "session", short(s.id), "err", err)
+	m.log.Error("session not sealed", "session", short(s.id), "error", err)
 }
 
 // forRequest finds the request's session, which it must leave again, or makes a

@@ -133,7 +133,7 @@ func TestBadCookies(t *testing.T) {
 	id, rest, _ := strings.Cut(good, ".")
 	for name, value := range map[string]string{
 		"empty": "", "short": "a.b.0", "no fence": id + "." + strings.TrimSuffix(rest, ".0"), "fence": id + "." + strings.TrimSuffix(rest, "0") + "-1",
-		"long": good + strings.Repeat("0", 100),
+		"leading zero": id + "." + strings.TrimSuffix(rest, "0") + "00", "long": good + strings.Repeat("0", 100),
 	} {
 		res := do(h, request("GET", "/?cart=x", &http.Cookie{Name: session.LoopbackCookieName, Value: value}))
 		if res.StatusCode != 200 || len(res.Cookies()) != 1 {

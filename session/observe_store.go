@@ -17,7 +17,7 @@ func guardStore(cfg Config) *replay.Guard {
 			cfg.Logger.Info("the store answers again")
 		} else {
 			e.Result = ResultUnavailable // whatever it was, nobody is refused for good
-			cfg.Logger.Error("the store does not answer; calls are refused at once, but a few", "err", cause)
+			cfg.Logger.Error("the store does not answer; calls are refused at once, but a few", "error", cause)
 		}
 		if cfg.Observer != nil {
 			cfg.Observer.Observe(context.Background(), e)

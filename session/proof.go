@@ -63,7 +63,7 @@ func Prove(key *ecdsa.PrivateKey, challenge, attempt, manifest string) (string, 
 }
 
 // proven returns the thumbprint of the key that text proves for a request about
-// session id. Errors wrap [ErrProofRequired], policy.ErrBinding, or
+// session ID. Errors wrap [ErrProofRequired], policy.ErrBinding, or
 // [ErrUnavailable] if we could not tell.
 func (m *Manager) proven(ring *seal.Ring, now time.Time, id seal.ID, text, about string) (thumbprint string, err error) {
 	if text == "" {

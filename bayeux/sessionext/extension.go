@@ -113,7 +113,7 @@ func (e *Extension) Handshake(ctx context.Context, h *bayeux.Handshake) {
 		h.Refuse(why, bayeux.Advice{Reconnect: bayeux.ReconnectHandshake, Interval: &wait})
 	}
 	if err := h.Reply.SetExt(ExtName, reply); err != nil {
-		e.log.Error("handshake reply not encoded", "err", err)
+		e.log.Error("handshake reply not encoded", "error", err)
 	}
 }
 

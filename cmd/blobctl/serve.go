@@ -112,7 +112,7 @@ func runServe(cmd *cobra.Command, f serveFlags) error {
 func (f serveFlags) watch(ctx context.Context, log *slog.Logger, hup <-chan os.Signal) (*seal.Watched, error) {
 	keys, err := seal.WatchRing(f.keyring, seal.WatchConfig{Interval: f.reload, Seen: f.seen, MaxStale: f.maxStale, Options: f.opening.options(false), Reloaded: func(r *seal.Ring, err error) {
 		if err != nil {
-			log.Error("looking for a changed keyring", "ring_in_use", r.Version(), "err", err)
+			log.Error("looking for a changed keyring", "ring_in_use", r.Version(), "error", err)
 			return
 		}
 		log.Info("keyring reloaded", "ring", r.Version())
