@@ -7,8 +7,11 @@ set -eu
 # of cmd/blobctl run hundreds. What its other goroutines report comes sooner.
 export GORACE="atexit_sleep_ms=100${GORACE:+ $GORACE}"
 go build ./...
-go test -race -shuffle=on -timeout 9m $(go list ./... | grep -v '/model$')
-go test -race -shuffle=on ./bayeux -park # once more, with Config.ParkPolls
-go test -race -shuffle=on ./bayeux -repeat # and with Config.RepeatPolls
+go test -race -shuffle=on -p 3 -timeout 9m $(go list ./... | grep -v '/model$') # more than the cores: some mostly wait
+# Once more with Config.ParkPolls, and with Config.RepeatPolls.
+go test -race -shuffle=on ./bayeux -park &
+parked=$!
+go test -race -shuffle=on ./bayeux -repeat
+wait "$parked"
 go test ./model
 GODEBUG=fips140=only go test ./seal/...
