@@ -2,10 +2,11 @@
 # make model DEEP=1: larger bounds, some twenty minutes and 5 GB.
 # make postgres-versions V='13 18': only these.
 # make fuzz T=10m PKG='./seal ./fuzz': how long each target runs, and of which packages.
-.PHONY: test need lint go durable adapters model programs drain keyservice fuzz client interop peers proxies browser demo headless bench services soak postgres-versions
+.PHONY: test need lint go durable adapters model programs drain keyservice rest fuzz client interop peers proxies browser demo headless bench services soak postgres-versions
 
 # make model, make drain and make soak are the larger forms of tests that are among "go".
-test: need lint go programs durable adapters keyservice fuzz client interop peers proxies browser headless ## everything
+# rest is fuzz, client, interop, peers, proxies, browser and headless.
+test: need lint go programs durable adapters keyservice rest ## everything
 
 need:     ; ci/need.sh
 lint:     ; ci/lint.sh
@@ -17,6 +18,7 @@ programs: ; ci/programs.sh
 drain:    ; ci/drain.sh
 soak:     ; ci/soak.sh
 keyservice: ; ci/keyservice.sh
+rest:     ; ci/rest.sh
 fuzz:     ; ci/fuzz.sh
 client:   ; ci/client.sh
 interop:  ; ci/interop.sh
