@@ -15,6 +15,24 @@ import (
 	"github.com/sealedblob/sealedblob/bayeux"
 )
 
+func TestNewClientChecksItsArguments(t *testing.T) {
+	for _, u := range []string{"", "x", "ws://a/b", "ftp://a", "http://", "://"} {
+		if c, err := bayeux.NewClient(u, bayeux.ClientConfig{}); err == nil || c != nil {
+			t.Errorf("NewClient(%q) = %v, %v", u, c, err)
+		}
+	}
+	for name, cfg := range map[string]bayeux.ClientConfig{
+		"transport": {Transports: []string{"carrier-pigeon"}},
+		"none":      {Transports: []string{}},
+		"backoff":   {Backoff: -1},
+		"reply":     {MaxReply: -1},
+	} {
+		if c, err := bayeux.NewClient("http://a", cfg); err == nil || c != nil {
+			t.Errorf("%s: NewClient = %v, %v", name, c, err)
+		}
+	}
+}
+
 // The two transports would look for a name that is not ASCII in two places.
 func TestClientHostIsASCII(t *testing.T) {
 	for raw, good := range map[string]bool{

@@ -785,21 +785,3 @@ func TestClientBacksOff(t *testing.T) {
 		}
 	})
 }
-
-func TestNewClientChecksItsArguments(t *testing.T) {
-	for _, u := range []string{"", "x", "ws://a/b", "ftp://a", "http://", "://"} {
-		if c, err := bayeux.NewClient(u, bayeux.ClientConfig{}); err == nil || c != nil {
-			t.Errorf("NewClient(%q) = %v, %v", u, c, err)
-		}
-	}
-	for name, cfg := range map[string]bayeux.ClientConfig{
-		"transport": {Transports: []string{"carrier-pigeon"}},
-		"none":      {Transports: []string{}},
-		"backoff":   {Backoff: -1},
-		"reply":     {MaxReply: -1},
-	} {
-		if c, err := bayeux.NewClient("http://a", cfg); err == nil || c != nil {
-			t.Errorf("%s: NewClient = %v, %v", name, c, err)
-		}
-	}
-}
