@@ -182,24 +182,6 @@ func TestParkedConnectionsKeepTheirListener(t *testing.T) {
 	}
 }
 
-// Middleware that sets headers sees every request, also where we set the same.
-func TestMiddlewareWithOurHeaders(t *testing.T) {
-	r := repeatRig(t, false, func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			w.Header().Add("Vary", "Cookie")
-			h.ServeHTTP(w, req)
-		})
-	})
-	p := r.raw()
-	before := r.asked()
-	for range 5 {
-		p.exchange(r)
-	}
-	if n := r.asked() - before; n != 5 {
-		t.Errorf("it saw %d of 5", n)
-	}
-}
-
 // faulty panics where a client can make us log.
 type faulty struct{ slog.Handler }
 
